@@ -1,0 +1,147 @@
+"""The configuration: what it accepts, and the one sentence that it refuses the rest with."""
+
+import json
+
+import pytest
+
+from wheretolisten import config as configuration
+from wheretolisten.config import Config, Prompts, SteeringSettings, load, select_layers
+from wheretolisten.errors import UserError
+
+
+def changed(raw, path, value):
+    """Set the dotted `path` of a raw configuration."""
+    *parents, last = path.split("/")
+    section = raw
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    return raw
+
+
+def test_default_configuration_is_valid_and_full_size(raw_config, root):
+    config = load(raw_config, root)
+    assert config.benchmarks["sequences"].n_samples == 500
+    assert config.benchmarks["sequences-exact"].n_samples == 48
+    assert config.probe.steering.scale == pytest.approx(0.1)
+    assert set(config.models) == {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
+
+
+def test_config_yaml_spells_out_every_default_of_the_probe(raw_config):
+    assert configuration.Probe.model_validate(raw_config["probe"]).model_dump(mode="json") == raw_config["probe"]
+
+
+def test_config_yaml_agrees_with_the_code_on_the_probe(raw_config):
+    assert configuration.Probe.model_validate(raw_config["probe"]) == configuration.Probe()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("lambda", 0.1, r"lambda: unknown key"),
+        ("probe/steering/lambda", 0.1, r"probe\.steering\.lambda: unknown key"),
+        ("probe/steering/scale", "strong", r"probe\.steering\.scale: .*number.*'strong'"),
+        ("probe/steering/scale", float("nan"), r"probe\.steering\.scale"),
+        ("probe/steering/layers", [1, 1], r"probe\.steering\.layers: .*different"),
+        ("probe/steering/layers", [99], r"probe\.steering\.layers: block 99 does not exist.*has \d+ blocks"),
+        ("probe/localization/layers", [50], r"probe\.localization\.layers: block 50 does not exist"),
+        ("probe/localization/epsilon", 0, r"probe\.localization\.epsilon"),
+        ("probe/prompts/positive", "Where is the sound?", r"probe\.prompts: positive must contain \{label\}"),
+        ("probe/prompts/positive", "Where is {sound} {label}?", r"probe\.prompts: positive: cannot fill"),
+        ("probe/prompts/inference", " ", r"probe\.prompts: inference must not be empty"),
+        ("probe/random_draws", 0, r"probe\.random_draws"),
+        ("benchmarks/sequences/library", "esc50", r"benchmarks\.sequences\.library: 'esc50' is not in libraries"),
+        ("benchmarks/sequences/n_samples", 0, r"benchmarks\.sequences\.n_samples"),
+        ("benchmarks/sequences/composition/clip_seconds", [5.5, 4.5], r"clip_seconds must be \[shortest, longest\]"),
+        ("benchmarks/sequences/composition/clip_seconds", [6.0, 7.0], r"events of at least 6 s cannot be cut"),
+        ("benchmarks/sequences/composition/gap_noise", "brown", r"gap_noise: .*'brown'"),
+        ("benchmarks/Sequences", {"library": "synthetic"}, r"benchmarks: the name 'Sequences' becomes a folder"),
+        ("benchmarks/..%2Fetc", {"library": "synthetic"}, r"benchmarks: the name '\.\.%2Fetc' becomes a folder"),
+        ("models/random", {"checkpoint": "resources/tiny-qwen2-audio"}, r"'random' is the name of the random baseline"),
+        ("models/other", {"checkpoint": "no/such/folder"}, r"models\.other\.checkpoint: .*neither an existing folder"),
+        ("models/other", {"checkpoint": "rules"}, r"models\.other\.checkpoint: .*no text_config"),
+        ("libraries/mine", {"type": "folder", "path": "no/such"}, r"libraries\.mine\.path: 'no/such' does not exist"),
+        ("libraries/mine", {"type": "tape", "path": "."}, r"libraries\.mine: .*tape"),
+        ("libraries/mine", {"type": "folder", "path": ".", "seed": 1}, r"libraries\.mine\.seed: unknown key"),
+        ("shard_seconds", 10, r"shard_seconds: 10 s is less than one sample"),
+        ("figures/overlap", "none", r"figures\.overlap: 'none' is not in benchmarks"),
+        ("figures/attention_change", "sequences", r"figures\.attention_change: .*4\.5 to 5\.5 s"),
+        ("figures/reading_sample", 500, r"figures\.reading_sample: 500 is beyond benchmark 'sequences'"),
+        ("models", {}, r"models: .*at least 1"),
+    ],
+)
+def test_wrong_values_are_named_with_key_and_way_out(raw_config, root, path, value, message):
+    with pytest.raises(UserError, match=message) as caught:
+        load(changed(raw_config, path, value), root)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("config.yaml: ")
+
+
+def test_null_takes_an_entry_out(raw_config, root):
+    raw_config["models"]["tiny-audio-flamingo-3"] = None
+    assert list(load(raw_config, root).models) == ["tiny-qwen2-audio"]
+
+
+def test_hub_repository_needs_a_pinned_revision(raw_config, root):
+    raw_config["models"]["large"] = {"checkpoint": "someone/some-model"}
+    with pytest.raises(UserError, match="add the key revision"):
+        load(raw_config, root)
+    raw_config["models"]["large"]["revision"] = "0123abcd"
+    assert load(raw_config, root).models["large"].revision == "0123abcd"
+
+
+def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config, root):
+    few = load(raw_config, root)
+    raw_config["benchmarks"]["sequences"]["n_samples"] = 1234
+    many = load(raw_config, root)
+    ranges = [many.shard_range("sequences", shard) for shard in range(many.n_shards("sequences"))]
+    assert [index for first, stop in ranges for index in range(first, stop)] == list(range(1234))
+    full = [few.shard_range("sequences", shard) for shard in range(few.n_shards("sequences") - 1)]
+    assert ranges[: len(full)] == full
+    longest = many.benchmarks["sequences"].composition.longest_seconds
+    assert longest == pytest.approx(18.5)
+    assert max(stop - first for first, stop in ranges) * longest <= many.shard_seconds
+
+
+def test_sections_survive_the_command_line(raw_config, root):
+    settings = load(raw_config, root).steering_settings("tiny-qwen2-audio")
+    assert SteeringSettings.from_json(settings.as_json()) == settings
+    assert json.loads(settings.as_json())["steering"]["scale"] == pytest.approx(0.1)
+    with pytest.raises(UserError, match="--settings"):
+        SteeringSettings.from_json("{}")
+
+
+def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_config, root):
+    before = load(raw_config, root)
+    raw_config["probe"]["steering"]["scale"] = 0.5
+    after = load(raw_config, root)
+    model = "tiny-qwen2-audio"
+    assert before.extraction_settings(model).as_json() == after.extraction_settings(model).as_json()
+    assert before.direct_settings(model).as_json() == after.direct_settings(model).as_json()
+    assert before.steering_settings(model).as_json() != after.steering_settings(model).as_json()
+
+
+def test_wording_of_labels():
+    prompts = Prompts(label_wording={"dog": "a barking dog"})
+    assert prompts.positive_for("dog", "animals") == "Which part of the audio has the sound of a barking dog?"
+    assert prompts.wording("cat", "animals") == "cat"
+    assert prompts.wording("French", "languages") == "French speech"
+
+
+def test_query_is_appended_to_both_instructions():
+    prompts = Prompts(query="What is heard?")
+    assert prompts.negative_with_query() == "Focus on the entire audio What is heard?"
+    assert prompts.positive_for("cat", "animals").endswith("the sound of cat? What is heard?")
+
+
+@pytest.mark.parametrize(
+    ("layers", "n_layers", "expected"),
+    [("all", 4, [0, 1, 2, 3]), ("second_half", 4, [2, 3]), ("second_half", 5, [2, 3, 4]), ([3, 0], 4, [0, 3])],
+)
+def test_select_layers(layers, n_layers, expected):
+    assert select_layers(layers, n_layers) == expected
+
+
+def test_every_key_of_the_default_configuration_is_documented_in_the_schema(raw_config, root):
+    assert Config.model_json_schema()["additionalProperties"] is False
+    assert load(raw_config, root).model_dump(mode="json")["probe"] == raw_config["probe"]

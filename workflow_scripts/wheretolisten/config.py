@@ -1,0 +1,523 @@
+"""The typed configuration: the only reader of raw config.
+
+Every section is a pydantic model that refuses unknown keys. A rule passes the section it depends on, and nothing else,
+to its script as one JSON string (`as_json`), so that a job reruns exactly when a value that matters to it changes.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from wheretolisten.errors import UserError
+
+SAMPLING_RATE = 16_000
+"""Sampling rate of all audio in the workflow, in Hz (METHOD of SWL: 16 kHz mono)."""
+
+POSITIONS = ("begin", "middle", "end")
+"""Names of the three event positions in a sample, in order of time."""
+
+VECTOR_KINDS = ("sample", "label_mean")
+"""Which vector steers a query: the query's own sample's, or its label's mean over the other samples."""
+
+_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
+
+
+def _check_layer_list(layers: Any) -> Any:
+    if isinstance(layers, list) and (not layers or min(layers) < 0 or len(set(layers)) != len(layers)):
+        raise ValueError("a list of blocks holds different numbers from 0 on, at least one")
+    return layers
+
+
+def _check_interval(interval: tuple[float, float], key: str) -> None:
+    low, high = interval
+    if not 0 < low <= high <= 600:
+        raise ValueError(f"{key} must be [shortest, longest] with 0 < shortest <= longest <= 600 seconds")
+
+
+def _check_template(text: str, key: str, required: set[str], optional: frozenset[str] | set[str] = frozenset()) -> None:
+    try:
+        text.format(**dict.fromkeys(required | optional, 1.0))
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"{key}: cannot fill {text!r}: {error}; it may use {sorted(required | optional)}") from None
+    for name in required:
+        if f"{{{name}}}" not in text:
+            raise ValueError(f"{key} must contain {{{name}}}")
+
+
+def _join(first: str, second: str) -> str:
+    return f"{first} {second}".strip()
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values are frozen and strictly typed where it matters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    def as_json(self) -> str:
+        """The section as canonical JSON (sorted keys), fit for a command line and for a digest."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Section":
+        """Parse what `as_json` wrote.
+
+        Raises
+        ------
+        UserError
+            If the text does not fit the section.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise UserError(_first_sentence(error, "--settings")) from error
+
+
+# ---------------------------------------------------------------------------------------------------- clip libraries
+
+
+class _Library(Section):
+    on_bad_file: Literal["skip", "refuse"] = Field(
+        "skip", description="what to do with a file that is broken, silent or too short: name and skip it, or stop"
+    )
+    min_seconds: float = Field(0.5, gt=0, description="shorter files count as bad, in seconds")
+
+
+class ProceduralLibrary(Section):
+    """Clips synthesised from code; needs no files."""
+
+    type: Literal["procedural"]
+    labels: list[str] | None = Field(None, min_length=1, description="null: all eighteen")
+    clips_per_label: int = Field(40, ge=1)
+    clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest clip, in seconds")
+    seed: int = Field(1, ge=0)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "ProceduralLibrary":
+        _check_interval(self.clip_seconds, "clip_seconds")
+        return self
+
+
+class FolderLibrary(_Library):
+    """A folder with one sub-folder per label: `<label>/*.wav|flac|ogg`."""
+
+    type: Literal["folder"]
+    path: str
+    domains: dict[str, list[str]] | None = Field(None, description="domain → its labels; null: one domain, 'sounds'")
+
+
+class Esc50Library(_Library):
+    """A csv beside an `audio` folder, laid out as ESC-50's `meta/esc50.csv`."""
+
+    type: Literal["esc50"]
+    csv: str = Field(description="table with the columns filename and category, and optionally fold and a recording id")
+    audio: str = Field(description="folder that holds the files named in the table")
+    source_column: str | None = Field(
+        None, description="column that names the recording a clip was cut from; null: each file is its own source"
+    )
+    folds: list[int] | None = Field(None, min_length=1, description="keep these folds only; null: all")
+    domains: dict[str, list[str]] | None = Field(None, description="domain → its labels; null: one domain, 'sounds'")
+
+
+class SakuraLibrary(_Library):
+    """A checkout of SAKURA's data: one folder per track, each with `metadata.csv` and its audio."""
+
+    type: Literal["sakura"]
+    path: str
+    tracks: dict[str, str] = Field(
+        default_factory=lambda: {"animals": "Animal", "languages": "Language"},
+        min_length=1,
+        description="domain → track folder inside the checkout",
+    )
+
+
+Library = Annotated[
+    ProceduralLibrary | FolderLibrary | Esc50Library | SakuraLibrary,
+    Field(discriminator="type"),
+]
+
+
+# ------------------------------------------------------------------------------------------------------- benchmarks
+
+
+class Composition(Section):
+    """What one sample of a benchmark is made of (SWL: three clips in sequence, noise between them)."""
+
+    clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest event, in seconds")
+    gap_seconds: float = Field(1.0, ge=0, le=60, description="noise between events, in seconds")
+    gap_noise: Literal["white", "pink", "silence"] = "white"
+    loudness: Literal["untouched", "rms"] = Field("untouched", description="rms: every clip to rms_level first")
+    rms_level: float = Field(0.1, gt=0, lt=1, description="root mean square that loudness: rms brings clips to")
+    domains: Literal["within", "mixed"] = Field("within", description="labels of a sample from one domain, or any")
+    seed: int = Field(2606, ge=0)
+
+    @model_validator(mode="after")
+    def _check_range(self) -> "Composition":
+        _check_interval(self.clip_seconds, "clip_seconds")
+        return self
+
+    @property
+    def longest_seconds(self) -> float:
+        """Upper bound of a sample's duration, in seconds."""
+        return len(POSITIONS) * self.clip_seconds[1] + (len(POSITIONS) - 1) * self.gap_seconds
+
+
+class Benchmark(Section):
+    """A named benchmark: a clip library, a size and a composition."""
+
+    library: str
+    n_samples: int = Field(500, ge=1)
+    composition: Composition = Composition()
+
+
+# ------------------------------------------------------------------------------------------------------------ models
+
+
+class Model(Section):
+    """A checkpoint that transformers can load."""
+
+    checkpoint: str = Field(description="folder, or repository id on the model hub")
+    revision: str | None = Field(None, description="commit of the hub repository; null for a folder")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    device: str = Field("auto", description="auto: cuda where there is one, else cpu")
+    batch_samples: int = Field(8, ge=1, description="samples that one pass holds")
+
+
+# ------------------------------------------------------------------------------------------------------------- probe
+
+
+class Steering(Section):
+    """How a vector is added to the residual stream: h' = Norm(h + scale · v) after each steered block."""
+
+    scale: float = Field(0.1, description="λ, dimensionless")
+    layers: Literal["all", "second_half"] | list[int] = Field("all", description="steered blocks, 0-based")
+    positions: Literal["all", "after_audio", "last"] = Field("all", description="steered tokens of the prompt")
+    normalisation: Literal["none", "unit"] = Field("none", description="unit: every layer's vector to length 1")
+    preserve_norm: bool = Field(True, description="restore the length of every steered state")
+
+    @field_validator("layers")
+    @classmethod
+    def _check_layers(cls, layers: Any) -> Any:
+        return _check_layer_list(layers)
+
+
+class Readout(Section):
+    """Which attention is read: rows of text queries, columns of audio keys, every block."""
+
+    text_rows: Literal["all", "last"] = Field("all", description="text tokens after the audio that are summed over")
+
+
+class Prompts(Section):
+    """Wording of the probe (SWL §3.3; `{label}` stands for the sound's name)."""
+
+    positive: str = "Which part of the audio has the sound of {label}?"
+    negative: str = "Focus on the entire audio"
+    query: str = Field("", description="question appended to both instructions; empty: none")
+    inference: str = Field("Describe the audio.", description="prompt of the base and of the steered pass")
+    label_wording: dict[str, str] = Field(default_factory=dict, description="label → its words in prompts")
+    domain_wording: dict[str, str] = Field(
+        default_factory=lambda: {"languages": "{label} speech"},
+        description="domain → words for its labels that have no wording of their own; default: the label itself",
+    )
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "Prompts":
+        _check_template(self.positive, "positive", {"label"})
+        for domain, wording in self.domain_wording.items():
+            _check_template(wording, f"domain_wording.{domain}", {"label"})
+        for name in ("negative", "inference"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"{name} must not be empty")
+        return self
+
+    def positive_for(self, label: str, domain: str) -> str:
+        """The positive instruction for a label, with the query appended: p+ ⊕ query."""
+        return _join(self.positive.format(label=self.wording(label, domain)), self.query)
+
+    def negative_with_query(self) -> str:
+        """The negative instruction with the query appended: p− ⊕ query."""
+        return _join(self.negative, self.query)
+
+    def wording(self, label: str, domain: str) -> str:
+        """The words that stand for a label of a domain in prompts."""
+        return self.label_wording.get(label) or self.domain_wording.get(domain, "{label}").format(label=label)
+
+
+class Localization(Section):
+    """From attention to a window (SWL §3.3)."""
+
+    layers: Literal["all", "second_half"] | list[int] = Field("second_half", description="blocks scored, 0-based")
+    layer_weights: Literal["linear", "uniform"] = Field("linear", description="w_l: rising with depth, or equal")
+    epsilon: float = Field(1e-8, gt=0, description="ε in the ratio of window shares")
+    tie_tolerance: float = Field(1e-6, ge=0, lt=1, description="relative; windows closer to the best than this tie")
+
+    @field_validator("layers")
+    @classmethod
+    def _check_layers(cls, layers: Any) -> Any:
+        return _check_layer_list(layers)
+
+
+class DirectPrompt(Section):
+    """Asking the model for the onset in words (SWL §4: the direct-prompting baseline)."""
+
+    question: str = (
+        "This audio contains three sound events in sequence. The sound of {label} lasts {duration:.2f} seconds. "
+        "What is the starting time (in seconds) of this event from the beginning of the audio?"
+    )
+    max_new_tokens: int = Field(64, ge=1, le=4096)
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "DirectPrompt":
+        _check_template(self.question, "question", {"label"}, {"duration"})
+        return self
+
+    def question_for(self, wording: str, duration: float) -> str:
+        """The question about one event; `duration` in seconds."""
+        return self.question.format(label=wording, duration=duration)
+
+
+class Probe(Section):
+    """The localization probe and its baselines."""
+
+    prompts: Prompts = Prompts()
+    steering: Steering = Steering()
+    readout: Readout = Readout()
+    localization: Localization = Localization()
+    direct_prompt: DirectPrompt = DirectPrompt()
+    random_draws: int = Field(100, ge=1, description="uniform random windows drawn per query")
+    random_seed: int = Field(0, ge=0)
+
+
+# ---------------------------------------------------------------------------------- what one script's job depends on
+
+
+class ExtractionSettings(Section):
+    """All that un-steered passes depend on."""
+
+    model: Model
+    prompts: Prompts
+    readout: Readout
+
+
+class SteeringSettings(Section):
+    """All that steered passes depend on, beside the vectors."""
+
+    model: Model
+    inference: str
+    steering: Steering
+    readout: Readout
+
+
+class DirectSettings(Section):
+    """All that direct answers depend on."""
+
+    model: Model
+    prompts: Prompts
+    direct_prompt: DirectPrompt
+
+
+# ----------------------------------------------------------------------------------------------------------- figures
+
+
+class Figures(Section):
+    """Which benchmark and sample the figures show."""
+
+    attention_change: str = Field(description="benchmark of Figure 2; its events must all have one duration")
+    overlap: str = Field(description="benchmark of the bars of overlap by position")
+    reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
+    reading_position: Literal["begin", "middle", "end"] = "middle"
+    reading_vector: Literal["sample", "label_mean"] = "sample"
+
+
+class Config(Section):
+    """The whole configuration, as in config.yaml."""
+
+    libraries: dict[str, Library] = Field(min_length=1)
+    benchmarks: dict[str, Benchmark] = Field(min_length=1)
+    models: dict[str, Model] = Field(min_length=1)
+    probe: Probe = Probe()
+    figures: Figures
+    shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
+
+    @model_validator(mode="after")
+    def _check_across(self) -> "Config":
+        for section in ("libraries", "benchmarks", "models"):
+            for name in getattr(self, section):
+                if not _NAME.match(name):
+                    raise ValueError(
+                        f"{section}: the name {name!r} becomes a folder; use lower-case letters, digits, '.', '_', '-'"
+                    )
+        if "random" in self.models:
+            raise ValueError("models: 'random' is the name of the random baseline; choose another name")
+        for name, benchmark in self.benchmarks.items():
+            if benchmark.library not in self.libraries:
+                raise ValueError(
+                    f"benchmarks.{name}.library: {benchmark.library!r} is not in libraries "
+                    f"({', '.join(self.libraries)}); name one of them or add it"
+                )
+            library = self.libraries[benchmark.library]
+            shortest = benchmark.composition.clip_seconds[0]
+            if isinstance(library, ProceduralLibrary) and library.clip_seconds[1] < shortest:
+                raise ValueError(
+                    f"benchmarks.{name}.composition.clip_seconds: events of at least {shortest:g} s cannot be cut from "
+                    f"library {benchmark.library!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
+                    "shorten the events or lengthen the clips"
+                )
+            if benchmark.composition.longest_seconds > self.shard_seconds:
+                raise ValueError(
+                    f"shard_seconds: {self.shard_seconds:g} s is less than one sample of benchmark {name!r} "
+                    f"({benchmark.composition.longest_seconds:g} s); raise it"
+                )
+        for key in ("attention_change", "overlap"):
+            chosen = getattr(self.figures, key)
+            if chosen not in self.benchmarks:
+                raise ValueError(
+                    f"figures.{key}: {chosen!r} is not in benchmarks ({', '.join(self.benchmarks)}); name one of them"
+                )
+        shortest, longest = self.benchmarks[self.figures.attention_change].composition.clip_seconds
+        if shortest != longest:
+            raise ValueError(
+                f"figures.attention_change: benchmark {self.figures.attention_change!r} has events of {shortest:g} to "
+                f"{longest:g} s, but the figure averages over samples position by position; "
+                "name one with equal clip_seconds"
+            )
+        if self.figures.reading_sample >= self.benchmarks[self.figures.overlap].n_samples:
+            raise ValueError(
+                f"figures.reading_sample: {self.figures.reading_sample} is beyond benchmark {self.figures.overlap!r}, "
+                f"which has {self.benchmarks[self.figures.overlap].n_samples} samples; lower it"
+            )
+        return self
+
+    def extraction_settings(self, model: str) -> ExtractionSettings:
+        """What `extract_activations` of a model depends on."""
+        return ExtractionSettings(model=self.models[model], prompts=self.probe.prompts, readout=self.probe.readout)
+
+    def steering_settings(self, model: str) -> SteeringSettings:
+        """What `steer_attention` of a model depends on."""
+        return SteeringSettings(
+            model=self.models[model],
+            inference=self.probe.prompts.inference,
+            steering=self.probe.steering,
+            readout=self.probe.readout,
+        )
+
+    def direct_settings(self, model: str) -> DirectSettings:
+        """What `prompt_directly` of a model depends on."""
+        return DirectSettings(
+            model=self.models[model], prompts=self.probe.prompts, direct_prompt=self.probe.direct_prompt
+        )
+
+    def samples_per_shard(self, benchmark: str) -> int:
+        """Samples in one shard: fixed by the longest possible sample, so that adding samples moves none."""
+        return math.floor(self.shard_seconds / self.benchmarks[benchmark].composition.longest_seconds)
+
+    def shard_range(self, benchmark: str, shard: int) -> tuple[int, int]:
+        """First sample index of a shard, and the index after its last."""
+        size = self.samples_per_shard(benchmark)
+        return shard * size, min((shard + 1) * size, self.benchmarks[benchmark].n_samples)
+
+    def n_shards(self, benchmark: str) -> int:
+        """Number of shards of a benchmark."""
+        return math.ceil(self.benchmarks[benchmark].n_samples / self.samples_per_shard(benchmark))
+
+
+def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
+    """Check raw configuration and return it typed.
+
+    Parameters
+    ----------
+    raw
+        What Snakemake read from config.yaml and `--config`.
+    root
+        Folder that relative paths in the configuration start from.
+
+    Raises
+    ------
+    UserError
+        Naming every wrong key, its value and what to do.
+    """
+    # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
+    raw = {
+        key: {name: entry for name, entry in value.items() if entry is not None} if isinstance(value, dict) else value
+        for key, value in raw.items()
+    }
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(_first_sentence(error, "config.yaml")) from error
+    root = Path(root)
+    for name, library in config.libraries.items():
+        for key in ("path", "csv", "audio"):
+            if hasattr(library, key) and not (root / getattr(library, key)).exists():
+                raise UserError(
+                    f"config.yaml: libraries.{name}.{key}: {getattr(library, key)!r} does not exist; "
+                    "correct the path or put the files there"
+                )
+    for name, model in config.models.items():
+        _check_checkpoint(name, model, config.probe, root)
+    return config
+
+
+def _check_checkpoint(name: str, model: Model, probe: Probe, root: Path) -> None:
+    folder = root / model.checkpoint
+    if not folder.is_dir():
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", model.checkpoint) and model.revision:
+            return  # a pinned hub repository; its files are looked up in the hub cache when the job loads them
+        raise UserError(
+            f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} is neither an existing folder nor a hub "
+            "repository with a pinned revision; correct the path, or add the key revision"
+        )
+    path = folder / "config.json"
+    try:
+        n_layers = json.loads(path.read_text())["text_config"]["num_hidden_layers"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"config.yaml: models.{name}.checkpoint: {path} does not describe a model with a text stack "
+            "(no text_config.num_hidden_layers); point to a saved audio-language model"
+        ) from None
+    for key, layers in (("steering", probe.steering.layers), ("localization", probe.localization.layers)):
+        try:
+            select_layers(layers, n_layers)
+        except ValueError as error:
+            raise UserError(f"config.yaml: probe.{key}.layers: {error} (model {name!r})") from None
+
+
+def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
+    """Indices of the chosen decoder blocks, 0-based and ascending.
+
+    `second_half` is L/2 … L−1 (SWL §3.3).
+
+    Raises
+    ------
+    ValueError
+        If an index is not below `n_layers`.
+    """
+    if layers == "all":
+        return list(range(n_layers))
+    if layers == "second_half":
+        return list(range(n_layers // 2, n_layers))
+    if max(layers) >= n_layers:
+        raise ValueError(f"block {max(layers)} does not exist; the text stack has {n_layers} blocks, counted from 0")
+    return sorted(layers)
+
+
+def _first_sentence(error: ValidationError, where: str) -> str:
+    problems = []
+    for item in error.errors():
+        # The discriminator of a union appears in the location, though the user never wrote it.
+        location = ".".join(
+            str(part) for part in item["loc"] if part not in {"procedural", "folder", "esc50", "sakura"}
+        )
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; remove it or correct its spelling"
+        elif item["type"] != "value_error":
+            message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
+        problems.append(f"{location}: {message}" if location else message)
+    return f"{where}: " + "; ".join(problems)

@@ -1,0 +1,142 @@
+"""What a result was made from: the modules of a script, digests, versions, the commit."""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from wheretolisten.config import Section
+from wheretolisten.files import sha256_of_file
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+"""Folder of the scripts, which is also the root that `wheretolisten` is imported from."""
+
+_PACKAGES = ("numpy", "scipy", "h5py", "torch", "transformers", "tokenizers", "accelerate", "soundfile", "soxr")
+
+
+@functools.cache
+def local_modules(script: str) -> tuple[Path, ...]:
+    """A script and every local module that it imports, directly or not, in sorted order.
+
+    Rules list them as inputs, so that editing a module reruns exactly the rules whose scripts import it. Imports are
+    read from the syntax tree, inside functions too, and nothing is executed.
+
+    Parameters
+    ----------
+    script
+        Name of a script in `workflow_scripts/`, without suffix.
+    """
+    found: set[Path] = set()
+    waiting = [SCRIPTS / f"{script}.py"]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        for name in _imported_names(path):
+            waiting.extend(_files_of(name))
+    return tuple(sorted(found))
+
+
+def _imported_names(path: Path) -> Iterable[str]:
+    package = path.relative_to(SCRIPTS).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            prefix = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*prefix, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _files_of(name: str) -> Iterable[Path]:
+    # Importing a.b.c runs a/__init__.py and a/b/__init__.py as well.
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        base = SCRIPTS.joinpath(*parts[:end])
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                yield path
+
+
+def digest_of(*parts: Any) -> str:
+    """Hex SHA-256 of JSON-serialisable values, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def code_digest(script: str) -> str:
+    """Hex SHA-256 of a script and the local modules it imports."""
+    return digest_of([(str(path.relative_to(SCRIPTS)), sha256_of_file(path)) for path in local_modules(script)])
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the installed packages that results depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str:
+    """Commit of the working tree, with "+changes" if it differs from it; "unknown" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(SCRIPTS), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(SCRIPTS))
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def checkpoint_digest(checkpoint: str, revision: str | None) -> str:
+    """What identifies a model's weights: digest of the folder's files, or the pinned revision of a hub repository."""
+    folder = Path(checkpoint)
+    if not folder.is_dir():
+        return f"{checkpoint}@{revision}"
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".jinja", ".safetensors", ".txt"})
+    return digest_of([(path.name, sha256_of_file(path)) for path in files])
+
+
+def of_job(script: str, settings: Section, inputs: Mapping[str, str | Path]) -> tuple[str, dict[str, Any]]:
+    """Identity and provenance of a job's result.
+
+    Parameters
+    ----------
+    script
+        Name of the script, without suffix.
+    settings
+        All configuration that the result depends on; a section with a field `model` names the checkpoint.
+    inputs
+        Name → input file; each becomes the attribute `<name>_digest`.
+
+    Returns
+    -------
+    tuple
+        A digest of everything that the content depends on, which equal results share, and the attributes to store.
+    """
+    attributes: dict[str, Any] = {
+        "settings": settings.as_json(),
+        "code_digest": code_digest(script),
+        **{f"{name}_digest": sha256_of_file(path) for name, path in inputs.items()},
+    }
+    model = getattr(settings, "model", None)
+    if model is not None:
+        attributes["checkpoint"] = model.checkpoint
+        attributes["revision"] = model.revision or ""
+        attributes["checkpoint_digest"] = checkpoint_digest(model.checkpoint, model.revision)
+    identity = digest_of(attributes)
+    return identity, attributes | {"script": script, "versions": versions(), "git_commit": git_commit()}

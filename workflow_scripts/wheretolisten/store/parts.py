@@ -1,0 +1,162 @@
+"""Crash-safe writing: finished batches become whole part files, which are merged into the result at the end.
+
+HDF5 files are not crash-safe, so nothing is ever appended to one that matters. A killed job loses the batch in flight;
+its next start finds the parts, checks them, and goes on after them.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from wheretolisten.files import atomic_path
+from wheretolisten.store.schema import Column, Schema
+
+_log = logging.getLogger(__name__)
+
+
+class PartedFile:
+    """A result file that is written batch by batch.
+
+    Parameters
+    ----------
+    target
+        The result. Parts live beside it, in `<target>.parts/`.
+    schema
+        What the file holds.
+    identity
+        Digest of all that the content depends on. A part of another identity is discarded, not trusted.
+    attributes
+        Provenance, stored as attributes of the result (strings and numbers as they are, the rest as JSON).
+    """
+
+    def __init__(self, target: str | Path, schema: Schema, identity: str, attributes: Mapping[str, Any]) -> None:
+        self._target = Path(target)
+        self._folder = self._target.with_name(self._target.name + ".parts")
+        self._schema = schema
+        self._identity = identity
+        self._attributes = dict(attributes)
+
+    def has(self, part: int) -> bool:
+        """Whether a valid part of this number exists; an invalid one is removed."""
+        path = self._path(part)
+        if not path.exists():
+            return False
+        try:
+            with h5py.File(path, "r") as file:
+                if file.attrs["identity"] == self._identity:
+                    for name in self._schema.column_names:
+                        file[name][()]  # reading everything verifies every checksum
+                    return True
+            reason = "was written with other settings or code"
+        except (OSError, KeyError) as error:
+            reason = f"is not readable ({error})"
+        _log.warning("%s %s; it is computed again", path, reason)
+        path.unlink()
+        return False
+
+    def write(self, part: int, columns: Mapping[str, np.ndarray]) -> None:
+        """Write one part whole: arrays named and shaped as the schema says, first axis = rows of this batch.
+
+        Raises
+        ------
+        ValueError
+            If the columns are not the schema's, or their numbers of rows or axes disagree.
+        """
+        if set(columns) != set(self._schema.column_names):
+            raise ValueError(f"{self._schema.name}: expected {self._schema.column_names}, got {sorted(columns)}")
+        rows = {len(values) for values in columns.values()}
+        if len(rows) != 1:
+            raise ValueError(f"{self._schema.name}: columns have different numbers of rows: {sorted(rows)}")
+        with atomic_path(self._path(part)) as path, h5py.File(path, "w") as file:
+            file.attrs["identity"] = self._identity
+            for column in self._schema.columns:
+                _create(file, column, np.asarray(columns[column.name]).shape)[...] = columns[column.name]
+
+    def merge(self, n_parts: int) -> None:
+        """Join parts 0 … n_parts-1 into the result, in order, and remove them."""
+        paths = [self._path(part) for part in range(n_parts)]
+        with atomic_path(self._target) as path, h5py.File(path, "w") as file:
+            file.attrs["schema"] = self._schema.name
+            file.attrs["identity"] = self._identity
+            for key, value in self._attributes.items():
+                file.attrs[key] = value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
+            shapes: dict[str, list[tuple[int, ...]]] = {}
+            for part in paths:
+                with h5py.File(part, "r") as source:
+                    for name in self._schema.column_names:
+                        shapes.setdefault(name, []).append(source[name].shape)
+            for column in self._schema.columns:
+                sizes = np.array(shapes[column.name])
+                _create(file, column, (int(sizes[:, 0].sum()), *map(int, sizes[:, 1:].max(axis=0))))
+            start = 0
+            for part in paths:
+                with h5py.File(part, "r") as source:
+                    n_rows = len(source[self._schema.column_names[0]])
+                    for name in self._schema.column_names:
+                        values = source[name][()]
+                        file[name][(slice(start, start + n_rows), *map(slice, values.shape[1:]))] = values
+                start += n_rows
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, part: int) -> Path:
+        return self._folder / f"{part:06d}.h5"
+
+
+def _create(file: h5py.File, column: Column, shape: tuple[int, ...]) -> h5py.Dataset:
+    if len(shape) != len(column.axes):
+        raise ValueError(f"{column.name}: expected the axes {column.axes}, got the shape {shape}")
+    dataset = file.create_dataset(
+        column.name,
+        shape=shape,
+        dtype=column.dtype,
+        chunks=(1, *(max(size, 1) for size in shape[1:])),
+        fletcher32=True,
+        fillvalue=np.nan if column.dtype.startswith("f") else None,
+    )
+    dataset.attrs["axes"] = json.dumps(column.axes)
+    dataset.attrs["unit"] = column.unit
+    dataset.attrs["about"] = column.about
+    return dataset
+
+
+class PartedTable:
+    """A csv result that is written batch by batch, for text that people read.
+
+    Parameters
+    ----------
+    target
+        The result. Parts live beside it, in `<target>.parts/`.
+    identity
+        Digest of all that the content depends on; parts of another identity are left aside and removed at the end.
+    """
+
+    def __init__(self, target: str | Path, identity: str) -> None:
+        self._target = Path(target)
+        self._folder = self._target.with_name(self._target.name + ".parts")
+        self._identity = identity
+
+    def has(self, part: int) -> bool:
+        """Whether a part of this number and identity exists; a part is whole once it has its name."""
+        return self._path(part).exists()
+
+    def write(self, part: int, rows: pd.DataFrame) -> None:
+        """Write one part whole."""
+        with atomic_path(self._path(part)) as path:
+            rows.to_csv(path, index=False, lineterminator="\n")
+
+    def merge(self, n_parts: int) -> None:
+        """Join parts 0 … n_parts-1 into the result, in order, and remove them."""
+        parts = [pd.read_csv(self._path(part), dtype=str, keep_default_na=False) for part in range(n_parts)]
+        with atomic_path(self._target) as path:
+            pd.concat(parts, ignore_index=True).to_csv(path, index=False, lineterminator="\n")
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, part: int) -> Path:
+        return self._folder / self._identity[:16] / f"{part:06d}.csv"

@@ -1,0 +1,170 @@
+"""Reading result files back, with a check that they are what they should be."""
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from wheretolisten.config import VECTOR_KINDS
+from wheretolisten.errors import UserError
+from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, VECTORS, Schema
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Un-steered passes of a benchmark.
+
+    `base` [sample, layer, audio_token] and `prompted` [sample, position, layer, audio_token] are attention masses,
+    NaN beyond a sample's `n_audio_tokens`; `tokens_per_second` in 1/s.
+    """
+
+    sample_id: np.ndarray
+    n_audio_tokens: np.ndarray
+    tokens_per_second: float
+    base: np.ndarray
+    prompted: np.ndarray
+    attributes: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Steered passes at one target position: `steered` [sample, vector_kind, layer, audio_token]."""
+
+    sample_id: np.ndarray
+    n_audio_tokens: np.ndarray
+    vector_kinds: tuple[str, ...]
+    steered: np.ndarray
+    attributes: dict[str, Any] = field(repr=False)
+
+
+def read_activations(paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None) -> Activations:
+    """Read the attention of shards, in order. States are left on disk; `read_states` reads them.
+
+    Raises
+    ------
+    UserError
+        If a file is damaged, of another kind or version, or (with `benchmark_digests`) of another benchmark.
+    """
+    names = ("sample_id", "n_audio_tokens", "attention/base", "attention/prompted")
+    columns, attributes = _read(paths, ACTIVATIONS, names, benchmark_digests)
+    return Activations(
+        sample_id=columns["sample_id"],
+        n_audio_tokens=columns["n_audio_tokens"],
+        tokens_per_second=float(attributes["tokens_per_second"]),
+        base=columns["attention/base"],
+        prompted=columns["attention/prompted"],
+        attributes=attributes,
+    )
+
+
+def read_states(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sample ids, F_l(X−) [sample, layer, hidden] and F_l(X+) [sample, position, layer, hidden] of one shard.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or of another kind or version.
+    """
+    columns, _ = _read([path], ACTIVATIONS, ("sample_id", "states/negative", "states/positive"))
+    return columns["sample_id"], columns["states/negative"], columns["states/positive"]
+
+
+def read_attention(paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None) -> Attention:
+    """Read the steered attention of shards, in order.
+
+    Raises
+    ------
+    UserError
+        As `read_activations`.
+    """
+    columns, attributes = _read(
+        paths, ATTENTION, ("sample_id", "n_audio_tokens", "attention/steered"), benchmark_digests
+    )
+    return Attention(
+        sample_id=columns["sample_id"],
+        n_audio_tokens=columns["n_audio_tokens"],
+        vector_kinds=tuple(json.loads(attributes["vector_kinds"])),
+        steered=columns["attention/steered"],
+        attributes=attributes,
+    )
+
+
+def read_vectors(path: str | Path, sample_ids: Sequence[str], position: int) -> np.ndarray:
+    """Steering vectors [sample, vector_kind, layer, hidden] of some samples' events at one position.
+
+    The kinds are in the order of `config.VECTOR_KINDS`. Only these rows are read: the file holds every sample.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged, of another kind or version, or lacks one of the samples.
+    """
+    with _open(path, VECTORS) as file:
+        row_of = {sample_id: row for row, sample_id in enumerate(file["sample_id"].asstr()[()])}
+        missing = [sample_id for sample_id in sample_ids if sample_id not in row_of]
+        if missing:
+            raise UserError(f"{path}: no vectors of sample {missing[0]}; {_way_out(VECTORS)}")
+        rows = [row_of[sample_id] for sample_id in sample_ids]
+        kinds = [file[f"vector/{kind}"] for kind in VECTOR_KINDS]
+        return np.stack([np.stack([kind[row, position] for kind in kinds]) for row in rows])
+
+
+@contextlib.contextmanager
+def _open(path: str | Path, schema: Schema) -> Iterator[h5py.File]:
+    """Open a result file of a schema; what is wrong with the file becomes a `UserError`."""
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("schema") != schema.name:
+                raise UserError(
+                    f"{path}: the file's schema is {file.attrs.get('schema')!r}, this version reads "
+                    f"{schema.name!r}; {_way_out(schema)}"
+                )
+            yield file
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path}: the file is damaged ({error}); {_way_out(schema)}") from error
+
+
+def _way_out(schema: Schema) -> str:
+    return f"delete it and run the workflow again, which rebuilds it with {schema.rebuilt_by}"
+
+
+def _read(
+    paths: Sequence[str | Path],
+    schema: Schema,
+    names: Sequence[str],
+    benchmark_digests: Sequence[str] | None = None,
+) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    attributes: dict[str, Any] = {}
+    for number, path in enumerate(paths):
+        with _open(path, schema) as file:
+            attributes = dict(file.attrs)
+            if benchmark_digests is not None and attributes["benchmark_digest"] != benchmark_digests[number]:
+                raise UserError(
+                    f"{path}: it was made from a benchmark with digest {attributes['benchmark_digest'][:12]}, "
+                    f"this one has {benchmark_digests[number][:12]}; {_way_out(schema)}"
+                )
+            for name in names:
+                pieces[name].append(file[name][()])
+    columns = {name: _concatenate(arrays) for name, arrays in pieces.items()}
+    for name, values in columns.items():
+        if values.dtype.kind == "S":
+            columns[name] = np.char.decode(values, "utf-8")
+    return columns, attributes
+
+
+def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
+    """Join along the sample axis; the audio-token axis, where present, is padded to the longest."""
+    widest = np.max([array.shape for array in arrays], axis=0)
+    padded = []
+    for array in arrays:
+        widths = [(0, 0), *((0, int(width - size)) for size, width in zip(array.shape[1:], widest[1:], strict=True))]
+        if any(after for _, after in widths):
+            array = np.pad(array, widths, constant_values=np.nan)
+        padded.append(array)
+    return np.concatenate(padded)

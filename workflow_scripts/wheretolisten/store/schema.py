@@ -1,0 +1,91 @@
+"""The datasets of each kind of file: names, axes, units."""
+
+from dataclasses import dataclass
+
+SAMPLE_ID_BYTES = 32
+"""Length of a stored sample id. Fixed, because checksums do not cover HDF5's variable-length strings."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One dataset. The first axis is the row; `audio_token` is ragged and padded with NaN."""
+
+    name: str
+    axes: tuple[str, ...]
+    dtype: str
+    unit: str
+    about: str
+
+
+@dataclass(frozen=True)
+class Schema:
+    """A kind of file: its name with version, and its columns."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rebuilt_by: str
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of all datasets."""
+        return tuple(column.name for column in self.columns)
+
+
+_SAMPLE_ID = Column("sample_id", ("sample",), f"S{SAMPLE_ID_BYTES}", "", "sample of the benchmark")
+_N_AUDIO_TOKENS = Column("n_audio_tokens", ("sample",), "i4", "tokens", "real audio tokens, without padding or markers")
+_MASS = "attention mass: mean over heads, sum over text queries"
+
+ACTIVATIONS = Schema(
+    "where-to-listen/activations/1",
+    (
+        _SAMPLE_ID,
+        _N_AUDIO_TOKENS,
+        Column("states/negative", ("sample", "layer", "hidden"), "f4", "", "F_l(X-), last prompt token, after block l"),
+        Column("states/positive", ("sample", "position", "layer", "hidden"), "f4", "", "F_l(X+) of each event's label"),
+        Column("attention/base", ("sample", "layer", "audio_token"), "f4", "", f"{_MASS}; inference prompt"),
+        Column(
+            "attention/prompted",
+            ("sample", "position", "layer", "audio_token"),
+            "f4",
+            "",
+            f"{_MASS}; label prompt, not steered",
+        ),
+    ),
+    "extract_activations",
+)
+
+VECTORS = Schema(
+    "where-to-listen/vectors/1",
+    (
+        _SAMPLE_ID,
+        Column("label", ("sample", "position"), "S64", "", "label of the event"),
+        Column("vector/sample", ("sample", "position", "layer", "hidden"), "f4", "", "v_l = F_l(X+) - F_l(X-)"),
+        Column(
+            "vector/label_mean",
+            ("sample", "position", "layer", "hidden"),
+            "f4",
+            "",
+            "mean of the label's vectors over the other samples; NaN where there is none",
+        ),
+        Column("norm/sample", ("sample", "position", "layer"), "f4", "", "Euclidean length of the own-sample vector"),
+        Column("norm/label_mean", ("sample", "position", "layer"), "f4", "", "length of the leave-one-out label mean"),
+        Column("cosine", ("sample", "position", "layer"), "f4", "", "cosine between the two"),
+    ),
+    "average_vectors",
+)
+
+ATTENTION = Schema(
+    "where-to-listen/attention/1",
+    (
+        _SAMPLE_ID,
+        _N_AUDIO_TOKENS,
+        Column(
+            "attention/steered",
+            ("sample", "vector_kind", "layer", "audio_token"),
+            "f4",
+            "",
+            f"{_MASS}; inference prompt, steered",
+        ),
+    ),
+    "steer_attention",
+)
