@@ -1,0 +1,332 @@
+"""Figures, drawn from small synthetic results through the scripts."""
+
+import builtins
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import plot_attention_change
+import plot_overlap
+import plot_reading
+import pytest
+
+from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization
+from wheretolisten.errors import UserError
+from wheretolisten.figures.attention_change import draw_attention_change
+from wheretolisten.figures.overlap import draw_overlap
+from wheretolisten.figures.reading import Event, draw_reading
+from wheretolisten.localization.table import write_localization
+from wheretolisten.localization.windows import Window, find_window
+from wheretolisten.statistics.attention import mean_attention_change, mean_share
+from wheretolisten.statistics.intervals import clustered_interval
+from wheretolisten.statistics.summary import summarize_overlap
+from wheretolisten.store import ACTIVATIONS, ATTENTION, PartedFile
+
+RATE = 6.25
+N_TOKENS = 106
+N_LAYERS = 4
+EVENTS = [("cat", 0.0, 5.0), ("dog", 6.0, 11.0), ("cow", 12.0, 17.0)]
+SETTINGS = Localization().as_json()
+
+
+def bump(attention: np.ndarray, onset: float, offset: float) -> np.ndarray:
+    other = attention.copy()
+    other[..., round(onset * RATE) : round(offset * RATE)] *= 1.5
+    return other
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A folder with events.csv, two shards of activations and of attention, and one FLAC file."""
+    soundfile = pytest.importorskip("soundfile")
+    folder = tmp_path_factory.mktemp("results")
+    rng = np.random.default_rng(0)
+    rows = [
+        {
+            "sample_id": f"{sample:05d}",
+            "position": position,
+            "label": label,
+            "onset": onset,
+            "offset": offset,
+            "duration": offset - onset,
+            "sample_seconds": 17.0,
+            "path": "audio/sound.flac",
+        }
+        for sample in range(6)
+        for position, (label, onset, offset) in zip(POSITIONS, EVENTS, strict=True)
+    ]
+    pd.DataFrame(rows).to_csv(folder / "events.csv", index=False)
+    (folder / "audio").mkdir()
+    times = np.arange(17 * 16_000) / 16_000
+    sound = 0.3 * np.sin(2 * np.pi * (500 + 100 * np.floor(times / 6)) * times) * (times % 6 < 5)
+    soundfile.write(folder / "audio" / "sound.flac", sound + 0.003 * rng.standard_normal(times.size), 16_000)
+    for shard in range(2):
+        base = rng.gamma(5, 1.0, (3, N_LAYERS, N_TOKENS + 4)).astype("f4")
+        base[..., N_TOKENS:] = np.nan
+        common = {
+            "sample_id": np.array([f"{3 * shard + i:05d}" for i in range(3)], "S32"),
+            "n_audio_tokens": np.full(3, N_TOKENS),
+        }
+        write(
+            folder / f"activations{shard}.h5",
+            ACTIVATIONS,
+            common
+            | {
+                "states/negative": np.zeros((3, N_LAYERS, 2)),
+                "states/positive": np.zeros((3, 3, N_LAYERS, 2)),
+                "attention/base": base,
+                "attention/prompted": np.stack([base] * 3, axis=1),
+            },
+        )
+        for position, (_, onset, offset) in zip(POSITIONS, EVENTS, strict=True):
+            steered = np.stack([bump(base, onset, offset), base], axis=1)
+            write(folder / f"{position}{shard}.h5", ATTENTION, common | {"attention/steered": steered})
+    return folder
+
+
+def write(path: Path, schema, columns) -> None:
+    file = PartedFile(path, schema, "test", {"tokens_per_second": RATE, "vector_kinds": list(VECTOR_KINDS)})
+    file.write(0, columns)
+    file.merge(1)
+
+
+def shards(folder: Path, name: str) -> list[str]:
+    return [str(folder / f"{name}{shard}.h5") for shard in range(2)]
+
+
+def change_arguments(results: Path, target: Path, **replaced) -> list[str]:
+    values = {"activations": shards(results, "activations"), "events": [str(results / "events.csv")]}
+    values |= {f"attention-{position}": shards(results, position) for position in POSITIONS} | replaced
+    arguments = [word for key, words in values.items() for word in (f"--{key}", *words)]
+    arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS, "--vector", "sample"]
+    return [*arguments, "--pdf", str(target.with_suffix(".pdf")), "--png", str(target.with_suffix(".png"))]
+
+
+def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
+    values = {
+        "activations": shards(results, "activations"),
+        "attention": shards(results, "middle"),
+        "events": [str(results / "events.csv")],
+        "benchmark-folder": [str(results)],
+        "sample": ["4"],
+        "position": ["middle"],
+        "vector": ["sample"],
+    }
+    arguments = [word for key, words in (values | replaced).items() for word in (f"--{key}", *words)]
+    arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS]
+    return [*arguments, "--pdf", str(target.with_suffix(".pdf")), "--png", str(target.with_suffix(".png"))]
+
+
+def check_nothing_is_clipped(figure) -> None:
+    """Every visible text lies inside the figure."""
+    figure.canvas.draw()
+    width, height = figure.canvas.get_width_height()
+    for text in figure.findobj(plt.Text):
+        if text.get_visible() and text.get_text().strip():
+            box = text.get_window_extent()
+            assert box.x0 >= -1, text.get_text()
+            assert box.y0 >= -1, text.get_text()
+            assert box.x1 <= width + 1, text.get_text()
+            assert box.y1 <= height + 1, text.get_text()
+    plt.close(figure)
+
+
+def check_files(target: Path) -> None:
+    assert target.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    image = plt.imread(target.with_suffix(".png"))
+    assert image[..., :3].std() > 0.05
+
+
+def overlap_rows(models, n_samples: int = 20) -> list[dict]:
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "model": model,
+            "benchmark": "main",
+            "method": method,
+            "sample_id": f"{sample:05d}",
+            "position": position,
+            "label": "cat",
+            "domain": "animals",
+            "source": f"recording{rng.integers(8)}",
+            "onset": 0.0,
+            "offset": 5.0,
+            "predicted_start": 0.0,
+            "predicted_end": 5.0,
+            "overlap": rng.uniform() if (method, position) != ("direct_prompt", "end") else 0.0,
+            "chance": 0.4 if position == "middle" else 0.2,
+            "tied": False,
+            "parsed": True,
+            "failure": "",
+        }
+        for model in models
+        for method in ("direct_prompt", "prompt_only", "steering_sample", "steering_label_mean")
+        for sample in range(n_samples)
+        for position in POSITIONS
+    ]
+
+
+def test_overlap_script_writes_equal_files_twice(tmp_path):
+    table = pd.DataFrame(overlap_rows(["tiny-qwen2-audio", "tiny-audio-flamingo-3"]))
+    write_localization(table, tmp_path / "localization.csv")
+    summarize_overlap(table).to_csv(tmp_path / "overlap.csv", index=False)
+    arguments = ["--table", str(tmp_path / "overlap.csv"), "--localization", str(tmp_path / "localization.csv")]
+    for name in ("a", "b"):
+        outputs = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
+        plot_overlap.main([*arguments, "--benchmark", "main", *outputs])
+        check_files(tmp_path / name)
+    for suffix in (".pdf", ".png"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    with pytest.raises(UserError, match="other"):
+        plot_overlap.main([*arguments, "--benchmark", "other", *outputs])
+
+
+@pytest.mark.parametrize("n_models", [1, 2, 3])
+def test_overlap_figure_has_a_panel_per_model_and_nothing_clipped(n_models):
+    table = summarize_overlap(pd.DataFrame(overlap_rows([f"model-{n}" for n in range(n_models)])))
+    intervals = table.assign(low=table["overlap_pct"] - 5, high=table["overlap_pct"] + 5)
+    figure = draw_overlap(table, intervals)
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == [f"Model {n}" for n in range(n_models)]
+    check_nothing_is_clipped(figure)
+
+
+def test_overlap_bars_and_chance_stand_at_their_values():
+    table = summarize_overlap(pd.DataFrame(overlap_rows(["model"])))
+    figure = draw_overlap(table, table.assign(low=table["overlap_pct"], high=table["overlap_pct"]))
+    heights = sorted(bar.get_height() for bar in figure.axes[0].patches)
+    np.testing.assert_allclose(heights, sorted(table["overlap_pct"]))
+    levels = {round(float(line.get_ydata()[0]), 1) for line in figure.axes[0].lines if line.get_linestyle() == "--"}
+    assert {20.0, 40.0, 26.7} <= levels
+    plt.close(figure)
+
+
+def test_attention_change_script(results, tmp_path):
+    for name in ("a", "b"):
+        plot_attention_change.main(change_arguments(results, tmp_path / name))
+        check_files(tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+
+
+def test_attention_change_refuses_shards_of_other_samples(results, tmp_path):
+    arguments = change_arguments(results, tmp_path / "a", **{"attention-end": shards(results, "end")[:1]})
+    with pytest.raises(UserError, match=r"end0\.h5.*other samples"):
+        plot_attention_change.main(arguments)
+
+
+def test_attention_change_refuses_events_that_differ(results, tmp_path):
+    events = pd.read_csv(results / "events.csv", dtype={"sample_id": str})
+    events.loc[4, "onset"] += 0.5
+    events.to_csv(tmp_path / "events.csv", index=False)
+    with pytest.raises(UserError, match="middle"):
+        plot_attention_change.main(change_arguments(results, tmp_path / "a", events=[str(tmp_path / "events.csv")]))
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+def test_attention_change_figure_is_centred_and_not_clipped(scale):
+    change = scale * np.random.default_rng(0).normal(0, 0.02, (3, N_TOKENS)) - 0.01 * scale
+    times = [(onset, offset) for _, onset, offset in EVENTS]
+    figure = draw_attention_change(change, POSITIONS, times, RATE, "Tiny Qwen2-Audio: a long enough title", 48)
+    low, high = figure.axes[0].collections[0].get_clim()
+    assert low == -high
+    assert figure.axes[0].get_xlim()[1] == pytest.approx(17.0)
+    check_nothing_is_clipped(figure)
+
+
+def test_attention_change_is_found_where_it_was_planted_and_sums_to_zero():
+    base = np.random.default_rng(0).uniform(0.5, 1.5, (8, N_LAYERS, N_TOKENS))
+    base[3] *= 1000  # loud samples weigh no more than others
+    change, n_samples = mean_attention_change(base, bump(base, 6.0, 11.0), [2, 3])
+    assert n_samples == 8
+    assert change.sum() == pytest.approx(0, abs=1e-9)
+    inside = np.zeros(N_TOKENS, dtype=bool)
+    inside[round(6 * RATE) : round(11 * RATE)] = True
+    assert change[inside].min() > 0 > change[~inside].max()
+
+
+def test_attention_change_leaves_out_samples_without_attention():
+    base = np.ones((3, N_LAYERS, N_TOKENS))
+    steered = base.copy()
+    steered[0, 2, 5] = np.nan
+    steered[1, 3] = 0
+    change, n_samples = mean_attention_change(base, steered, [2, 3])
+    assert n_samples == 1
+    np.testing.assert_allclose(change, 0, atol=1e-12)
+
+
+def test_mean_share_averages_blocks_with_equal_weights():
+    attention = np.array([[9.0, 1.0], [1.0, 1.0], [30.0, 10.0]])
+    np.testing.assert_allclose(mean_share(attention, [1, 2]), [0.625, 0.375])
+
+
+def test_reading_script(results, tmp_path):
+    for name in ("a", "b"):
+        plot_reading.main(reading_arguments(results, tmp_path / name))
+        check_files(tmp_path / name)
+    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+
+
+def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, caplog):
+    plot_reading.main(reading_arguments(results, tmp_path / "a", **{"benchmark-folder": [str(tmp_path)]}))
+    check_files(tmp_path / "a")
+    assert "no spectrogram" in caplog.text
+    real_import = builtins.__import__
+
+    def without_soundfile(name, *rest, **named):
+        if name == "soundfile":
+            raise ImportError(name)
+        return real_import(name, *rest, **named)
+
+    monkeypatch.delitem(sys.modules, "soundfile")
+    monkeypatch.setattr(builtins, "__import__", without_soundfile)
+    plot_reading.main(reading_arguments(results, tmp_path / "b"))
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_reading_of_an_unknown_sample_is_refused(results, tmp_path):
+    with pytest.raises(UserError, match="sample 99"):
+        plot_reading.main(reading_arguments(results, tmp_path / "a", sample=["99"]))
+    with pytest.raises(UserError, match=r"activations0\.h5.*00004"):
+        plot_reading.main(reading_arguments(results, tmp_path / "a", activations=shards(results, "activations")[:1]))
+
+
+@pytest.mark.parametrize("case", ["found", "tied", "failed"])
+def test_reading_figure_is_not_clipped(case):
+    base = np.random.default_rng(0).gamma(5, 1.0, (N_LAYERS, N_TOKENS))
+    other = bump(base, 12.0, 17.0) if case == "found" else base
+    window = find_window(base, other, 5.0, RATE, N_TOKENS, Localization())
+    assert window.tied == (case != "found")
+    if case == "failed":
+        window = Window(31, RATE, failure="attention is not finite")
+    shares = [mean_share(attention, [2, 3]) for attention in (base, other)]
+    figure = draw_reading(
+        np.random.default_rng(0).normal(0, 0.1, 17 * 16_000),
+        [Event(*event) for event in EVENTS],
+        2,
+        *shares,
+        window,
+        17.0,
+        "Tiny Qwen2-Audio, sample 00004: where is the sound of cow? Overlap 98 %",
+    )
+    texts = [text.get_text() for text in figure.findobj(plt.Text)]
+    expected = {"found": "chosen window", "tied": "windows tie: none chosen", "failed": "attention is not finite"}
+    assert any(expected[case] in text for text in texts)
+    check_nothing_is_clipped(figure)
+
+
+def test_clustered_interval_is_wider_than_an_independent_one():
+    rng = np.random.default_rng(0)
+    clusters = np.repeat(np.arange(20), 30)
+    values = np.repeat(rng.uniform(size=20), 30)
+    low, high = clustered_interval(values, clusters)
+    alone = clustered_interval(values, np.arange(values.size))
+    assert low < values.mean() < high
+    assert high - low > 3 * (alone[1] - alone[0])
+    assert clustered_interval(values, clusters) == (low, high)
+
+
+def test_clustered_interval_of_equal_values_has_no_width():
+    assert clustered_interval(np.full(9, 0.5), np.arange(9) % 2) == pytest.approx((0.5, 0.5))
+    with pytest.raises(ValueError, match="no queries"):
+        clustered_interval(np.empty(0), np.empty(0))

@@ -1,0 +1,169 @@
+"""Choosing a window from attention."""
+
+import numpy as np
+import pytest
+
+from wheretolisten.config import Localization
+from wheretolisten.localization.windows import find_window, layer_weights, window_shares, window_width
+
+RATE = 25.0
+N_LAYERS = 8
+EVENTS = [(0.0, 5.0), (6.0, 11.0), (12.0, 17.0)]
+N_TOKENS = 425
+
+
+def base_attention(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.5, 1.5, (N_LAYERS, N_TOKENS)).astype(np.float32)
+
+
+def bumped(base: np.ndarray, onset: float, offset: float, gain: float = 2.0) -> np.ndarray:
+    other = base.copy()
+    other[:, round(onset * RATE) : round(offset * RATE)] *= gain
+    return other
+
+
+@pytest.mark.parametrize("event", range(3))
+@pytest.mark.parametrize("kind", ["linear", "uniform"])
+@pytest.mark.parametrize("layers", ["second_half", "all", [1, 6]])
+def test_planted_bump_is_found_within_one_token(event, kind, layers):
+    onset, offset = EVENTS[event]
+    base = base_attention()
+    settings = Localization(layers=layers, layer_weights=kind)
+    window = find_window(base, bumped(base, onset, offset), 5.0, RATE, N_TOKENS, settings)
+    assert not window.tied
+    assert not window.failure
+    assert abs(window.start_seconds - onset) <= 1 / RATE
+    assert window.end_seconds - window.start_seconds == pytest.approx(5.0)
+
+
+def test_score_equals_the_formula_written_out():
+    base, other = base_attention(1), base_attention(2)
+    settings = Localization(epsilon=0.01)
+    window = find_window(base, other, 1.0, RATE, N_TOKENS, settings)
+    width, expected = 25, []
+    for start in range(N_TOKENS - width + 1):
+        total = 0.0
+        for layer in range(4, 8):
+            shares = [
+                attention[layer, start : start + width].astype(float).sum() / attention[layer].astype(float).sum()
+                for attention in (base, other)
+            ]
+            total += (layer - 4 + 1) / 10 * shares[1] / (shares[0] + 0.01)
+        expected.append(total)
+    np.testing.assert_allclose(window.score, expected, rtol=1e-10)
+    assert window.start_seconds == int(np.argmax(expected)) / RATE
+
+
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_constant_attention_is_a_tie_of_all_windows(factor):
+    base = np.full((N_LAYERS, N_TOKENS), 0.01, dtype=np.float32)
+    window = find_window(base, base * factor, 5.0, RATE, N_TOKENS, Localization())
+    assert window.tied
+    assert window.tied_starts.tolist() == list(range(N_TOKENS - 125 + 1))
+    assert np.isnan(window.start_seconds)
+    assert np.isnan(window.end_seconds)
+
+
+def test_uniform_scaling_of_attention_is_a_tie():
+    base = base_attention()
+    window = find_window(base, base * 0.5, 5.0, RATE, N_TOKENS, Localization())
+    assert window.tied
+
+
+def test_two_equal_bumps_tie_and_neither_wins():
+    base = np.ones((N_LAYERS, N_TOKENS))
+    other = bumped(bumped(base, *EVENTS[0]), *EVENTS[2])
+    window = find_window(base, other, 5.0, RATE, N_TOKENS, Localization())
+    assert window.tied_starts.tolist() == [0, 300]
+
+
+@pytest.mark.parametrize("filler", [np.nan, 1e9])
+def test_padding_is_never_read_nor_covered(filler):
+    base = base_attention()
+    n_real = 300
+    # Attention grows towards the end, so that the last window that fits is the best one.
+    other = base * np.linspace(1, 3, N_TOKENS)
+    clean = find_window(base[:, :n_real], other[:, :n_real], 5.0, RATE, n_real, Localization())
+    for attention in (base, other):
+        attention[:, n_real:] = filler
+    window = find_window(base, other, 5.0, RATE, n_real, Localization())
+    np.testing.assert_array_equal(window.score, clean.score)
+    assert window.score.size == n_real - 125 + 1
+    assert window.end_seconds <= n_real / RATE
+
+
+def test_best_window_may_be_the_last_one_that_fits():
+    base = np.ones((N_LAYERS, 100))
+    other = base.copy()
+    other[:, -10:] = 5
+    window = find_window(base, other, 0.4, RATE, 100, Localization())
+    assert window.end_seconds == pytest.approx(100 / RATE)
+
+
+def test_only_the_scored_blocks_count():
+    base = base_attention()
+    other = base.copy()
+    other[:4] = bumped(base, *EVENTS[2], gain=50)[:4]
+    other[4:] = bumped(base, *EVENTS[0])[4:]
+    assert find_window(base, other, 5.0, RATE, N_TOKENS, Localization()).start_seconds == 0.0
+
+
+def test_one_window_that_fills_the_audio_is_no_tie():
+    base = base_attention()
+    window = find_window(base, base, N_TOKENS / RATE, RATE, N_TOKENS, Localization())
+    assert not window.tied
+    assert window.start_seconds == 0.0
+
+
+@pytest.mark.parametrize(
+    ("duration", "damage", "reason"),
+    [
+        (0.01, None, "shorter"),
+        (17.5, None, "longer"),
+        (5.0, np.nan, "finite"),
+        (5.0, np.inf, "finite"),
+        (5.0, 0.0, "no attention"),
+    ],
+)
+def test_failures_have_a_reason_and_no_window(duration, damage, reason):
+    base, other = base_attention(), base_attention(3)
+    if damage is not None:
+        other[6] = damage
+    window = find_window(base, other, duration, RATE, N_TOKENS, Localization())
+    assert reason in window.failure
+    assert window.tied_starts.size == 0
+    assert not window.tied
+    assert np.isnan(window.start_seconds)
+
+
+def test_damage_in_a_block_that_is_not_scored_does_not_matter():
+    base, other = base_attention(), base_attention(3)
+    other[0] = np.nan
+    assert not find_window(base, other, 5.0, RATE, N_TOKENS, Localization()).failure
+
+
+def test_attention_of_different_models_is_refused():
+    with pytest.raises(ValueError, match="shapes"):
+        find_window(np.ones((4, 50)), np.ones((6, 50)), 1.0, RATE, 50, Localization())
+
+
+def test_files_may_be_padded_to_different_lengths():
+    base = base_attention()
+    padded = np.pad(bumped(base, *EVENTS[1]), ((0, 0), (0, 7)), constant_values=np.nan)
+    assert find_window(base, padded, 5.0, RATE, N_TOKENS, Localization()).start_seconds == pytest.approx(6.0)
+
+
+def test_layer_weights_sum_to_one_and_rise():
+    np.testing.assert_allclose(layer_weights(4, "linear"), [0.1, 0.2, 0.3, 0.4])
+    np.testing.assert_allclose(layer_weights(4, "uniform"), 0.25)
+
+
+@pytest.mark.parametrize(("duration", "width"), [(5.0, 125), (5.03, 126), (0.02, 0), (0.021, 1), (0.1, 2), (0.14, 4)])
+def test_width_is_rounded_and_exact_halves_go_to_the_even_number(duration, width):
+    assert window_width(duration, RATE) == width
+
+
+def test_window_shares_do_not_lose_precision_on_float32():
+    attention = np.full((1, 20_000), 0.1, dtype=np.float32)
+    shares = window_shares(attention, 100)
+    np.testing.assert_allclose(shares, 100 / 20_000, rtol=1e-9)

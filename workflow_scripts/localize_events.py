@@ -1,0 +1,78 @@
+"""Predicted window and overlap of every query, by every method that a model answers with."""
+
+import argparse
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten import log, store
+from wheretolisten.benchmark import read_shard
+from wheretolisten.config import POSITIONS, Localization
+from wheretolisten.errors import UserError
+from wheretolisten.files import sha256_of_file
+from wheretolisten.localization.table import write_localization
+from wheretolisten.localization.windows import find_window
+from wheretolisten.statistics.scoring import score_answer, score_window
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Score all queries of one model on one benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", required=True, help="section probe.localization, JSON")
+    parser.add_argument("--model", required=True, help="name of the model")
+    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
+    parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, csv")
+    parser.add_argument("--activations", nargs="+", required=True, help="HDF5, one per shard")
+    for position in POSITIONS:
+        parser.add_argument(f"--{position}", nargs="+", required=True, help="steered attention, HDF5, one per shard")
+    parser.add_argument("--answers", nargs="+", required=True, help="direct answers, csv, one per shard")
+    parser.add_argument("--output", required=True, help="localization table, csv")
+    args = parser.parse_args(argv)
+    logger = log.start("localize_events")
+    settings = Localization.from_json(args.settings)
+
+    digests = [sha256_of_file(path) for path in args.shards]
+    events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
+    activations = store.read_activations(args.activations, digests)
+    steered = {position: store.read_attention(getattr(args, position), digests) for position in POSITIONS}
+    answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
+    answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
+    row_of = {sample_id: row for row, sample_id in enumerate(activations.sample_id)}
+    for position, attention in steered.items():
+        if not np.array_equal(attention.sample_id, activations.sample_id):
+            raise UserError(
+                f"{getattr(args, position)[0]}: its samples are not those of {args.activations[0]}; "
+                "delete both and run the workflow again"
+            )
+
+    rows = []
+    for event in events.to_dict("records"):
+        sample = row_of[event["sample_id"]]
+        place = POSITIONS.index(event["position"])
+        attention = steered[event["position"]]
+        others = {"prompt_only": activations.prompted[sample, place]} | {
+            f"steering_{kind}": attention.steered[sample, number] for number, kind in enumerate(attention.vector_kinds)
+        }
+        for method, other in others.items():
+            window = find_window(
+                activations.base[sample],
+                other,
+                event["duration"],
+                activations.tokens_per_second,
+                int(activations.n_audio_tokens[sample]),
+                settings,
+            )
+            rows.append(score_window(event, window, method, args.model, args.benchmark))
+        answer = answer_of[event["sample_id"], event["position"]]
+        rows.append(score_answer(event, answer, args.model, args.benchmark))
+    write_localization(rows, args.output)
+    for method, group in pd.DataFrame(rows).groupby("method"):
+        logger.info(
+            "%s: %d queries, mean overlap %.1f %% (chance %.1f %%), %d tied, %d unparsed, %d failed",
+            method, len(group), 100 * group["overlap"].mean(), 100 * group["chance"].mean(),
+            group["tied"].sum(), (~group["parsed"]).sum(), (group["failure"] != "").sum(),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,97 @@
+"""Draw how steering with the label at each position moves attention, averaged over a benchmark of equal samples."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten import log
+from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization, select_layers
+from wheretolisten.errors import UserError
+from wheretolisten.figures.attention_change import draw_attention_change
+from wheretolisten.figures.style import save
+from wheretolisten.statistics.attention import mean_attention_change
+from wheretolisten.statistics.names import METHOD_NAMES, model_name
+from wheretolisten.store import read_activations, read_attention
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the heat map of one model as PDF and PNG."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--activations", type=Path, nargs="+", required=True)
+    for position in POSITIONS:
+        parser.add_argument(f"--attention-{position}", type=Path, nargs="+", required=True)
+    parser.add_argument("--events", type=Path, required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--settings", required=True, help="section localization as JSON; its layers are averaged")
+    parser.add_argument("--vector", choices=VECTOR_KINDS, default="sample")
+    parser.add_argument("--pdf", type=Path, required=True)
+    parser.add_argument("--png", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = log.start("plot_attention_change")
+
+    settings = Localization.from_json(arguments.settings)
+    activations = read_activations(arguments.activations)
+    n_tokens = int(activations.n_audio_tokens[0])
+    if (activations.n_audio_tokens != n_tokens).any():
+        raise UserError(
+            f"{arguments.activations[0]}: samples have different numbers of audio tokens, so they cannot be averaged "
+            "token by token; choose a benchmark with equal clip_seconds"
+        )
+    layers = select_layers(settings.layers, activations.base.shape[1])
+    changes, counts = [], []
+    for position in POSITIONS:
+        paths = getattr(arguments, f"attention_{position}")
+        attention = read_attention(paths)
+        if not np.array_equal(attention.sample_id, activations.sample_id):
+            raise UserError(
+                f"{paths[0]}: holds other samples than {arguments.activations[0]}; run steer_attention again"
+            )
+        steered = attention.steered[:, attention.vector_kinds.index(arguments.vector), :, :n_tokens]
+        change, count = mean_attention_change(activations.base[:, :, :n_tokens], steered, layers)
+        if count == 0:
+            raise UserError(f"{paths[0]}: no sample has finite attention; look at the log of steer_attention")
+        if count < len(activations.sample_id):
+            logger.warning("%s: %d samples without attention left out", position, len(activations.sample_id) - count)
+        changes.append(change)
+        counts.append(count)
+    figure = draw_attention_change(
+        np.stack(changes),
+        POSITIONS,
+        _true_events(arguments.events),
+        activations.tokens_per_second,
+        f"{model_name(arguments.model)}: {METHOD_NAMES[f'steering_{arguments.vector}'].lower()}, "
+        f"{_describe(layers)} weighted equally",
+        min(counts),
+    )
+    save(figure, arguments.pdf, arguments.png)
+    logger.info("%d samples, %d audio tokens: %s", min(counts), n_tokens, arguments.pdf)
+
+
+def _true_events(path: Path) -> list[tuple[float, float]]:
+    """Onset and offset at each position, in seconds; all samples must agree."""
+    events = pd.read_csv(path, dtype={"sample_id": str}, keep_default_na=False)
+    times = []
+    for position in POSITIONS:
+        rows = events.loc[events["position"] == position, ["onset", "offset"]]
+        if rows.empty or np.ptp(rows.to_numpy(), axis=0).max() > 1e-3:
+            raise UserError(
+                f"{path}: events at position {position!r} differ in time; choose a benchmark of equal samples"
+            )
+        times.append((float(rows["onset"].iloc[0]), float(rows["offset"].iloc[0])))
+    return times
+
+
+def _describe(layers: list[int]) -> str:
+    if len(layers) == 1:
+        return f"block {layers[0]}"
+    if layers == list(range(layers[0], layers[-1] + 1)):
+        return f"blocks {layers[0]} to {layers[-1]}"
+    if len(layers) > 6:
+        return f"{len(layers)} blocks from {layers[0]} to {layers[-1]}"
+    return f"blocks {', '.join(map(str, layers))}"
+
+
+if __name__ == "__main__":
+    log.run(main)

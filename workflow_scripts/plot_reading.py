@@ -1,0 +1,102 @@
+"""Draw the reading of one query: sound, attention without and with steering, window score and chosen window."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten import log
+from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization, select_layers
+from wheretolisten.errors import UserError
+from wheretolisten.figures.reading import Event, draw_reading
+from wheretolisten.figures.style import save
+from wheretolisten.localization.windows import find_window
+from wheretolisten.statistics.attention import mean_share
+from wheretolisten.statistics.names import model_name
+from wheretolisten.statistics.overlap import window_overlap
+from wheretolisten.store import read_activations, read_attention
+
+_log = logging.getLogger("plot_reading")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the reading of one sample and position as PDF and PNG."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--activations", type=Path, nargs="+", required=True)
+    parser.add_argument("--attention", type=Path, nargs="+", required=True, help="steered at the position that is read")
+    parser.add_argument("--events", type=Path, required=True)
+    parser.add_argument("--benchmark-folder", type=Path, help="where audio lies; default: the folder of the events")
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--settings", required=True, help="section localization as JSON")
+    parser.add_argument("--sample", type=int, required=True, help="index of the sample")
+    parser.add_argument("--position", choices=POSITIONS, required=True)
+    parser.add_argument("--vector", choices=VECTOR_KINDS, default="sample")
+    parser.add_argument("--pdf", type=Path, required=True)
+    parser.add_argument("--png", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    log.start("plot_reading")
+
+    settings = Localization.from_json(arguments.settings)
+    events = _events_of(arguments.events, arguments.sample)
+    sample_id = events["sample_id"].iloc[0]
+    queried = POSITIONS.index(arguments.position)
+    event = events.iloc[queried]
+
+    activations = read_activations(arguments.activations)
+    attention = read_attention(arguments.attention)
+    row = _row_of(sample_id, activations.sample_id, arguments.activations)
+    n_tokens = int(activations.n_audio_tokens[row])
+    base = activations.base[row]
+    kind = attention.vector_kinds.index(arguments.vector)
+    steered = attention.steered[_row_of(sample_id, attention.sample_id, arguments.attention), kind]
+    rate = activations.tokens_per_second
+    window = find_window(base, steered, event["duration"], rate, n_tokens, settings)
+    overlap = 100 * window_overlap(window, event["onset"], event["offset"])
+    layers = select_layers(settings.layers, len(base))
+    # A failed query is drawn, too: attention that is not finite leaves gaps, and the reason stands in the last panel.
+    shares = [np.nan_to_num(mean_share(values[:, :n_tokens], layers)) for values in (base, steered)]
+    figure = draw_reading(
+        _read_audio((arguments.benchmark_folder or arguments.events.parent) / event["path"]),
+        [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
+        queried,
+        *shares,
+        window,
+        event["sample_seconds"],
+        f"{model_name(arguments.model)}, sample {sample_id}: where is the sound of {event['label']}? "
+        f"Overlap {overlap:.0f} %",
+    )
+    save(figure, arguments.pdf, arguments.png)
+    _log.info("sample %s, %s: overlap %.1f %%: %s", sample_id, arguments.position, overlap, arguments.pdf)
+
+
+def _events_of(path: Path, sample: int) -> pd.DataFrame:
+    events = pd.read_csv(path, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    events = events[events["sample_id"].astype(int) == sample].set_index("position", drop=False)
+    if set(events["position"]) != set(POSITIONS):
+        raise UserError(f"{path}: sample {sample} is not listed with all its positions; choose another sample")
+    return events.loc[list(POSITIONS)]
+
+
+def _row_of(sample_id: str, sample_ids: np.ndarray, paths: list[Path]) -> int:
+    rows = np.flatnonzero(sample_ids == sample_id)
+    if rows.size == 0:
+        raise UserError(f"{paths[0]}: sample {sample_id} is not in it; pass the shard that holds the sample")
+    return int(rows[0])
+
+
+def _read_audio(path: Path) -> np.ndarray | None:
+    """The sound [frame] at 16 kHz, or None where it, or the library that reads it, is not at hand."""
+    try:
+        import soundfile  # not installed where figures are redrawn from cached results alone
+
+        audio, _ = soundfile.read(path, dtype="float32")
+    except (ImportError, OSError, RuntimeError) as error:
+        _log.warning("no spectrogram: %s: %s", path, error)
+        return None
+    return audio
+
+
+if __name__ == "__main__":
+    log.run(main)

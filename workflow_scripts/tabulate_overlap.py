@@ -1,0 +1,44 @@
+"""Tabulate how much of the true events the predicted windows cover."""
+
+import argparse
+from pathlib import Path
+
+from wheretolisten import log
+from wheretolisten.files import atomic_path, write_text
+from wheretolisten.localization.table import read_localization
+from wheretolisten.statistics.layout import as_latex, as_markdown
+from wheretolisten.statistics.summary import count_failures, read_published, summarize_overlap
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the table of overlap as csv, Markdown and LaTeX, and the same by label as csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--localization", type=Path, nargs="+", required=True, help="tables of all models and benchmarks"
+    )
+    parser.add_argument("--published", type=Path, required=True, help="published numbers to show beside")
+    parser.add_argument("--overlap", type=Path, required=True)
+    parser.add_argument("--by-label", type=Path, required=True)
+    parser.add_argument("--markdown", type=Path, required=True)
+    parser.add_argument("--latex", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = log.start("tabulate_overlap")
+
+    localization = read_localization(arguments.localization)
+    published = read_published(arguments.published)
+    overlap = summarize_overlap(localization)
+    for row in overlap[overlap["position"] == "overall"].itertuples():
+        logger.info("%s, %s, %s: %.2f %% (lift %+.2f)", row.benchmark, row.model, row.method, row.overlap_pct, row.lift)
+    for row in count_failures(localization).itertuples():
+        logger.warning(
+            "%s, %s, %s: %d queries score 0: %s", row.benchmark, row.model, row.method, row.n_queries, row.failure
+        )
+    for table, target in ((overlap, arguments.overlap), (summarize_overlap(localization, True), arguments.by_label)):
+        with atomic_path(target) as path:
+            table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+    write_text(arguments.markdown, as_markdown(overlap, published))
+    write_text(arguments.latex, as_latex(overlap, published))
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,108 @@
+"""Overlap by position and method: one panel per model."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from wheretolisten.figures import style
+from wheretolisten.statistics.names import method_name, model_name
+from wheretolisten.statistics.summary import ROWS
+
+_BAR = 0.19
+
+
+def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
+    """Bars of overlap by position, one panel per model, with the level of chance at each position.
+
+    Parameters
+    ----------
+    table
+        Rows of one benchmark, with the columns model, method, position, overlap_pct, lift and n_queries; the random
+        baseline is not drawn as bars, because the lines of chance are its expectation.
+    intervals
+        Confidence intervals with the columns model, method, position, low, high, in percent.
+    """
+    style.apply()
+    models = list(dict.fromkeys(table["model"]))
+    methods = [method for method in style.METHOD_COLOURS if method in set(table["method"])]
+    n_columns = min(2, len(models))
+    n_rows = -(-len(models) // n_columns)
+    width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(width, 2.4 * n_rows + 0.6), sharey=True, sharex=True, squeeze=False
+    )
+    for axis, model in zip(axes.flat, models, strict=False):
+        _draw_model(axis, table[table["model"] == model], intervals[intervals["model"] == model], methods)
+        axis.set_title(model_name(model))
+    for axis in axes.flat[len(models) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel("Overlap (% of the event)")
+    handles: list[Patch | Line2D] = [
+        Patch(color=style.METHOD_COLOURS[method], label=method_name(method)) for method in methods
+    ]
+    handles.append(Line2D([], [], color=style.BLACK, linestyle=(0, (3, 1.5)), label="Chance (random window)"))
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=len(handles) if n_columns == 2 else 3,
+        frameon=False,
+        title=_caption(table, separator=" " if n_columns == 2 else "\n"),
+        columnspacing=1.4,
+        handlelength=1.6,
+    )
+    return figure
+
+
+def _draw_model(axis: Axes, table: pd.DataFrame, intervals: pd.DataFrame, methods: list[str]) -> None:
+    bars = table.set_index(["method", "position"])
+    limits = intervals.set_index(["method", "position"])
+    for column, position in enumerate(ROWS):
+        present = [method for method in methods if (method, position) in bars.index]
+        for method in present:
+            x = column + _BAR * (methods.index(method) - (len(methods) - 1) / 2)
+            value = bars.loc[(method, position), "overlap_pct"]
+            axis.bar(x, value, 0.92 * _BAR, color=style.METHOD_COLOURS[method], linewidth=0)
+            if value < 1:  # a bar too low to be seen
+                axis.text(x, 1.5, f"{value:.0f}", ha="center", va="bottom", fontsize=6.5)
+                continue
+            low, high = limits.loc[(method, position), ["low", "high"]]
+            # The bar's own value may lie outside a bootstrap interval by rounding only.
+            error = [[max(0.0, value - low)], [max(0.0, high - value)]]
+            axis.errorbar(x, value, error, fmt="none", ecolor="#404040", elinewidth=0.8, capsize=1.5, capthick=0.8)
+        if present:
+            chance = np.mean(
+                [bars.loc[(m, position), "overlap_pct"] - bars.loc[(m, position), "lift"] for m in present]
+            )
+            half = _BAR * len(methods) / 2 + 0.04
+            axis.plot([column - half, column + half], [chance] * 2, color="white", linewidth=2.2, zorder=4)
+            axis.plot(
+                [column - half, column + half],
+                [chance] * 2,
+                color=style.BLACK,
+                linestyle=(0, (3, 1.5)),
+                linewidth=1.1,
+                zorder=5,
+            )
+    axis.set_xticks(range(len(ROWS)), [position.capitalize() for position in ROWS])
+    axis.tick_params(axis="x", length=0, labelbottom=True)
+    axis.axvline(len(ROWS) - 1.5, color="#c0c0c0", linewidth=0.7)
+    axis.set_ylim(0, 100)
+    axis.set_yticks(range(0, 101, 20))
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _caption(table: pd.DataFrame, separator: str) -> str:
+    counts = table.groupby("position")["n_queries"]
+    texts = []
+    for position in ROWS:
+        if position in counts.groups:
+            low, high = counts.min()[position], counts.max()[position]
+            texts.append(f"{position} {low}" if low == high else f"{position} {low} to {high}")
+    return separator.join(
+        [f"Queries per bar: {', '.join(texts)}.", "Error bars: 95 % bootstrap interval over source recordings."]
+    )

@@ -1,0 +1,132 @@
+"""The localization table: one row per query and method."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from wheretolisten.config import POSITIONS
+from wheretolisten.errors import UserError
+from wheretolisten.files import atomic_path
+
+METHODS = ("random", "direct_prompt", "prompt_only", "steering_sample", "steering_label_mean")
+"""How a window was predicted, in the order of the tables.
+
+random: drawn uniformly; direct_prompt: the model's answer in words; prompt_only: the window score with the positive
+instruction in place of steering; steering_*: the window score, steered with the vector of the query's own sample, or
+with the mean of its label over the other samples.
+"""
+
+RANDOM_MODEL = "-"
+"""Stands in the column `model` of the random baseline, which has none."""
+
+COLUMNS = (
+    "model",
+    "benchmark",
+    "method",
+    "sample_id",
+    "position",
+    "label",
+    "domain",
+    "source",
+    "onset",
+    "offset",
+    "predicted_start",
+    "predicted_end",
+    "overlap",
+    "chance",
+    "tied",
+    "parsed",
+    "failure",
+)
+"""Columns in order. Times in seconds; overlap and chance from 0 to 1; predicted times are empty where there are none
+(random draws, ties, failures)."""
+
+_KEY = ["model", "benchmark", "method", "sample_id", "position"]
+_NUMBERS = ["onset", "offset", "predicted_start", "predicted_end", "overlap", "chance"]
+_FLAGS = ["tied", "parsed"]
+
+
+def write_localization(rows: pd.DataFrame | Iterable[dict], path: str | Path) -> None:
+    """Write a localization table atomically, in a fixed order of columns and rows.
+
+    Raises
+    ------
+    UserError
+        If a column is missing, a query is repeated, or a method or position is unknown.
+    """
+    table = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows), columns=list(COLUMNS))
+    table = _check(table, path)
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+
+
+def read_localization(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read one or more localization tables as one, checked.
+
+    Models keep the order of the files, after the random baseline; rows are sorted by method, sample and position.
+
+    Raises
+    ------
+    UserError
+        If a file is unreadable, a column is missing, a query is repeated (within a file or between files), or a value
+        is of the wrong kind.
+    """
+    paths = [Path(path) for path in paths]
+    tables = []
+    for path in paths:
+        try:
+            # A label may be called "null" or "NA": only the empty cells of number columns are missing values.
+            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: cannot be read as a table ({error}); run localize_events again") from error
+        tables.append(_check(table, path))
+    where = ", ".join(str(path) for path in paths)
+    return _check(pd.concat(tables, ignore_index=True), where)
+
+
+def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
+    missing = [column for column in COLUMNS if column not in table]
+    if missing:
+        raise UserError(f"{where}: column {', '.join(missing)} is missing; run localize_events again")
+    table = table[list(COLUMNS)].copy()
+    table["sample_id"] = table["sample_id"].astype(str)
+    for column in _NUMBERS:
+        try:
+            table[column] = pd.to_numeric(table[column].replace("", None)).astype(float)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{where}: column {column} holds something that is no number ({error})") from error
+    for column in _FLAGS:
+        flags = table[column].map({True: True, False: False, "True": True, "False": False})
+        if flags.isna().any():
+            raise UserError(f"{where}: column {column} must hold True or False; run localize_events again")
+        table[column] = flags.astype(bool)
+    for column in ("overlap", "chance"):
+        if not table[column].between(0, 1 + 1e-6).all():
+            raise UserError(f"{where}: column {column} must lie between 0 and 1; run localize_events again")
+    for column, allowed in (("method", METHODS), ("position", POSITIONS)):
+        unknown = sorted(set(table[column]) - set(allowed))
+        if unknown:
+            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(allowed)}")
+    repeated = table.duplicated(_KEY)
+    if repeated.any():
+        first = table.loc[repeated, _KEY].iloc[0]
+        raise UserError(
+            f"{where}: {first['method']} of model {first['model']!r} answers sample {first['sample_id']}, "
+            f"position {first['position']}, of benchmark {first['benchmark']!r} twice; pass each table once"
+        )
+    return _sort(table)
+
+
+def _sort(table: pd.DataFrame) -> pd.DataFrame:
+    ranks = {name: rank for rank, name in enumerate(dict.fromkeys([RANDOM_MODEL, *table["model"]]))}
+    order = pd.DataFrame(
+        {
+            "model": table["model"].map(ranks),
+            "benchmark": table["benchmark"],
+            "method": table["method"].map(METHODS.index),
+            "sample_id": table["sample_id"],
+            "position": table["position"].map(POSITIONS.index),
+        }
+    )
+    return table.loc[order.sort_values(_KEY, kind="stable").index].reset_index(drop=True)
