@@ -5,7 +5,7 @@ import json
 import pytest
 
 from wheretolisten import config as configuration
-from wheretolisten.config import Config, Prompts, SteeringSettings, load, select_layers
+from wheretolisten.config import Prompts, SteeringSettings, load, select_layers
 from wheretolisten.errors import UserError
 
 
@@ -27,12 +27,8 @@ def test_default_configuration_is_valid_and_full_size(raw_config, root):
     assert set(config.models) == {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
 
 
-def test_config_yaml_spells_out_every_default_of_the_probe(raw_config):
-    assert configuration.Probe.model_validate(raw_config["probe"]).model_dump(mode="json") == raw_config["probe"]
-
-
-def test_config_yaml_agrees_with_the_code_on_the_probe(raw_config):
-    assert configuration.Probe.model_validate(raw_config["probe"]) == configuration.Probe()
+def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(raw_config):
+    assert configuration.Probe().model_dump(mode="json") == raw_config["probe"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +58,13 @@ def test_config_yaml_agrees_with_the_code_on_the_probe(raw_config):
         ("models/other", {"checkpoint": "rules"}, r"models\.other\.checkpoint: .*no text_config"),
         ("libraries/mine", {"type": "folder", "path": "no/such"}, r"libraries\.mine\.path: 'no/such' does not exist"),
         ("libraries/mine", {"type": "tape", "path": "."}, r"libraries\.mine: .*tape"),
+        ("libraries/synthetic/labels", ["dog", "unicorn", "cat"], r"no procedural sound 'unicorn'"),
+        ("libraries/synthetic/labels", ["dog", "cat"], r"domain 'animals' has 2 label\(s\) \(dog, cat\)"),
+        (
+            "libraries/mine",
+            {"type": "folder", "path": ".", "domains": {"a": ["dog"], "b": ["dog"]}},
+            r"libraries\.mine\.domains: label 'dog' is listed under 'a' and 'b'",
+        ),
         ("libraries/mine", {"type": "folder", "path": ".", "seed": 1}, r"libraries\.mine\.seed: unknown key"),
         ("shard_seconds", 10, r"shard_seconds: 10 s is less than one sample"),
         ("figures/overlap", "none", r"figures\.overlap: 'none' is not in benchmarks"),
@@ -140,8 +143,3 @@ def test_query_is_appended_to_both_instructions():
 )
 def test_select_layers(layers, n_layers, expected):
     assert select_layers(layers, n_layers) == expected
-
-
-def test_every_key_of_the_default_configuration_is_documented_in_the_schema(raw_config, root):
-    assert Config.model_json_schema()["additionalProperties"] is False
-    assert load(raw_config, root).model_dump(mode="json")["probe"] == raw_config["probe"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from wheretolisten.errors import UserError
 
@@ -23,6 +23,12 @@ POSITIONS = ("begin", "middle", "end")
 
 VECTOR_KINDS = ("sample", "label_mean")
 """Which vector steers a query: the query's own sample's, or its label's mean over the other samples."""
+
+PROCEDURAL_LABELS = {
+    "animals": ("dog", "cat", "cow", "sheep", "frog", "pig", "hen", "rooster", "crow"),
+    "everyday": ("siren", "bell", "horn", "telephone", "whistle", "drum", "engine", "rain", "clock"),
+}
+"""Sounds that can be synthesised, by domain."""
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 
@@ -47,6 +53,15 @@ def _check_template(text: str, key: str, required: set[str], optional: frozenset
     for name in required:
         if f"{{{name}}}" not in text:
             raise ValueError(f"{key} must contain {{{name}}}")
+
+
+def _check_domains(domains: dict[str, list[str]] | None) -> dict[str, list[str]] | None:
+    owner: dict[str, str] = {}
+    for domain, labels in (domains or {}).items():
+        for label in labels:
+            if owner.setdefault(label, domain) != domain:
+                raise ValueError(f"label {label!r} is listed under {owner[label]!r} and {domain!r}; keep one of them")
+    return domains
 
 
 def _join(first: str, second: str) -> str:
@@ -96,10 +111,34 @@ class ProceduralLibrary(Section):
     clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest clip, in seconds")
     seed: int = Field(1, ge=0)
 
+    @field_validator("labels")
+    @classmethod
+    def _check_labels(cls, labels: list[str] | None) -> list[str] | None:
+        known = [label for names in PROCEDURAL_LABELS.values() for label in names]
+        for label in labels or ():
+            if label not in known:
+                raise ValueError(f"there is no procedural sound {label!r}; there are {', '.join(known)}")
+        return labels
+
     @model_validator(mode="after")
     def _check_range(self) -> "ProceduralLibrary":
         _check_interval(self.clip_seconds, "clip_seconds")
         return self
+
+    def labels_by_domain(self) -> dict[str, list[str]]:
+        """Domain → the labels that are synthesised; a domain without any is left out."""
+        chosen = {
+            domain: [label for label in names if self.labels is None or label in self.labels]
+            for domain, names in PROCEDURAL_LABELS.items()
+        }
+        return {domain: labels for domain, labels in chosen.items() if labels}
+
+
+Domains = Annotated[
+    dict[str, list[str]] | None,
+    AfterValidator(_check_domains),
+    Field(description="domain → its labels; null: one domain, 'sounds'"),
+]
 
 
 class FolderLibrary(_Library):
@@ -107,7 +146,7 @@ class FolderLibrary(_Library):
 
     type: Literal["folder"]
     path: str
-    domains: dict[str, list[str]] | None = Field(None, description="domain → its labels; null: one domain, 'sounds'")
+    domains: Domains = None
 
 
 class Esc50Library(_Library):
@@ -120,7 +159,7 @@ class Esc50Library(_Library):
         None, description="column that names the recording a clip was cut from; null: each file is its own source"
     )
     folds: list[int] | None = Field(None, min_length=1, description="keep these folds only; null: all")
-    domains: dict[str, list[str]] | None = Field(None, description="domain → its labels; null: one domain, 'sounds'")
+    domains: Domains = None
 
 
 class SakuraLibrary(_Library):
@@ -369,6 +408,14 @@ class Config(Section):
                     f"library {benchmark.library!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
                     "shorten the events or lengthen the clips"
                 )
+            if isinstance(library, ProceduralLibrary) and benchmark.composition.domains == "within":
+                for domain, labels in library.labels_by_domain().items():
+                    if len(labels) < len(POSITIONS):
+                        raise ValueError(
+                            f"libraries.{benchmark.library}.labels: domain {domain!r} has {len(labels)} label(s) "
+                            f"({', '.join(labels)}), but a sample of benchmark {name!r} takes {len(POSITIONS)} of one "
+                            "domain; add labels, or set composition.domains: mixed"
+                        )
             if benchmark.composition.longest_seconds > self.shard_seconds:
                 raise ValueError(
                     f"shard_seconds: {self.shard_seconds:g} s is less than one sample of benchmark {name!r} "

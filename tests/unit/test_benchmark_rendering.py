@@ -1,0 +1,108 @@
+"""From plans to sound: untouched clips, energy-matched gaps, no clipping, the same bytes everywhere."""
+
+import numpy as np
+import pytest
+
+from wheretolisten.benchmark.composition import Event, Plan
+from wheretolisten.benchmark.rendering import noise, render
+from wheretolisten.clips.pcm import digest_of
+from wheretolisten.clips.randomness import generator
+from wheretolisten.clips.records import Clip
+from wheretolisten.config import Composition
+
+RATE = 16_000
+GOLDEN = {
+    "white": "8cb7bf2d319afb071629e672109a4a79bfa6b80ee06c5f48b33eb01cbf43da62",
+    "pink": "a6cd7099c9a30c2189b9fa6edefda27dd229fbc8af087cd0d2134b8908d4b2d4",
+    "silence": "99b9bbde15e753fbec335a17db32255d73dda9ae5f178ed98f9ecbe52b967caf",
+}
+
+
+def clip(level: float, n_frames: int, key: int = 0) -> np.ndarray:
+    """Noise whose root mean square is about `level`, from whole numbers only."""
+    values = generator("clip", key).integers(-1_000, 1_001, n_frames)
+    return np.rint(values * (level * 32_768 / 577.6)).astype(np.int16)
+
+
+def plan(*n_frames: int, gap: int = RATE, starts=(0, 0, 0)) -> Plan:
+    events, onset = [], 0
+    for length, start in zip(n_frames, starts, strict=True):
+        record = Clip("id", "label", "domain", "source", "path", length, "")
+        events.append(Event(record, start, length, onset))
+        onset += length + gap
+    return Plan(7, tuple(events))
+
+
+def level(pcm: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(pcm / 32_768))))
+
+
+CLIPS = [clip(0.02, 9_000, 1), clip(0.1, 10_000, 2), clip(0.06, 11_000, 3)]
+PLAN = plan(9_000, 10_000, 11_000)
+
+
+@pytest.mark.parametrize("kind", ["white", "pink"])
+def test_gaps_are_as_loud_as_their_neighbours_on_average(kind):
+    sample = render(PLAN, CLIPS, Composition(gap_noise=kind))
+    for number in range(2):
+        gap = sample[PLAN.events[number].offset : PLAN.events[number + 1].onset]
+        assert len(gap) == RATE
+        expected = (level(CLIPS[number]) + level(CLIPS[number + 1])) / 2
+        assert level(gap) == pytest.approx(expected, rel=1e-3)
+
+
+def test_silent_gaps_are_silent():
+    sample = render(PLAN, CLIPS, Composition(gap_noise="silence"))
+    assert not sample[PLAN.events[0].offset : PLAN.events[1].onset].any()
+
+
+def test_untouched_clips_are_untouched():
+    whole = [clip(0.05, 20_000, key) for key in range(3)]
+    trimmed = plan(9_000, 10_000, 20_000, starts=(0, 500, 0))
+    sample = render(trimmed, whole, Composition())
+    for event, audio in zip(trimmed.events, whole, strict=True):
+        cut = audio[event.clip_start : event.clip_start + event.n_frames]
+        np.testing.assert_array_equal(sample[event.onset : event.offset], cut)
+
+
+def test_clips_at_one_level():
+    sample = render(PLAN, CLIPS, Composition(loudness="rms", rms_level=0.05))
+    for event in PLAN.events:
+        assert level(sample[event.onset : event.offset]) == pytest.approx(0.05, rel=1e-3)
+    assert level(sample[PLAN.events[0].offset : PLAN.events[1].onset]) == pytest.approx(0.05, rel=1e-3)
+
+
+def test_a_sample_beyond_full_scale_is_made_quieter_as_a_whole():
+    sample = render(PLAN, CLIPS, Composition(loudness="rms", rms_level=0.9))
+    assert np.abs(sample.astype(int)).max() == 32_767
+    levels = [level(sample[event.onset : event.offset]) for event in PLAN.events]
+    assert levels == pytest.approx([levels[0]] * 3, rel=1e-3)
+
+
+def test_no_gap_at_all():
+    sample = render(plan(9_000, 10_000, 11_000, gap=0), CLIPS, Composition(gap_seconds=0))
+    np.testing.assert_array_equal(sample, np.concatenate(CLIPS))
+
+
+@pytest.mark.parametrize("kind", GOLDEN)
+def test_a_sample_is_the_same_everywhere(kind):
+    settings = Composition(gap_noise=kind)
+    assert digest_of(render(PLAN, CLIPS, settings)) == digest_of(render(PLAN, CLIPS, settings)) == GOLDEN[kind]
+
+
+def test_gaps_differ_between_and_within_samples():
+    sample = render(PLAN, CLIPS, Composition())
+    first, second = (sample[event.offset :][:RATE].astype(float) for event in PLAN.events[:2])
+    other = render(Plan(8, PLAN.events), CLIPS, Composition())[PLAN.events[0].offset :][:RATE].astype(float)
+    assert abs(np.corrcoef(first, second)[0, 1]) < 0.05
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.05
+
+
+def test_the_colours_of_noise():
+    slopes = {}
+    for kind in ("white", "pink"):
+        power = np.abs(np.fft.rfft(noise(kind, 1 << 16, generator("colour"))))[1:] ** 2
+        octaves = [power[1 << n : 2 << n].mean() for n in range(6, 14)]
+        slopes[kind] = np.polyfit(np.arange(8), np.log2(octaves), 1)[0]
+    assert slopes["white"] == pytest.approx(0, abs=0.1)
+    assert slopes["pink"] == pytest.approx(-1, abs=0.1)

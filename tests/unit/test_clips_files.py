@@ -1,0 +1,297 @@
+"""Clips made from files: three layouts, every format, and files that cannot serve."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wheretolisten.clips.library import prepare
+from wheretolisten.clips.pcm import read_clip
+from wheretolisten.clips.records import Clip
+from wheretolisten.config import Esc50Library, FolderLibrary, SakuraLibrary
+from wheretolisten.errors import UserError
+
+RATE = 16_000
+
+
+def tone(seconds: float = 1.0, rate: int = RATE, frequency: float = 440.0) -> np.ndarray:
+    return 0.3 * np.sin(2 * np.pi * frequency * np.arange(round(seconds * rate)) / rate)
+
+
+def write(path: Path, signal: np.ndarray | None = None, rate: int = RATE, **options) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone() if signal is None else signal, rate, **options)
+    return path
+
+
+@pytest.fixture
+def sounds(tmp_path) -> Path:
+    """A folder library of three labels with two good files each."""
+    root = tmp_path / "sounds"
+    for label in ("dog", "door_bell", "rain"):
+        for name in ("a.wav", "b.FLAC"):
+            write(root / label / name, format="FLAC" if name.endswith("FLAC") else None)
+    return root
+
+
+def folder_library(root: Path, **options) -> FolderLibrary:
+    return FolderLibrary(type="folder", path=str(root), **options)
+
+
+def labels_of(clips: list[Clip]) -> list[str]:
+    return sorted({clip.label for clip in clips})
+
+
+def test_a_folder_becomes_clips_in_a_fixed_order(sounds, tmp_path):
+    write(sounds / "rain" / "c.ogg")
+    write(sounds / ".cache" / "x.wav")
+    (sounds / "rain" / "notes.txt").write_text("not a clip")
+    clips = prepare(folder_library(sounds), tmp_path / "audio")
+    assert [clip.source for clip in clips] == [
+        *("dog/a.wav", "dog/b.FLAC", "door_bell/a.wav", "door_bell/b.FLAC", "rain/a.wav", "rain/b.FLAC", "rain/c.ogg")
+    ]
+    assert labels_of(clips) == ["dog", "door bell", "rain"]
+    assert {clip.domain for clip in clips} == {"sounds"}
+    assert len({clip.clip_id for clip in clips}) == 7
+    assert clips == prepare(folder_library(sounds), tmp_path / "audio")
+    for clip in clips:
+        assert len(read_clip(clip, tmp_path)) == clip.n_frames == RATE
+
+
+def test_clip_ids_stay_when_files_are_added(sounds, tmp_path):
+    before = {clip.clip_id: clip for clip in prepare(folder_library(sounds), tmp_path / "audio")}
+    write(sounds / "dog" / "0.wav")
+    after = {clip.clip_id: clip for clip in prepare(folder_library(sounds), tmp_path / "audio")}
+    assert before.items() <= after.items()
+
+
+def test_domains_choose_and_group_labels(sounds, tmp_path):
+    write(sounds / "cat" / "a.wav")
+    domains = {"animals": ["dog"], "home": ["door_bell", "rain"]}
+    clips = prepare(folder_library(sounds, domains=domains), tmp_path / "audio")
+    assert {clip.label: clip.domain for clip in clips} == {"dog": "animals", "door bell": "home", "rain": "home"}
+
+
+@pytest.mark.parametrize(
+    ("domains", "message"),
+    [
+        ({"animals": ["wolf"]}, r"no label 'wolf'.*dog, door bell, rain"),
+        ({"animals": ["dog"], "home": ["dog"]}, r"'dog' is in 'animals' and in 'home'"),
+    ],
+)
+def test_domains_that_do_not_fit_are_refused(sounds, tmp_path, domains, message):
+    with pytest.raises(UserError, match=message):
+        prepare(folder_library(sounds, domains=domains), tmp_path / "audio")
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "options"),
+    [
+        (192_000, 8, {"subtype": "PCM_24"}),
+        (44_100, 2, {"subtype": "FLOAT"}),
+        (8_000, 1, {"subtype": "PCM_U8"}),
+        (11_025, 1, {"subtype": "ULAW"}),
+    ],
+)
+def test_any_rate_and_number_of_channels_becomes_16_khz_mono(sounds, tmp_path, rate, channels, options):
+    wave = np.repeat(tone(1.5, rate)[:, None], channels, axis=1)
+    write(sounds / "dog" / "odd.wav", wave, rate, **options)
+    clips = prepare(folder_library(sounds, on_bad_file="refuse"), tmp_path / "audio")
+    clip = next(clip for clip in clips if clip.source == "dog/odd.wav")
+    assert clip.n_frames == pytest.approx(1.5 * RATE, abs=1)
+    heard = read_clip(clip, tmp_path)[2_000:-2_000] / 32_768
+    expected = tone(1.5)[2_000 : 2_000 + len(heard)]
+    assert np.abs(heard - expected).max() < 0.02
+
+
+def test_float_audio_beyond_full_scale_is_scaled_not_clipped(sounds, tmp_path):
+    write(sounds / "dog" / "loud.wav", 20 * tone(), subtype="FLOAT")
+    clips = prepare(folder_library(sounds), tmp_path / "audio")
+    heard = read_clip(next(clip for clip in clips if clip.source == "dog/loud.wav"), tmp_path)
+    assert np.abs(heard / 32_768 - tone() / 0.3).max() < 1e-3
+
+
+def make_truncated(path: Path) -> None:
+    data = write(path).read_bytes()
+    path.write_bytes(data[:20])
+
+
+def make_stereo_in_antiphase(path: Path) -> None:
+    write(path, np.stack([tone(), -tone()], axis=1))
+
+
+BAD_FILES = {
+    "is empty": lambda path: path.write_bytes(b""),
+    "cannot be read as audio": lambda path: path.write_bytes(b"this is no sound at all" * 20),
+    "cannot be read": make_truncated,
+    "is not a file": lambda path: path.mkdir(),
+    "does not exist": lambda path: path.symlink_to(path.parent / "nowhere.wav"),
+    "not finite": lambda path: write(path, np.where(np.arange(RATE) == 500, np.nan, tone()), subtype="FLOAT"),
+    "infinity": lambda path: write(path, np.where(np.arange(RATE) == 500, np.inf, tone()), subtype="FLOAT"),
+    "is silent": lambda path: write(path, np.zeros(RATE)),
+    "silent": make_stereo_in_antiphase,
+    "lasts 0.25 s": lambda path: write(path, tone(0.25)),
+    "lasts 0.00 s": lambda path: write(path, np.zeros(0)),
+    "sampling rate of 10 Hz": lambda path: write(path, tone(5, 10), 10),
+}
+
+
+@pytest.mark.parametrize("reason", BAD_FILES)
+def test_a_bad_file_is_named_and_skipped_or_refused(sounds, tmp_path, caplog, reason):
+    path = sounds / "dog" / "bad.wav"
+    BAD_FILES[reason](path)
+    with caplog.at_level(logging.INFO):
+        clips = prepare(folder_library(sounds), tmp_path / "audio")
+    assert len(clips) == 6
+    warning = next(record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+    assert str(path) in warning
+    assert reason in warning
+    assert "1 of 7 files skipped" in caplog.text
+    with pytest.raises(UserError, match=r"bad\.wav.*on_bad_file: skip"):
+        prepare(folder_library(sounds, on_bad_file="refuse"), tmp_path / "audio")
+
+
+@pytest.mark.parametrize("label", ["a|b", "a\nb", "a\tb", "a\\b", "_"])
+def test_a_label_that_tables_cannot_hold_is_bad(sounds, tmp_path, caplog, label):
+    write(sounds / label / "a.wav")
+    assert labels_of(prepare(folder_library(sounds), tmp_path / "audio")) == ["dog", "door bell", "rain"]
+    assert "label" in caplog.text
+
+
+def test_a_file_name_that_is_no_text_is_bad(sounds, tmp_path, caplog):
+    # Names on Linux are bytes; these are no UTF-8.
+    os.rename(os.fsencode(sounds / "dog" / "a.wav"), os.fsencode(sounds / "dog") + b"/\xff.wav")
+    assert len(prepare(folder_library(sounds), tmp_path / "audio")) == 5
+    assert "not valid UTF-8" in caplog.text
+
+
+def test_a_library_without_a_usable_file_is_refused(tmp_path):
+    (tmp_path / "sounds" / "dog").mkdir(parents=True)
+    with pytest.raises(UserError, match="lists no audio file"):
+        prepare(folder_library(tmp_path / "sounds"), tmp_path / "audio")
+    (tmp_path / "sounds" / "dog" / "a.wav").write_bytes(b"")
+    with pytest.raises(UserError, match="none of the 1 files"):
+        prepare(folder_library(tmp_path / "sounds"), tmp_path / "audio")
+
+
+def test_a_library_with_too_few_labels_is_refused(tmp_path):
+    for label in ("dog", "cat"):
+        write(tmp_path / "sounds" / label / "a.wav")
+    with pytest.raises(UserError, match=r"2 usable label\(s\) \(cat, dog\).*needs 3"):
+        prepare(folder_library(tmp_path / "sounds"), tmp_path / "audio")
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(UserError, match="is not a folder"):
+        prepare(folder_library(tmp_path / "nowhere"), tmp_path / "audio")
+
+
+ESC50 = """filename,fold,target,category,esc10,src_file,take
+1-1-A-0.wav,1,0,dog,True,1,A
+1-1-B-0.wav,1,0,dog,True,1,B
+2-2-A-1.wav,2,1,crying_baby,False,2,A
+3-3-A-2.wav,3,2,rain,False,3,A
+"""
+
+
+@pytest.fixture
+def esc50(tmp_path) -> dict[str, str]:
+    """A tree laid out as a checkout of ESC-50: the keys csv and audio of its library."""
+    table = tmp_path / "ESC-50" / "meta" / "esc50.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text(ESC50)
+    audio = tmp_path / "ESC-50" / "audio"
+    for name in ("1-1-A-0.wav", "1-1-B-0.wav", "2-2-A-1.wav", "3-3-A-2.wav"):
+        write(audio / name, tone(rate=44_100), 44_100)
+    return {"type": "esc50", "csv": str(table), "audio": str(audio)}
+
+
+def test_an_esc50_checkout(esc50, tmp_path):
+    clips = prepare(Esc50Library(**esc50, source_column="src_file"), tmp_path / "audio")
+    assert [(clip.label, clip.source) for clip in clips] == [
+        *(("dog", "1"), ("dog", "1"), ("crying baby", "2"), ("rain", "3"))
+    ]
+    assert {clip.n_frames for clip in clips} == {RATE}
+    assert prepare(Esc50Library(**esc50), tmp_path / "audio")[0].source == "1-1-A-0.wav"
+
+
+def test_esc50_folds(esc50, tmp_path):
+    with pytest.raises(UserError, match="2 usable"):
+        prepare(Esc50Library(**esc50, folds=[1, 2]), tmp_path / "audio")
+    with pytest.raises(UserError, match="no row in the folds"):
+        prepare(Esc50Library(**esc50, folds=[9]), tmp_path / "audio")
+
+
+def test_esc50_with_a_missing_column(esc50, tmp_path):
+    with pytest.raises(UserError, match=r"esc50\.csv lacks the column 'freesound_id'"):
+        prepare(Esc50Library(**esc50, source_column="freesound_id"), tmp_path / "audio")
+    Path(esc50["csv"]).write_bytes(b"\xff\xfe\x00 not a table")
+    with pytest.raises(UserError, match="cannot be read as a csv table"):
+        prepare(Esc50Library(**esc50), tmp_path / "audio")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("../secret.wav,1,0,dog,True,1,A", "lies outside"),
+        ("/etc/passwd,1,0,dog,True,1,A", "lies outside"),
+        ("gone.wav,1,0,dog,True,1,A", "does not exist"),
+        ("1-1-A-0.wav,1,0,cat,True,1,A", "is listed twice"),
+        ("./1-1-A-0.wav,1,0,cat,True,1,A", "is listed twice"),
+        (",1,0,cat,True,1,A", "is not a file"),
+        ("1-1-B-0.wav,1,0,,True,1,A", "has no label"),
+        ('x.wav,1,0,"do\ng",True,1,A', "no line break"),
+        ("x.wav,1,0,a/b,True,1,A", "no slash"),
+    ],
+)
+def test_a_bad_row_is_named_and_skipped_or_refused(esc50, tmp_path, caplog, row, reason):
+    write(tmp_path / "ESC-50" / "secret.wav")
+    header, *rows = ESC50.splitlines()
+    kept = [line for line in rows if not line.startswith("1-1-B")]
+    Path(esc50["csv"]).write_text("\n".join([header, *kept, row, ""]))
+    clips = prepare(Esc50Library(**esc50), tmp_path / "audio")
+    assert len(clips) == 3
+    assert reason in caplog.text
+    with pytest.raises(UserError, match=reason):
+        prepare(Esc50Library(**esc50, on_bad_file="refuse"), tmp_path / "audio")
+
+
+@pytest.mark.parametrize("inside", ["", "data"])
+def test_sakura(tmp_path, inside):
+    root = tmp_path / "SAKURA"
+    for track, labels in (("Animal", ("dog", "cat", "crow")), ("Language", ("German", "French", "English"))):
+        folder = root / inside / track
+        rows = [f'{label}1.wav,{label},"Which one? (a) x, (b) y",(a) x' for label in labels]
+        for label in labels:
+            write(folder / "audio" / f"{label}1.wav")
+        (folder / "metadata.csv").write_text(
+            "\n".join(["file,attribute_label,single_instruction,single_answer", *rows])
+        )
+    clips = prepare(SakuraLibrary(type="sakura", path=str(root), on_bad_file="refuse"), tmp_path / "audio")
+    assert [(clip.label, clip.domain) for clip in clips] == [
+        *(("dog", "animals"), ("cat", "animals"), ("crow", "animals")),
+        *(("German", "languages"), ("French", "languages"), ("English", "languages")),
+    ]
+    assert clips[3].source == "Language/German1.wav"
+    with pytest.raises(UserError, match=r"track 'Emotion'.*no metadata\.csv"):
+        prepare(SakuraLibrary(type="sakura", path=str(root), tracks={"moods": "Emotion"}), tmp_path / "audio")
+
+
+def test_real_recordings(esc10, tmp_path):
+    library = Esc50Library(
+        type="esc50",
+        csv=str(esc10 / "clips.csv"),
+        audio=str(esc10 / "audio"),
+        source_column="freesound_id",
+        folds=[1],
+        on_bad_file="refuse",
+        domains={"animals": ["dog bark", "rooster"], "weather": ["rain", "sea waves"]},
+    )
+    clips = prepare(library, tmp_path / "audio")
+    assert len(clips) == 32
+    assert labels_of(clips) == ["dog bark", "rain", "rooster", "sea waves"]
+    assert all(3.5 * RATE < clip.n_frames < 7.5 * RATE for clip in clips)
+    assert len({clip.source for clip in clips}) < len(clips)

@@ -1,0 +1,65 @@
+"""Compose and render the samples of one shard of a benchmark."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from wheretolisten import log
+from wheretolisten.benchmark.composition import Composer, Plan
+from wheretolisten.benchmark.rendering import render
+from wheretolisten.benchmark.shards import write_shard
+from wheretolisten.clips.folders import replaced_folder
+from wheretolisten.clips.pcm import digest_of, read_clip, write_flac
+from wheretolisten.clips.records import read_clips
+from wheretolisten.config import POSITIONS, SAMPLING_RATE, Composition
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the shard's audio folder, then its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", required=True, help="the composition, JSON")
+    parser.add_argument("--clips", type=Path, required=True, help="table of clips, csv")
+    parser.add_argument("--first", type=int, required=True, help="index of the first sample")
+    parser.add_argument("--stop", type=int, required=True, help="index after the last sample")
+    parser.add_argument("--shard", type=Path, required=True, help="table of events to write, csv")
+    parser.add_argument("--audio", type=Path, required=True, help="folder of samples to write, audio/<shard>")
+    args = parser.parse_args(argv)
+    logger = log.start("compose_benchmark")
+    settings = Composition.from_json(args.settings)
+    composer = Composer(settings, read_clips(args.clips))
+    rows = []
+    with replaced_folder(args.audio) as folder:
+        for index in range(args.first, args.stop):
+            plan = composer.plan(index)
+            pcm = render(plan, [read_clip(event.clip, args.clips.parent) for event in plan.events], settings)
+            write_flac(folder / f"{plan.sample_id}.flac", pcm)
+            path = f"{args.audio.parent.name}/{args.audio.name}/{plan.sample_id}.flac"
+            rows.extend(_rows(plan, path, digest_of(pcm)))
+            if (index + 1 - args.first) % 50 == 0:
+                logger.info("%d of %d samples", index + 1 - args.first, args.stop - args.first)
+    write_shard(rows, args.shard)
+    logger.info("samples %d to %d are done", args.first, args.stop - 1)
+
+
+def _rows(plan: Plan, path: str, digest: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "sample_id": plan.sample_id,
+            "position": position,
+            "label": event.clip.label,
+            "domain": event.clip.domain,
+            "onset": event.onset / SAMPLING_RATE,
+            "offset": event.offset / SAMPLING_RATE,
+            "clip_id": event.clip.clip_id,
+            "source": event.clip.source,
+            "duration": event.n_frames / SAMPLING_RATE,
+            "sample_seconds": plan.n_frames / SAMPLING_RATE,
+            "path": path,
+            "digest": digest,
+        }
+        for position, event in zip(POSITIONS, plan.events, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,5 @@
+"""Benchmarks: samples of three sounds in sequence. Readers need no more than this; makers use the other modules."""
+
+from wheretolisten.benchmark.shards import load_audio, read_shard
+
+__all__ = ["load_audio", "read_shard"]

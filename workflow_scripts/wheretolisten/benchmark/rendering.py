@@ -1,0 +1,71 @@
+"""From a plan to sound: clips in sequence with noise between them (SWL §4).
+
+Energies are summed in whole numbers, where order does not matter, so that a sample has the same bytes on every machine.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from wheretolisten.benchmark.composition import Plan
+from wheretolisten.clips.pcm import FULL_SCALE, quantise
+from wheretolisten.clips.randomness import generator
+from wheretolisten.config import Composition
+
+_FIXED_POINT = 1 << 20
+
+
+def render(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> np.ndarray:
+    """Render one sample.
+
+    Parameters
+    ----------
+    plan
+        What to render.
+    clips
+        Whole clips of the plan's events, int16 [frame] each.
+    settings
+        The composition that the plan was made from.
+
+    Returns
+    -------
+    numpy.ndarray
+        int16 [frame]. Would it go beyond full scale, the whole sample is made quieter instead.
+    """
+    sample = np.zeros(plan.n_frames)
+    levels = []
+    for event, clip in zip(plan.events, clips, strict=True):
+        cut = clip[event.clip_start : event.clip_start + event.n_frames]
+        level = _root_mean_square(cut.astype(np.int64)) / FULL_SCALE
+        gain = settings.rms_level / level if settings.loudness == "rms" and level > 0 else 1.0
+        sample[event.onset : event.offset] = cut * (gain / FULL_SCALE)
+        levels.append(gain * level)
+    for number in range(len(plan.events) - 1):
+        start, stop = plan.events[number].offset, plan.events[number + 1].onset
+        rng = generator("gap", settings.seed, plan.index, number)
+        # Energy-matched: as loud as the neighbours on average (SWL §4).
+        sample[start:stop] = noise(settings.gap_noise, stop - start, rng) * (
+            0.5 * (levels[number] + levels[number + 1])
+        )
+    peak = float(np.abs(sample).max())
+    limit = (FULL_SCALE - 1) / FULL_SCALE
+    return quantise(sample * (limit / peak) if peak > limit else sample)
+
+
+def noise(kind: str, n_frames: int, rng: np.random.Generator) -> np.ndarray:
+    """White (Gaussian) or pink (power falling as 1/f) noise of unit root mean square, or silence → [frame]."""
+    if kind == "silence" or n_frames == 0:
+        return np.zeros(n_frames)
+    signal = rng.standard_normal(n_frames)
+    if kind == "pink":
+        spectrum = np.fft.rfft(signal)
+        spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
+        spectrum[0] = 0
+        signal = np.fft.irfft(spectrum, n_frames)
+    level = _root_mean_square(np.rint(signal * _FIXED_POINT).astype(np.int64)) / _FIXED_POINT
+    return signal / level if level > 0 else signal
+
+
+def _root_mean_square(whole: np.ndarray) -> float:
+    return math.sqrt(int(np.sum(np.square(whole))) / len(whole))

@@ -1,0 +1,129 @@
+"""The tables of a benchmark, and its audio as models hear it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
+from wheretolisten.config import POSITIONS
+from wheretolisten.errors import UserError
+from wheretolisten.files import atomic_path
+
+COLUMNS = {
+    "sample_id": str,
+    "position": str,
+    "label": str,
+    "domain": str,
+    "onset": float,
+    "offset": float,
+    "clip_id": str,
+    "source": str,
+    "duration": float,
+    "sample_seconds": float,
+    "path": str,
+    "digest": str,
+}
+"""Column → type of a table of events: one row per event; times in seconds, whole multiples of 1/16000 s.
+
+`path` is the sample's audio file relative to the benchmark's folder, `digest` the SHA-256 of its int16 audio.
+"""
+
+
+def write_shard(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, path: str | Path) -> None:
+    """Write a table of events (see `COLUMNS`) atomically."""
+    with atomic_path(path) as temporary:
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(temporary, index=False, lineterminator="\n")
+
+
+def read_shard(path: str | Path) -> pd.DataFrame:
+    """Read a table of events, of one shard or of a whole benchmark.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The columns of `COLUMNS`, typed; rows as in the file.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, lacks a column, holds a value that does not fit, or lists an event twice.
+    """
+    remedy = "build the benchmark again"
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as a table of events ({error}); {remedy}") from error
+    missing = [column for column in COLUMNS if column not in table.columns]
+    if missing:
+        raise UserError(f"{path} lacks the columns {', '.join(missing)}; {remedy}")
+    try:
+        table = table[list(COLUMNS)].astype(COLUMNS)
+    except ValueError as error:
+        raise UserError(f"{path} holds a time that is not a number ({error}); {remedy}") from error
+    strange = table["position"][~table["position"].isin(POSITIONS)]
+    if len(strange):
+        raise UserError(f"{path} holds the position {strange.iloc[0]!r}, not one of {', '.join(POSITIONS)}; {remedy}")
+    repeated = table[table.duplicated(["sample_id", "position"])]
+    if len(repeated):
+        row = repeated.iloc[0]
+        raise UserError(f"{path} lists sample {row['sample_id']}, position {row['position']} twice; {remedy}")
+    return table
+
+
+def collect(shards: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Join shards into the tables of the whole benchmark.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame
+        Samples (sample_id, domain, seconds, path, digest, labels joined by "|"), and events (see `COLUMNS`).
+
+    Raises
+    ------
+    UserError
+        If a shard cannot be read, or two shards hold the same sample.
+    """
+    tables = [read_shard(path) for path in shards]
+    owner: dict[str, str | Path] = {}
+    for path, table in zip(shards, tables, strict=True):
+        for sample_id in table["sample_id"].unique():
+            if sample_id in owner:
+                raise UserError(f"sample {sample_id} is in {owner[sample_id]} and in {path}; build the benchmark again")
+            owner[sample_id] = path
+    events = pd.concat(tables, ignore_index=True)
+    samples = events.groupby("sample_id", sort=False).agg(
+        domain=("domain", lambda domains: domains.iloc[0] if domains.nunique() == 1 else "mixed"),
+        seconds=("sample_seconds", "first"),
+        path=("path", "first"),
+        digest=("digest", "first"),
+        labels=("label", "|".join),
+    )
+    return samples.reset_index(), events
+
+
+def load_audio(sample: Mapping[str, Any] | pd.Series, folder: str | Path) -> np.ndarray:
+    """Audio of a sample, as models hear it.
+
+    Parameters
+    ----------
+    sample
+        A row of a table of events or of samples.
+    folder
+        The benchmark's folder.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [frame] at 16 kHz, in −1 … 1.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, broken, or not the audio that the table describes.
+    """
+    what, remedy = f"sample {sample['sample_id']}", "rerun with --forcerun compose_benchmark"
+    pcm = read_pcm(Path(folder) / sample["path"], sample["digest"], what, remedy)
+    return pcm.astype(np.float32) / FULL_SCALE
