@@ -1,0 +1,86 @@
+"""Where to Listen: show where in a recording an audio-language model hears a sound."""
+
+from snakemake.utils import min_version
+
+min_version("9.19")
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/clips.smk"
+include: "rules/benchmark.smk"
+include: "rules/probe.smk"
+include: "rules/answers.smk"
+include: "rules/localization.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+include: "rules/training.smk"
+
+
+# ------------------------------------------------------------------------------------------------------ named targets
+
+
+rule all:
+    default_target: True
+    input:
+        tables=TABLES,
+        figures=FIGURES,
+    localrule: True
+
+
+rule benchmark:
+    input:
+        events=expand("results/benchmarks/{benchmark}/events.csv", benchmark=CONFIG.benchmarks),
+    localrule: True
+
+
+rule activations:
+    input:
+        shards=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in activation_shards(m, b)],
+    localrule: True
+
+
+rule vectors:
+    input:
+        vectors=expand("results/vectors/{model}/{benchmark}.h5", model=CONFIG.models, benchmark=CONFIG.benchmarks),
+    localrule: True
+
+
+rule attention:
+    input:
+        shards=[
+            path
+            for m in CONFIG.models
+            for b in CONFIG.benchmarks
+            for p in POSITIONS
+            for path in attention_shards(m, b, p)
+        ],
+    localrule: True
+
+
+rule tables:
+    input:
+        tables=TABLES,
+    localrule: True
+
+
+rule figures:
+    input:
+        figures=FIGURES,
+    localrule: True
+
+
+rule train_tiny_models:
+    input:
+        cards=expand("results/tiny_models/{tiny_model}/README.md", tiny_model=TINY_MODELS),
+    localrule: True
+
+
+onsuccess:
+    print(where_to_look())
+
+
+onerror:
+    print(what_to_do(log))

@@ -1,0 +1,24 @@
+"""Clips of labelled sounds, at 16 kHz mono."""
+
+
+rule prepare_clips:
+    input:
+        code=code("prepare_clips"),
+    output:
+        clips="results/clips/{library}/clips.csv",
+        audio=directory("results/clips/{library}/audio"),
+    log:
+        "results/logs/prepare_clips/{library}.log",
+    benchmark:
+        "results/performance/prepare_clips/{library}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        settings=lambda wildcards: CONFIG.libraries[wildcards.library].as_json(),
+    shell:
+        "python workflow_scripts/prepare_clips.py --settings {params.settings:q}"
+        " --clips {output.clips:q} --audio {output.audio:q} > {log:q} 2>&1"

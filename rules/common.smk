@@ -1,0 +1,120 @@
+"""Shared by all of `rules/`: the checked configuration, names of files, code dependencies, resources."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from wheretolisten import config as configuration
+from wheretolisten import provenance, sizing
+from wheretolisten.errors import UserError
+
+try:
+    CONFIG = configuration.load(config, root=workflow.basedir)
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+POSITIONS = configuration.POSITIONS
+TINY_MODELS = {"tiny-qwen2-audio": "qwen2_audio", "tiny-audio-flamingo-3": "audio_flamingo_3"}
+
+
+# Names become folders, so a wildcard is one of the configured names and never spans folders.
+wildcard_constraints:
+    library="|".join(map(re.escape, CONFIG.libraries)),
+    benchmark="|".join(map(re.escape, CONFIG.benchmarks)),
+    model="|".join(map(re.escape, CONFIG.models)),
+    position="|".join(POSITIONS),
+    shard=r"\d+",
+    tiny_model="|".join(map(re.escape, TINY_MODELS)),
+
+
+# ------------------------------------------------------------------------------------------------ dependencies on code
+
+
+def code(script):
+    """A script and the modules it imports, as inputs: editing one reruns the rules that depend on it, by checksum."""
+    return [os.path.relpath(path, workflow.basedir) for path in provenance.local_modules(script)]
+
+
+def checkpoint_files(wildcards):
+    """Files of a model's checkpoint, where it is a folder; a hub repository is identified by its revision."""
+    folder = Path(CONFIG.models[wildcards.model].checkpoint)
+    if not folder.is_dir():
+        return []
+    # The model card is not part of the model.
+    return sorted(str(path) for path in folder.iterdir() if path.suffix in {".json", ".jinja", ".safetensors", ".txt"})
+
+
+# ------------------------------------------------------------------------------------------------------ names of files
+
+
+def shards_of(benchmark):
+    return range(CONFIG.n_shards(benchmark))
+
+
+def benchmark_shards(benchmark):
+    return [f"results/benchmarks/{benchmark}/shards/{shard}.csv" for shard in shards_of(benchmark)]
+
+
+def activation_shards(model, benchmark):
+    return [f"results/activations/{model}/{benchmark}/{shard}.h5" for shard in shards_of(benchmark)]
+
+
+def attention_shards(model, benchmark, position):
+    return [f"results/attention/{model}/{benchmark}/{position}/{shard}.h5" for shard in shards_of(benchmark)]
+
+
+def answer_shards(model, benchmark):
+    return [f"results/answers/{model}/{benchmark}/{shard}.csv" for shard in shards_of(benchmark)]
+
+
+LOCALIZATIONS = [
+    f"results/localization/{model}/{benchmark}.csv"
+    for model in ["random", *CONFIG.models]
+    for benchmark in CONFIG.benchmarks
+]
+TABLES = expand("results/tables/{name}", name=["overlap.csv", "overlap_by_label.csv", "overlap.md", "overlap.tex"])
+FIGURES = [
+    f"results/figures/{name}.{suffix}"
+    for name in ["overlap", *(f"{kind}/{m}" for kind in ("attention_change", "reading") for m in CONFIG.models)]
+    for suffix in ("pdf", "png")
+]
+
+
+# ----------------------------------------------------------------------------------------------------------- resources
+
+
+def model_mem_mb(wildcards, attempt):
+    weights = [path for path in checkpoint_files(wildcards) if path.endswith(".safetensors")]
+    # The weights of a hub repository may not be here yet; seven billion parameters in bfloat16 are the usual size.
+    return sizing.memory_mb(sum(map(os.path.getsize, weights)) or 16_000_000_000, attempt)
+
+
+def shard_runtime(wildcards, attempt):
+    return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
+
+
+# ------------------------------------------------------------------------------------------------------------ messages
+
+
+def where_to_look():
+    return (
+        "\nDone. Look first at\n"
+        "  results/tables/overlap.md       how much of each sound was found, by position and method\n"
+        "  results/figures/overlap.png     the same, with the chance level\n"
+        "  results/figures/reading/        one recording, read by each model\n"
+        "  results/tables/overlap.csv      the numbers to compute with\n"
+    )
+
+
+def what_to_do(log):
+    return (
+        "\nThe run stopped before its end; nothing finished is lost.\n"
+        "  Why:      the last lines of the failed job's log (results/logs/<rule>/..., named above)\n"
+        f"  All:      {log}\n"
+        "  Go on:    the same command again; it continues where it stopped\n"
+    )

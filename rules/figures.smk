@@ -1,0 +1,92 @@
+"""Figures, from tables and cached attention alone: no model is loaded."""
+
+
+rule plot_overlap:
+    input:
+        overlap="results/tables/overlap.csv",
+        localizations=LOCALIZATIONS,
+        code=code("plot_overlap"),
+    output:
+        pdf=report("results/figures/overlap.pdf", caption="report/overlap.rst", category="Figures"),
+        png="results/figures/overlap.png",
+    log:
+        "results/logs/plot_overlap/overlap.log",
+    benchmark:
+        "results/performance/plot_overlap/overlap.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        benchmark=CONFIG.figures.overlap,
+    shell:
+        "python workflow_scripts/plot_overlap.py --table {input.overlap:q} --localization {input.localizations:q}"
+        " --benchmark {params.benchmark} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_attention_change:
+    input:
+        activations=lambda wildcards: activation_shards(wildcards.model, CONFIG.figures.attention_change),
+        begin=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "begin"),
+        middle=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "middle"),
+        end=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "end"),
+        events=f"results/benchmarks/{CONFIG.figures.attention_change}/events.csv",
+        code=code("plot_attention_change"),
+    output:
+        pdf="results/figures/attention_change/{model}.pdf",
+        png="results/figures/attention_change/{model}.png",
+    log:
+        "results/logs/plot_attention_change/{model}.log",
+    benchmark:
+        "results/performance/plot_attention_change/{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=CONFIG.probe.localization.as_json(),
+    shell:
+        "python workflow_scripts/plot_attention_change.py --activations {input.activations:q}"
+        " --attention-begin {input.begin:q} --attention-middle {input.middle:q} --attention-end {input.end:q}"
+        " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_reading:
+    input:
+        activations=lambda wildcards: activation_shards(wildcards.model, CONFIG.figures.overlap),
+        attention=lambda wildcards: attention_shards(
+            wildcards.model, CONFIG.figures.overlap, CONFIG.figures.reading_position
+        ),
+        events=f"results/benchmarks/{CONFIG.figures.overlap}/events.csv",
+        code=code("plot_reading"),
+    output:
+        pdf="results/figures/reading/{model}.pdf",
+        png="results/figures/reading/{model}.png",
+    log:
+        "results/logs/plot_reading/{model}.log",
+    benchmark:
+        "results/performance/plot_reading/{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        settings=CONFIG.probe.localization.as_json(),
+        sample=CONFIG.figures.reading_sample,
+        position=CONFIG.figures.reading_position,
+        vector=CONFIG.figures.reading_vector,
+    shell:
+        "python workflow_scripts/plot_reading.py --activations {input.activations:q} --attention {input.attention:q}"
+        " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
+        " --sample {params.sample} --position {params.position} --vector {params.vector}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

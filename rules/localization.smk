@@ -1,0 +1,56 @@
+"""From attention, answers and draws to windows and their overlap with the truth."""
+
+
+rule localize_events:
+    input:
+        events="results/benchmarks/{benchmark}/events.csv",
+        shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
+        activations=lambda wildcards: activation_shards(wildcards.model, wildcards.benchmark),
+        begin=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "begin"),
+        middle=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "middle"),
+        end=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "end"),
+        answers=lambda wildcards: answer_shards(wildcards.model, wildcards.benchmark),
+        code=code("localize_events"),
+    output:
+        localization="results/localization/{model}/{benchmark}.csv",
+    log:
+        "results/logs/localize_events/{model}/{benchmark}.log",
+    benchmark:
+        "results/performance/localize_events/{model}/{benchmark}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=CONFIG.probe.localization.as_json(),
+    shell:
+        "python workflow_scripts/localize_events.py --settings {params.settings:q} --model {wildcards.model}"
+        " --benchmark {wildcards.benchmark} --shards {input.shards:q} --activations {input.activations:q}"
+        " --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q} --answers {input.answers:q}"
+        " --output {output.localization:q} > {log:q} 2>&1"
+
+
+rule score_random:
+    input:
+        events="results/benchmarks/{benchmark}/events.csv",
+        answers="results/answers/random/{benchmark}.csv",
+        code=code("score_random"),
+    output:
+        localization="results/localization/random/{benchmark}.csv",
+    log:
+        "results/logs/score_random/{benchmark}.log",
+    benchmark:
+        "results/performance/score_random/{benchmark}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python workflow_scripts/score_random.py --benchmark {wildcards.benchmark} --events {input.events:q}"
+        " --answers {input.answers:q} --output {output.localization:q} > {log:q} 2>&1"

@@ -1,0 +1,73 @@
+"""The probe's passes through a model: without steering, then with it."""
+
+
+rule extract_activations:
+    input:
+        shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
+        checkpoint=checkpoint_files,
+        code=code("extract_activations"),
+    output:
+        activations="results/activations/{model}/{benchmark}/{shard}.h5",
+    log:
+        "results/logs/extract_activations/{model}/{benchmark}/{shard}.log",
+    benchmark:
+        "results/performance/extract_activations/{model}/{benchmark}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=shard_runtime,
+    params:
+        settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model).as_json(),
+    shell:
+        "python workflow_scripts/extract_activations.py --settings {params.settings:q} --shard {input.shard:q}"
+        " --threads {threads} --output {output.activations:q} > {log:q} 2>&1"
+
+
+rule average_vectors:
+    input:
+        activations=lambda wildcards: activation_shards(wildcards.model, wildcards.benchmark),
+        shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
+        code=code("average_vectors"),
+    output:
+        vectors="results/vectors/{model}/{benchmark}.h5",
+    log:
+        "results/logs/average_vectors/{model}/{benchmark}.log",
+    benchmark:
+        "results/performance/average_vectors/{model}/{benchmark}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    shell:
+        "python workflow_scripts/average_vectors.py --activations {input.activations:q} --shards {input.shards:q}"
+        " --output {output.vectors:q} > {log:q} 2>&1"
+
+
+rule steer_attention:
+    input:
+        shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
+        vectors="results/vectors/{model}/{benchmark}.h5",
+        checkpoint=checkpoint_files,
+        code=code("steer_attention"),
+    output:
+        attention="results/attention/{model}/{benchmark}/{position}/{shard}.h5",
+    log:
+        "results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log",
+    benchmark:
+        "results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=shard_runtime,
+    params:
+        settings=lambda wildcards: CONFIG.steering_settings(wildcards.model).as_json(),
+    shell:
+        "python workflow_scripts/steer_attention.py --settings {params.settings:q} --shard {input.shard:q}"
+        " --vectors {input.vectors:q} --position {wildcards.position} --threads {threads}"
+        " --output {output.attention:q} > {log:q} 2>&1"

@@ -1,0 +1,24 @@
+"""Training of the tiny models that are shipped in resources/."""
+
+
+rule train_tiny_model:
+    input:
+        code=code("train_tiny_models"),
+    output:
+        card="results/tiny_models/{tiny_model}/README.md",
+    log:
+        "results/logs/train_tiny_models/{tiny_model}.log",
+    benchmark:
+        "results/performance/train_tiny_models/{tiny_model}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        family=lambda wildcards: TINY_MODELS[wildcards.tiny_model],
+        folder=subpath(output.card, parent=True),
+    shell:
+        "python workflow_scripts/train_tiny_models.py --model {params.family} --output {params.folder:q}"
+        " > {log:q} 2>&1"

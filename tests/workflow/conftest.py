@@ -1,0 +1,114 @@
+"""A copy of the repository in which Snakemake may run, and a finished small run to change one thing in."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+SMALL = {
+    "libraries": {"synthetic": {"clips_per_label": 3}},
+    "benchmarks": {
+        "sequences": {"n_samples": 6},
+        "sequences-exact": {"n_samples": 2},
+    },
+    "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 8}},
+    "shard_seconds": 60,  # three samples of at most 18.5 s: two shards
+}
+"""The default run, made small: every rule runs, one benchmark has two shards."""
+
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache", "uv.lock")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the repository."""
+
+    folder: Path
+
+    def start(self, *arguments: str, overlay: dict | None = None) -> subprocess.Popen:
+        """Start Snakemake in a process group of its own, with an overlay over the small configuration."""
+        (self.folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+        files = ["small.yaml"]
+        if overlay is not None:
+            (self.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+            files.append("overlay.yaml")
+        environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return subprocess.Popen(
+            [sys.executable, "-m", "snakemake", *arguments, "--configfile", *files],
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(self, *arguments: str, overlay: dict | None = None, fails: bool = False) -> str:
+        """Run Snakemake to its end and return what it printed."""
+        process = self.start(*arguments, overlay=overlay)
+        output, _ = process.communicate()
+        logs = "" if fails else self.failed_logs(output)
+        assert (process.returncode != 0) == fails, output[-5000:] + logs
+        return output
+
+    def planned(self, *arguments: str, overlay: dict | None = None) -> dict[str, int]:
+        """Rules that a dry-run would run, with the number of their jobs; targets without a script left out."""
+        output = self.run("--dry-run", *arguments, overlay=overlay)
+        if "Nothing to be done" in output:
+            return {}
+        table = output[output.index("Job stats:") :]
+        jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
+        return {rule: int(n) for rule, n in jobs.items() if (self.folder / "workflow_scripts" / f"{rule}.py").exists()}
+
+    def tables(self) -> dict[str, bytes]:
+        """Content of every table, by name."""
+        found = {path.name: path.read_bytes() for path in (self.folder / "results" / "tables").iterdir()}
+        assert len(found) == 4
+        return found
+
+    def failed_logs(self, output: str) -> str:
+        """Tails of the job logs that Snakemake's output names."""
+        names = re.findall(r"(results/logs/\S+\.log)", output)
+        return "".join(
+            f"\n--- {name}\n{(self.folder / name).read_text()[-2000:]}"
+            for name in dict.fromkeys(names)
+            if (self.folder / name).exists() and "ERROR" in (self.folder / name).read_text()
+        )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """SIGKILL a process and all that it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
+@pytest.fixture
+def clean_copy(root: Path, tmp_path: Path) -> Copy:
+    """A copy of the repository in which nothing ran yet."""
+    shutil.copytree(root, tmp_path / "clone", ignore=NOT_COPIED)
+    return Copy(tmp_path / "clone")
+
+
+@pytest.fixture(scope="session")
+def finished_run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy of the repository in which the small run is finished. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("finished") / "clone"
+    shutil.copytree(root, folder, ignore=NOT_COPIED)
+    copy = Copy(folder)
+    copy.run()
+    return copy
+
+
+@pytest.fixture
+def changed_copy(finished_run: Copy, tmp_path: Path) -> Copy:
+    """A copy of the finished run, to be changed."""
+    shutil.copytree(finished_run.folder, tmp_path / "changed", symlinks=True)
+    return Copy(tmp_path / "changed")

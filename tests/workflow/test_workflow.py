@@ -1,0 +1,187 @@
+"""The workflow as a user meets it: what runs, what does not run again, and what a killed run costs."""
+
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from .conftest import Copy, kill
+
+pytestmark = pytest.mark.workflow
+
+METHODS = {"random", "direct_prompt", "prompt_only", "steering_sample", "steering_label_mean"}
+MODELS = {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
+
+
+def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
+    started = time.monotonic()
+    plan = clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": 500}}, "shard_seconds": 4700})
+    assert time.monotonic() - started < 20
+    assert plan["extract_activations"] == 2 * (2 + 1)
+    assert plan["steer_attention"] == 3 * plan["extract_activations"]
+    scripts = {path.stem for path in (clean_copy.folder / "workflow_scripts").glob("*.py")}
+    assert set(plan) == scripts - {"train_tiny_models"}
+
+
+def test_tables_hold_every_method_position_and_model(finished_run):
+    table = pd.read_csv(finished_run.folder / "results/tables/overlap.csv")
+    assert list(table.columns) == (
+        ["model", "benchmark", "method", "position", "overlap_pct", "lift", "n_queries", "n_ties", "n_unparsed"]
+    )
+    assert set(table["method"]) == METHODS
+    assert set(table["model"]) == MODELS | {"-"}
+    assert set(table["position"]) == {"begin", "middle", "end", "overall"}
+    overall = table[(table["position"] == "overall") & (table["benchmark"] == "sequences")]
+    assert (overall["n_queries"] == 18).all()
+    assert overall["overlap_pct"].between(0, 100).all()
+    markdown = (finished_run.folder / "results/tables/overlap.md").read_text()
+    assert "60.87" in markdown
+    assert "published" in markdown.lower()
+
+
+def test_every_result_is_there_and_no_parts_are_left(finished_run):
+    results = finished_run.folder / "results"
+    for name in ("overlap", *(f"{kind}/{model}" for kind in ("attention_change", "reading") for model in MODELS)):
+        assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+        assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
+    assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == 2 * 3 * 2
+    assert not list(results.rglob("*.parts"))
+
+
+def test_logs_say_what_was_steered_and_read(finished_run):
+    log = finished_run.folder / "results/logs/steer_attention/tiny-qwen2-audio/sequences/begin/0.log"
+    text = log.read_text()
+    assert re.search(r"steering adds 0\.1 times the vector", text)
+    assert "every token of the prompt, audio included" in text
+
+
+def test_second_run_does_nothing(finished_run):
+    assert "Nothing to be done" in finished_run.run("--dry-run")
+
+
+def test_touching_every_file_changes_nothing(changed_copy):
+    now = time.time()
+    for number, path in enumerate(sorted(changed_copy.folder.rglob("*"), reverse=True)):
+        if ".snakemake" not in path.parts:
+            os.utime(path, (now + number, now + number))
+    assert changed_copy.planned() == {}
+
+
+def append(path: Path, text: str) -> None:
+    path.write_text(path.read_text() + text)
+
+
+def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
+    append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/overlap.py", "\n# edited\n")
+    assert changed_copy.planned() == {"plot_overlap": 1}
+    append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\n# edited\n")
+    assert changed_copy.planned() == {"plot_overlap": 1, "plot_attention_change": 2, "plot_reading": 2}
+
+
+def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
+    append(changed_copy.folder / "workflow_scripts/wheretolisten/engine/injection.py", "\n# edited\n")
+    plan = changed_copy.planned()
+    assert plan["steer_attention"] == 18
+    assert not {"prepare_clips", "compose_benchmark"} & set(plan)
+
+
+def test_another_strength_repeats_steering_and_what_follows(changed_copy):
+    plan = changed_copy.planned(overlay={"probe": {"steering": {"scale": 0.2}}})
+    assert plan["steer_attention"] == 18
+    assert {"localize_events", "tabulate_overlap", "plot_overlap"} <= set(plan)
+    untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
+    assert not untouched & set(plan)
+
+
+def test_another_window_weighting_loads_no_model(changed_copy):
+    plan = changed_copy.planned(overlay={"probe": {"localization": {"layer_weights": "uniform"}}})
+    assert "localize_events" in plan
+    assert not {"extract_activations", "steer_attention", "prompt_directly", "average_vectors"} & set(plan)
+
+
+def test_another_model_runs_alone(changed_copy):
+    source = changed_copy.folder / "resources/tiny-qwen2-audio"
+    shutil.copytree(source, changed_copy.folder / "mine")
+    plan = changed_copy.planned(overlay={"models": {"mine": {"checkpoint": "mine"}}})
+    assert plan["extract_activations"] == 3
+    assert plan["steer_attention"] == 9
+    assert not {"prepare_clips", "compose_benchmark", "draw_random"} & set(plan)
+
+
+def test_more_samples_leave_finished_shards_alone(changed_copy):
+    overlay = {"benchmarks": {"sequences": {"n_samples": 9}}}
+    plan = changed_copy.planned(overlay=overlay)
+    assert plan["compose_benchmark"] == 1
+    before = (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes()
+    changed_copy.run("benchmark", overlay=overlay)
+    assert (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes() == before
+    assert changed_copy.planned("activations", overlay=overlay) == {"extract_activations": 2}
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished_run, clean_copy):
+    overlay = {"models": {model: {"batch_samples": 1} for model in MODELS}}
+    process = clean_copy.start(overlay=overlay)
+    deadline = time.monotonic() + 300
+    parts: list[Path] = []
+    while not parts:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+        # Two of three parts of a shard: the job is in the middle of its work.
+        parts = list(clean_copy.folder.glob("results/activations/*/*/*.parts/000001.h5"))
+    kill(process)
+    assert not (clean_copy.folder / "results/tables").exists()
+
+    clean_copy.run("--unlock", overlay=overlay)
+    clean_copy.run(overlay=overlay)
+    logs = [path.read_text() for path in clean_copy.folder.glob("results/logs/extract_activations/*/*/*.log")]
+    assert any("are there already" in text for text in logs)
+    uninterrupted = Copy(finished_run.folder)
+    assert clean_copy.tables() == uninterrupted.tables()
+
+
+def test_bad_configuration_ends_in_one_sentence_before_any_job(clean_copy):
+    output = clean_copy.run(overlay={"probe": {"steering": {"strength": 1}}}, fails=True)
+    assert "config.yaml: probe.steering.strength: unknown key; remove it or correct its spelling" in output
+    assert not (clean_copy.folder / "results").exists()
+
+
+def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypatch, tmp_path):
+    broken = tmp_path / "broken"
+    for name in ("torch", "transformers"):
+        (broken / name).mkdir(parents=True)
+        (broken / name / "__init__.py").write_text("raise ImportError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    shutil.rmtree(changed_copy.folder / "results/figures")
+    shutil.rmtree(changed_copy.folder / "results/tables")
+    before = Copy(changed_copy.folder).planned("tables", "figures")
+    assert before == {"tabulate_overlap": 1, "plot_overlap": 1, "plot_attention_change": 2, "plot_reading": 2}
+    changed_copy.run("tables", "figures")
+    assert (changed_copy.folder / "results/figures/overlap.png").exists()
+
+
+def test_the_workflow_runs_on_real_recordings(clean_copy, esc10):
+    overlay = {
+        "libraries": {
+            "synthetic": None,
+            "esc50": {
+                "type": "esc50",
+                "csv": str(esc10 / "clips.csv"),
+                "audio": str(esc10 / "audio"),
+                "source_column": "freesound_id",
+            },
+        },
+        "benchmarks": {"sequences": {"library": "esc50"}, "sequences-exact": {"library": "esc50"}},
+        "models": {"tiny-audio-flamingo-3": None},
+    }
+    clean_copy.run(overlay=overlay)
+    events = pd.read_csv(clean_copy.folder / "results/benchmarks/sequences/events.csv", dtype=str)
+    assert len(events) == 18
+    real = set(pd.read_csv(esc10 / "clips.csv", dtype=str)["freesound_id"])
+    assert set(events["source"]) <= real
+    table = pd.read_csv(clean_copy.folder / "results/tables/overlap.csv")
+    assert set(table["method"]) == METHODS

@@ -1,0 +1,60 @@
+"""Steering vectors of a benchmark: own-sample, and label means over the other samples."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from wheretolisten import log, provenance, store
+from wheretolisten.benchmark import read_shard
+from wheretolisten.config import POSITIONS, Section
+from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Contrast the states of all shards, average over labels, and write every event's vectors."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--activations", nargs="+", required=True, help="activations, one file per shard")
+    parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, in the same order")
+    parser.add_argument("--output", type=Path, required=True, help="vectors, HDF5")
+    args = parser.parse_args(argv)
+    logger = log.start("average_vectors")
+
+    labels = np.concatenate([_labels(path) for path in args.shards])
+    states = [store.read_states(path) for path in args.activations]
+    sample_ids = np.concatenate([shard[0] for shard in states])
+    own = np.concatenate([contrast(positive, negative[:, None]) for _, negative, positive in states])
+    del states
+
+    by_event = own.reshape(-1, *own.shape[2:])
+    label_mean = leave_one_out_mean(by_event, labels.ravel(), sample_ids.repeat(len(POSITIONS))).reshape(own.shape)
+    inputs = {f"activations_{number}": path for number, path in enumerate(args.activations)}
+    identity, attributes = provenance.of_job("average_vectors", Section(), inputs)
+    result = store.PartedFile(args.output, store.VECTORS, identity, attributes)
+    result.write(
+        0,
+        {
+            "sample_id": sample_ids.astype("S"),
+            "label": np.char.encode(labels, "utf-8"),
+            "vector/sample": own,
+            "vector/label_mean": label_mean,
+            "norm/sample": norms(own),
+            "norm/label_mean": norms(label_mean),
+            "cosine": cosine(own, label_mean),
+        },
+    )
+    result.merge(1)
+    names, counts = np.unique(labels, return_counts=True)
+    if (counts < 2).any():
+        logger.warning("no label mean where a label occurs in one sample only: %s", ", ".join(names[counts < 2]))
+    logger.info("%d samples; %d labels, each in %d to %d of them", len(own), len(names), counts.min(), counts.max())
+
+
+def _labels(path: str) -> np.ndarray:
+    """Labels [sample, position] of a shard."""
+    table = read_shard(path).pivot(index="sample_id", columns="position", values="label")
+    return table[list(POSITIONS)].to_numpy().astype(str)
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,48 @@
+"""Ask a model in words when each sound starts, over one shard."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten import jobs, log, provenance, store
+from wheretolisten.config import DirectSettings
+from wheretolisten.localization.answers import parse_onset
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Ask about every event of a shard, batch by batch, after the batches a killed job left."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", required=True, help="model, prompts and direct prompt, JSON")
+    parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="answers, csv")
+    args = parser.parse_args(argv)
+    logger = log.start("prompt_directly")
+    settings = DirectSettings.from_json(args.settings)
+    batches = jobs.batches_of(args.shard, settings.model.batch_samples)
+
+    adapter, _ = jobs.load_model(settings.model, args.threads)
+    identity, _ = provenance.of_job("prompt_directly", settings, {"benchmark": args.shard})
+    result = store.PartedTable(args.output, identity)
+    for batch in jobs.unfinished(batches, result):
+        rows = pd.concat(batch.events)[["sample_id", "position"]].reset_index(drop=True)
+        rows["question"] = [
+            settings.direct_prompt.question_for(
+                settings.prompts.wording(event["label"], event["domain"]), event["duration"]
+            )
+            for events in batch.events
+            for event in events.to_dict("records")
+        ]
+        audio_index = np.repeat(np.arange(len(batch.events)), [len(events) for events in batch.events]).tolist()
+        inputs = adapter.prepare(batch.recordings(adapter), rows["question"].tolist(), audio_index)
+        rows["answer"] = adapter.generate(inputs, settings.direct_prompt.max_new_tokens)
+        rows["start"] = rows["answer"].map(parse_onset)
+        result.write(batch.number, rows)
+    result.merge(len(batches))
+    logger.info("wrote %s", args.output)
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,77 @@
+"""What the scripts that run a model over a shard have in common."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from wheretolisten.benchmark import load_audio, read_shard
+from wheretolisten.config import Model
+from wheretolisten.models import registry
+from wheretolisten.models.base import Adapter
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some samples of a shard: `number` counts batches, `events` has one table per sample, in order of position."""
+
+    number: int
+    events: list[pd.DataFrame]
+    folder: Path
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of the samples, [sample]."""
+        return [table["sample_id"].iloc[0] for table in self.events]
+
+    def recordings(self, adapter: Adapter) -> list[np.ndarray]:
+        """Audio of the samples, float32 [frame] each, 16 kHz mono.
+
+        Raises
+        ------
+        UserError
+            If a file is missing, is not the one that the shard describes, or is too long for the model.
+        """
+        recordings = []
+        for table in self.events:
+            recordings.append(load_audio(table.iloc[0], self.folder))
+            adapter.check_length(len(recordings[-1]), f"sample {table['sample_id'].iloc[0]} in {self.folder}")
+        return recordings
+
+
+def batches_of(shard: Path, size: int) -> list[Batch]:
+    """The samples of a shard, cut into batches of `size` in order; the cut depends on nothing else."""
+    table = read_shard(shard)
+    samples = [events for _, events in table.groupby("sample_id", sort=False)]
+    # shards/<k>.csv lies one level below the folder that its audio paths start from.
+    folder = shard.parent.parent
+    return [
+        Batch(number, samples[first : first + size], folder)
+        for number, first in enumerate(range(0, len(samples), size))
+    ]
+
+
+def unfinished(batches: Sequence[Batch], result: Any) -> Iterator[Batch]:
+    """Batches that `result` (a store.PartedFile or PartedTable) does not hold yet, with progress in the log."""
+    missing = [batch for batch in batches if not result.has(batch.number)]
+    if len(missing) < len(batches):
+        _log.info("%d of %d batches are there already", len(batches) - len(missing), len(batches))
+    for done, batch in enumerate(missing):
+        yield batch
+        _log.info("batch %d of %d", done + 1, len(missing))
+
+
+def load_model(model: Model, threads: int) -> tuple[Adapter, dict[str, str]]:
+    """Load a model for a job; return its adapter and what its results should say about it."""
+    torch.set_num_threads(threads)
+    adapter = registry.load(model)
+    facts = {"device": str(adapter.device), "dtype": str(adapter.model.dtype).removeprefix("torch.")}
+    _log.info("%s on %s in %s, %d CPU threads", model.checkpoint, facts["device"], facts["dtype"], threads)
+    return adapter, facts
