@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 
 from .conftest import Copy, kill
 
@@ -164,24 +165,20 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 
 
-def test_the_workflow_runs_on_real_recordings(clean_copy, esc10):
-    overlay = {
-        "libraries": {
-            "synthetic": None,
-            "esc50": {
-                "type": "esc50",
-                "csv": str(esc10 / "clips.csv"),
-                "audio": str(esc10 / "audio"),
-                "source_column": "freesound_id",
-            },
-        },
-        "benchmarks": {"sequences": {"library": "esc50"}, "sequences-exact": {"library": "esc50"}},
-        "models": {"tiny-audio-flamingo-3": None},
+def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
+    overlay = yaml.safe_load((clean_copy.folder / "profiles/esc50.yaml").read_text())
+    overlay["libraries"]["esc50"] |= {
+        "csv": str(esc10 / "clips.csv"),
+        "audio": str(esc10 / "audio"),
+        "source_column": "freesound_id",
     }
+    overlay["models"] = {"tiny-audio-flamingo-3": None}
     clean_copy.run(overlay=overlay)
     events = pd.read_csv(clean_copy.folder / "results/benchmarks/sequences/events.csv", dtype=str)
     assert len(events) == 18
-    real = set(pd.read_csv(esc10 / "clips.csv", dtype=str)["freesound_id"])
-    assert set(events["source"]) <= real
+    recordings = pd.read_csv(esc10 / "clips.csv", dtype=str)
+    assert set(events["source"]) <= set(recordings["freesound_id"])
+    assert set(events["label"]) <= set(recordings["category"].str.replace("_", " "))
     table = pd.read_csv(clean_copy.folder / "results/tables/overlap.csv")
     assert set(table["method"]) == METHODS
+    assert set(table["model"]) == {"-", "tiny-qwen2-audio"}

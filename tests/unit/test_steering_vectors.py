@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms
+
+
+def test_contrast_is_the_difference_and_shares_the_negative():
+    positive = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    negative = np.ones((2, 2, 2), dtype=np.float32)
+    vectors = contrast(positive, negative[:, None])
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, positive - 1)
+
+
+def test_mean_excludes_every_event_of_the_same_sample():
+    vectors = np.array([1, 2, 4, 8, 16, 32], dtype=np.float32).reshape(6, 1, 1)
+    labels = ["dog", "dog", "dog", "cat", "dog", "cat"]
+    sample_ids = ["00000", "00000", "00001", "00001", "00002", "00002"]
+    means = leave_one_out_mean(vectors, labels, sample_ids)
+    # The first sample holds two dogs; neither steers the other.
+    np.testing.assert_allclose(means[:, 0, 0], [10, 10, (1 + 2 + 16) / 3, 32, (1 + 2 + 4) / 3, 8])
+    assert means.dtype == np.float32
+
+
+def test_mean_of_a_label_that_no_other_sample_has_is_nan():
+    vectors = np.ones((3, 2, 4), dtype=np.float32)
+    means = leave_one_out_mean(vectors, ["dog", "dog", "cat"], ["a", "a", "a"])
+    assert np.isnan(means).all()
+    means = leave_one_out_mean(vectors, ["dog", "dog", "cat"], ["a", "b", "b"])
+    assert np.isnan(means).all(axis=(1, 2)).tolist() == [False, False, True]
+
+
+def test_mean_does_not_see_its_own_sample():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(30, 2, 8)).astype(np.float32)
+    labels = rng.choice(["dog", "cat", "hen"], 30)
+    sample_ids = np.repeat([f"{i:05d}" for i in range(10)], 3)
+    before = leave_one_out_mean(vectors, labels, sample_ids)
+    vectors[:3] = 1000 * rng.normal(size=(3, 2, 8))
+    after = leave_one_out_mean(vectors, labels, sample_ids)
+    np.testing.assert_allclose(after[:3], before[:3], atol=1e-6)
+    for event in range(30):
+        others = [i for i in range(30) if labels[i] == labels[event] and sample_ids[i] != sample_ids[event]]
+        np.testing.assert_allclose(after[event], vectors[others].mean(axis=0), rtol=1e-4, atol=1e-4)
+
+
+def test_mean_refuses_lists_of_different_lengths():
+    with pytest.raises(ValueError, match="2 vectors, 1 labels"):
+        leave_one_out_mean(np.ones((2, 1, 1)), ["dog"], ["a", "b"])
+
+
+def test_norms_and_cosines_are_per_block():
+    first = np.array([[[3.0, 4.0], [1.0, 0.0], [0.0, 0.0]]])
+    second = np.array([[[6.0, 8.0], [0.0, 2.0], [1.0, 1.0]]])
+    np.testing.assert_allclose(norms(first), [[5, 1, 0]])
+    np.testing.assert_allclose(cosine(first, second), [[1, 0, np.nan]])
+    np.testing.assert_allclose(cosine(first, -first)[0, :2], [-1, -1])

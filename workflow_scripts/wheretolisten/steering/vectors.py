@@ -1,0 +1,64 @@
+"""Steering vectors from last-token states."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    """v = F(X+) − F(X−), the difference of the states under two instructions about the same audio (SWL §3.1).
+
+    Parameters
+    ----------
+    positive, negative
+        Last-token states, [..., layer, hidden]; leading axes are broadcast, so that one negative serves all events of
+        its sample: positive [sample, position, layer, hidden] with negative [sample, 1, layer, hidden].
+
+    Returns
+    -------
+    np.ndarray
+        float32, in the broadcast shape.
+    """
+    return (np.asarray(positive, dtype=np.float32) - np.asarray(negative, dtype=np.float32)).astype(np.float32)
+
+
+def leave_one_out_mean(vectors: np.ndarray, labels: Sequence[str], sample_ids: Sequence[str]) -> np.ndarray:
+    """Mean vector of each event's label over the events of all other samples, so that no query steers itself.
+
+    Parameters
+    ----------
+    vectors
+        [event, layer, hidden].
+    labels, sample_ids
+        Label and sample of every event, [event].
+
+    Returns
+    -------
+    np.ndarray
+        float32 [event, layer, hidden], from sums in float64; NaN where no other sample has the label.
+    """
+    labels, sample_ids = np.asarray(labels), np.asarray(sample_ids)
+    if not len(vectors) == len(labels) == len(sample_ids):
+        raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels, {len(sample_ids)} samples")
+    means = np.full(np.shape(vectors), np.nan, dtype=np.float32)
+    for label in np.unique(labels):
+        of_label = np.flatnonzero(labels == label)
+        total = vectors[of_label].sum(axis=0, dtype=np.float64)
+        for sample_id in np.unique(sample_ids[of_label]):
+            own = of_label[sample_ids[of_label] == sample_id]
+            if len(own) < len(of_label):
+                own_total = vectors[own].sum(axis=0, dtype=np.float64)
+                means[own] = (total - own_total) / (len(of_label) - len(own))
+    return means
+
+
+def norms(vectors: np.ndarray) -> np.ndarray:
+    """Length ‖v‖₂ of every vector, [..., layer] from [..., layer, hidden]."""
+    return np.linalg.norm(np.asarray(vectors, dtype=np.float64), axis=-1)
+
+
+def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Cosine of the angle between vectors, [..., layer] from [..., layer, hidden]; NaN where one is zero."""
+    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    with np.errstate(invalid="ignore"):
+        return (first * second).sum(axis=-1) / (norms(first) * norms(second))
