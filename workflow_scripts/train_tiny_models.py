@@ -1,0 +1,32 @@
+"""Train one tiny LALM and write it, with scores and model card, into a folder that `from_pretrained` reads."""
+
+import argparse
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from wheretolisten import log
+from wheretolisten.errors import UserError
+from wheretolisten.models.tiny import TinyTrainingSettings, train
+from wheretolisten.models.tiny_architecture import FAMILIES
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line of the training."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", choices=FAMILIES, required=True)
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--settings", default="{}", help="JSON of TinyTrainingSettings")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = TinyTrainingSettings.model_validate_json(arguments.settings)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"])) or "the whole"
+        raise UserError(f"--settings: {place}: {problem['msg']}; see TinyTrainingSettings for the fields") from error
+    train(arguments.model, arguments.output, settings)
+
+
+if __name__ == "__main__":
+    log.start("train_tiny_models")
+    log.run(main)

@@ -1,0 +1,101 @@
+"""Several questions about one recording behind one audio prefix, so that the audio is encoded once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import ProcessorMixin
+
+from wheretolisten.models.tiny_language import Question
+
+
+@dataclass
+class Pack:
+    """A padded batch of recordings with their questions.
+
+    Attributes:
+        ids: token ids [recording, token].
+        positions: rotary positions [recording, token]; every question starts right after the audio.
+        mask: additive attention mask [recording, 1, query, key]; a question sees the prefix and itself.
+        is_audio: places of audio embeddings [recording, token].
+        places: (recording, token) of every state that predicts an answer token [2, answer_token].
+        targets: the predicted ids [answer_token].
+        weights: loss weights that sum to 1, equal per question [answer_token].
+        keys: index into the answer tokens of each question's first informative token [question].
+        tasks: task of each question [question].
+    """
+
+    ids: torch.Tensor
+    positions: torch.Tensor
+    mask: torch.Tensor
+    is_audio: torch.Tensor
+    places: torch.Tensor
+    targets: torch.Tensor
+    weights: torch.Tensor
+    keys: torch.Tensor
+    tasks: list[str]
+
+
+class Packer:
+    """Turns questions into `Pack`s with the processor's own chat template and tokenizer.
+
+    Args:
+        processor: of the model that is trained.
+        bare: leave the chat template out; a question is then only its text and a line break.
+    """
+
+    def __init__(self, processor: ProcessorMixin, bare: bool = False) -> None:
+        self._processor = processor
+        self._tokenizer = processor.tokenizer
+        self._audio_id = processor.audio_token_id
+        self._cache: dict[str, list[int]] = {}
+        turn = [{"role": "user", "content": [{"type": "audio", "audio": ""}, {"type": "text", "text": "\0"}]}]
+        self._template = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        if bare:
+            self._template = f"<|im_start|>{processor.audio_token}\0\n"
+        self._prefix = self._encode(self._template.split("\0")[0])
+        self._prefix = self._prefix[: self._prefix.index(self._audio_id)]
+
+    def pack(self, n_audio_tokens: Sequence[int], questions: Sequence[Sequence[Question]]) -> Pack:
+        """Pack questions [recording][question] behind prefixes with `n_audio_tokens` [recording]."""
+        rows, places, targets, weights, keys, tasks = [], [], [], [], [], []
+        n_questions = sum(len(row) for row in questions)
+        for row_index, (n_audio, row) in enumerate(zip(n_audio_tokens, questions, strict=True)):
+            ids = self._prefix + [self._audio_id] * n_audio
+            start = len(ids)
+            positions, groups = list(range(start)), [0] * start
+            for group, question in enumerate(row, start=1):
+                prompt, answer = self._prompt(question.text), self._encode(question.answer + "<|im_end|>")
+                keys.append(len(targets) + len(self._encode(question.lead) if question.lead else []))
+                tasks.append(question.task)
+                first = len(ids) + len(prompt) - 1
+                places.extend((row_index, first + step) for step in range(len(answer)))
+                targets.extend(answer)
+                weights.extend([1 / (n_questions * len(answer))] * len(answer))
+                span = prompt + answer[:-1]
+                ids = ids + span
+                positions.extend(range(start, start + len(span)))
+                groups.extend([group] * len(span))
+            rows.append((ids, positions, groups))
+        length = max(len(ids) for ids, _, _ in rows)
+        ids, positions, groups = (
+            torch.tensor([row[part] + [pad] * (length - len(row[part])) for row in rows])
+            for part, pad in ((0, self._tokenizer.pad_token_id), (1, 0), (2, -1))
+        )
+        causal = torch.ones(length, length, dtype=torch.bool).tril()
+        seen = (groups[:, None, :] == 0) | (groups[:, None, :] == groups[:, :, None])
+        mask = torch.zeros(seen.shape).masked_fill_(~(seen & causal), torch.finfo(torch.float32).min)
+        return Pack(
+            ids, positions, mask[:, None], ids == self._audio_id, torch.tensor(places).T, torch.tensor(targets),
+            torch.tensor(weights), torch.tensor(keys), tasks,
+        )  # fmt: skip
+
+    def _prompt(self, text: str) -> list[int]:
+        """Token ids of a question's turn after the audio placeholder, up to the assistant's first token."""
+        ids = self._encode(self._template.replace("\0", text))
+        return ids[ids.index(self._audio_id) + 1 :]
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._cache:
+            self._cache[text] = self._tokenizer.encode(text, add_special_tokens=False)
+        return self._cache[text]

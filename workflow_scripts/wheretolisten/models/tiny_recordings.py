@@ -1,0 +1,137 @@
+"""Recordings for training the tiny LALMs: sequences of events, as symbols or as sound."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wheretolisten.clips.procedural import synthesize
+from wheretolisten.models.tiny_architecture import MAX_SECONDS, SAMPLING_RATE, TOKENS_PER_SECOND
+from wheretolisten.models.tiny_language import Event
+
+# Entropy of the seed sequences: one number per purpose, so that no clip of one purpose occurs in another.
+TRAINING_CLIPS, EVALUATION_CLIPS = 0x7A11, 0x7E57
+_LONGEST_RECORDING = 18.5
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Events in order and the recording's length in seconds."""
+
+    events: tuple[Event, ...]
+    seconds: float
+
+    def token_labels(self, n_tokens: int) -> list[str | None]:
+        """Label at the centre of each audio token, None in gaps: [audio_token]."""
+        centres = (np.arange(n_tokens) + 0.5) / TOKENS_PER_SECOND
+        labels: list[str | None] = [None] * n_tokens
+        for event in self.events:
+            for index in np.flatnonzero((centres >= event.onset) & (centres < event.offset)):
+                labels[index] = event.label
+        return labels
+
+
+def draw_labels(labels: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """One to four different labels, mostly three."""
+    count = int(rng.choice(4, p=[0.08, 0.22, 0.55, 0.15])) + 1
+    return [labels[index] for index in rng.choice(len(labels), size=count, replace=False)]
+
+
+def draw_shortest(labels: Sequence[str], rng: np.random.Generator) -> Recording:
+    """Symbolic recording of events of one or two tokens with gaps of one token."""
+    names = draw_labels(labels, rng)
+    durations = rng.integers(1, 3, len(names)) / TOKENS_PER_SECOND
+    return _sequence(names, durations, np.full(len(names) - 1, 1 / TOKENS_PER_SECOND))
+
+
+def draw_short(labels: Sequence[str], rng: np.random.Generator) -> Recording:
+    """Symbolic recording of events of 1.0 to 1.4 s with gaps of one or two tokens."""
+    names = draw_labels(labels, rng)
+    return _sequence(names, rng.uniform(1.0, 1.4, len(names)), np.full(len(names) - 1, 0.2))
+
+
+def draw_durations(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Durations [event] and gaps [event - 1] in seconds: two thirds as in the benchmark, the rest varied.
+
+    The whole never exceeds 18.5 s, which four events reach only when they are short.
+    """
+    if rng.random() < 2 / 3 and count < 4:
+        return rng.uniform(4.5, 5.5, count), np.full(count - 1, 1.0)
+    longest = min(6.0, (_LONGEST_RECORDING - 2.0 * (count - 1)) / count)
+    return rng.uniform(2.0, longest, count), rng.uniform(0.0, 2.0, count - 1)
+
+
+def draw_long(labels: Sequence[str], rng: np.random.Generator) -> Recording:
+    """Symbolic recording of real length."""
+    names = draw_labels(labels, rng)
+    return _sequence(names, *draw_durations(len(names), rng))
+
+
+class ClipPool:
+    """Synthesised clips per label, kept as int16, from which recordings are mixed.
+
+    Args:
+        labels: what to synthesise.
+        clips_per_label: pool size.
+        entropy: purpose of the pool, `TRAINING_CLIPS` or `EVALUATION_CLIPS`.
+        seed: the run's seed.
+    """
+
+    def __init__(self, labels: Sequence[str], clips_per_label: int, entropy: int, seed: int) -> None:
+        self.labels = list(labels)
+        self.entropy = entropy
+        self._clips: dict[str, list[np.ndarray]] = {}
+        for index, label in enumerate(self.labels):
+            self._clips[label] = []
+            for clip in range(clips_per_label):
+                rng = np.random.default_rng(np.random.SeedSequence([entropy, seed, index, clip]))
+                sound = synthesize(label, 5.5, rng)
+                self._clips[label].append(np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16))
+
+    def draw(self, rng: np.random.Generator, benchmark_like: bool = False) -> tuple[Recording, np.ndarray]:
+        """Mix a recording: clips at varied levels with noise between them.
+
+        Args:
+            rng: source of everything that varies.
+            benchmark_like: three events of 4.5 to 5.5 s at their own levels, 1 s of energy-matched noise between them.
+
+        Returns:
+            The recording and its sound, float32 [frame] at 16 kHz.
+        """
+        if benchmark_like:
+            names = [self.labels[index] for index in rng.choice(len(self.labels), size=3, replace=False)]
+            durations, gaps = rng.uniform(4.5, 5.5, 3), np.full(2, 1.0)
+        else:
+            names = draw_labels(self.labels, rng)
+            durations, gaps = draw_durations(len(names), rng)
+        durations, gaps = np.minimum(durations, 5.5), gaps
+        recording = _sequence(names, durations, gaps)
+        gain = 10 ** (0.0 if benchmark_like else rng.uniform(-0.6, 0.1))
+        clips = [self._cut(name, seconds, benchmark_like, rng) for name, seconds in zip(names, durations, strict=True)]
+        levels = [float(np.sqrt(np.mean(clip**2))) for clip in clips]
+        noise_level = 1.0 if benchmark_like or rng.random() < 0.5 else rng.choice([0.0, 0.05, 0.3, 1.5])
+        sound = np.zeros(round(recording.seconds * SAMPLING_RATE), np.float32)
+        for index, (event, clip) in enumerate(zip(recording.events, clips, strict=True)):
+            onset, offset = round(event.onset * SAMPLING_RATE), round(event.offset * SAMPLING_RATE)
+            sound[onset:offset] = clip[: offset - onset]
+            if index + 1 < len(clips):
+                end = round(recording.events[index + 1].onset * SAMPLING_RATE)
+                level = noise_level * (levels[index] + levels[index + 1]) / 2
+                sound[offset:end] = level * rng.standard_normal(end - offset)
+        return recording, np.clip(sound * gain, -1, 1)
+
+    def _cut(self, label: str, seconds: float, whole_level: bool, rng: np.random.Generator) -> np.ndarray:
+        clips = self._clips[label]
+        clip = clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
+        length = min(round(seconds * SAMPLING_RATE) + 1, len(clip))
+        start = int(rng.integers(len(clip) - length + 1))
+        return clip[start : start + length] * (1.0 if whole_level else 10 ** rng.uniform(-0.4, 0.1))
+
+
+def _sequence(names: Sequence[str], durations: np.ndarray, gaps: np.ndarray) -> Recording:
+    onset, events = 0.0, []
+    for index, (name, duration) in enumerate(zip(names, durations, strict=True)):
+        events.append(Event(name, onset, onset + float(duration)))
+        onset += float(duration) + (float(gaps[index]) if index < len(gaps) else 0.0)
+    assert events[-1].offset <= MAX_SECONDS
+    return Recording(tuple(events), events[-1].offset)
