@@ -6,6 +6,8 @@ rule train_tiny_model:
         code=code("train_tiny_models"),
     output:
         card="results/tiny_models/{tiny_model}/README.md",
+        scores="results/tiny_models/{tiny_model}/scores.json",
+        weights="results/tiny_models/{tiny_model}/model.safetensors",
     log:
         "results/logs/train_tiny_models/{tiny_model}.log",
     benchmark:

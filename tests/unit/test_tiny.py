@@ -12,10 +12,11 @@ from wheretolisten.clips.procedural import LABELS
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.models.tiny import TinyTrainingSettings, train
-from wheretolisten.models.tiny_architecture import TOKENS_PER_SECOND, build_processor
+from wheretolisten.models.tiny_architecture import TOKENS_PER_SECOND, build_model, build_processor
 from wheretolisten.models.tiny_evaluation import answer, evaluate, is_right
 from wheretolisten.models.tiny_language import Event, ask_caption, ask_direct, ask_part
 from wheretolisten.models.tiny_recordings import ClipPool
+from wheretolisten.models.tiny_training import Trainer
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 CHECKPOINTS = {
@@ -85,6 +86,7 @@ def test_card_and_scores_belong_to_the_weights(checkpoint):
     assert scores["parameters"] == sum(parameter.numel() for parameter in model.parameters())
     assert scores["tasks"]["existence"] >= 0.9
     assert scores["tasks"]["second"] >= 0.9
+    assert TinyTrainingSettings(**scores["settings"]) == TinyTrainingSettings(), "the target trains the shipped models"
 
 
 def test_resources_are_small():
@@ -123,6 +125,28 @@ def test_curriculum_runs_and_repeats_itself(family, tmp_path):
     assert torch.equal(model.lm_head.weight, model.get_input_embeddings().weight)
     assert len(answer(model, processor, np.zeros(48_000, np.float32), ["Describe the audio.", "Hi"])) == 2
     assert not (tmp_path / "first" / "training.pt").exists()
+
+
+def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_path, caplog):
+    caplog.set_level("INFO")
+    settings = TinyTrainingSettings(
+        bare_steps=1, short_steps=1, long_steps=0, ears_steps=0, audio_steps=0, batch_size=1, questions=1
+    )
+
+    def trainer(settings):
+        processor = build_processor("qwen2_audio", list(LABELS))
+        model = build_model("qwen2_audio", processor, settings.seed)
+        return Trainer(model, processor, list(LABELS), settings, tmp_path / "training.pt")
+
+    trainer(settings).run(lambda: None)
+    caplog.clear()
+    trainer(settings).run(lambda: None)
+    assert "continue after stage 5" in caplog.text
+    assert "bare 1" not in caplog.text
+    caplog.clear()
+    trainer(settings.model_copy(update={"seed": 1})).run(lambda: None)
+    assert "other settings" in caplog.text
+    assert "bare 1" in caplog.text
 
 
 def test_unknown_family_is_a_user_error():

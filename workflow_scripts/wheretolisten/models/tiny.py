@@ -56,16 +56,23 @@ def train(family: str, folder: Path, settings: TinyTrainingSettings) -> dict:
 
     Stages that an interrupted run completed are taken from `folder/training.pt`, which is removed at the end.
 
-    Args:
-        family: "qwen2_audio" or "audio_flamingo_3".
-        folder: the checkpoint directory to write.
-        settings: curriculum and seeds.
+    Parameters
+    ----------
+    family
+        "qwen2_audio" or "audio_flamingo_3".
+    folder
+        The checkpoint directory to write.
+    settings
+        Curriculum and seeds.
 
-    Returns:
-        The content of scores.json.
+    Returns
+    -------
+    The content of scores.json.
 
-    Raises:
-        UserError: for an unknown family.
+    Raises
+    ------
+    UserError
+        For an unknown family.
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)

@@ -102,8 +102,10 @@ def build_tokenizer(family: str, labels: Sequence[str]) -> PreTrainedTokenizerFa
 def build_processor(family: str, labels: Sequence[str]) -> ProcessorMixin:
     """Processor of the family with a Whisper feature extractor for at most `MAX_SECONDS` of 16 kHz audio.
 
-    Raises:
-        UserError: for a family that is not one of `FAMILIES`.
+    Raises
+    ------
+    UserError
+        For a family that is not one of `FAMILIES`.
     """
     _check_family(family)
     extractor = WhisperFeatureExtractor(

@@ -28,15 +28,21 @@ def evaluate(
 ) -> dict[str, float]:
     """Fraction of right answers per task on recordings built like the benchmark's.
 
-    Args:
-        model, processor: a loaded checkpoint.
-        pool: clips that were not trained on.
-        n_recordings: recordings to draw; each is asked ten questions.
-        seed: of the recordings and of what is asked.
+    Parameters
+    ----------
+    model, processor
+        A loaded checkpoint.
+    pool
+        Clips that were not trained on.
+    n_recordings
+        Recordings to draw; each is asked ten questions.
+    seed
+        Of the recordings and of what is asked.
 
-    Returns:
-        task → fraction right: existence (balanced), second, first, third, caption (all labels in order), part
-        (ordinal), direct_begin, direct_middle, direct_end (answered onset within 0.5 s).
+    Returns
+    -------
+    Task → fraction right: existence (balanced), second, first, third, caption (all labels in order), part
+    (ordinal), direct_begin, direct_middle, direct_end (answered onset within 0.5 s).
     """
     rng = np.random.default_rng(np.random.SeedSequence([pool.entropy, seed, 0xA5C]))
     hits: dict[str, list[bool]] = defaultdict(list)

@@ -82,14 +82,21 @@ class Question:
 def ask(task: str, events: Sequence[Event], labels: Sequence[str], rng: np.random.Generator) -> Question:
     """Draw one question of a task about a recording.
 
-    Args:
-        task: one of `TASKS`.
-        events: the recording's events in order; their labels differ.
-        labels: all labels that exist; existence questions draw absent ones from them.
-        rng: source of the wording and of what is asked.
+    Parameters
+    ----------
+    task
+        One of `TASKS`.
+    events
+        The recording's events in order; their labels differ.
+    labels
+        All labels that exist; existence questions draw absent ones from them.
+    rng
+        Source of the wording and of what is asked.
 
-    Raises:
-        KeyError: for an unknown task.
+    Raises
+    ------
+    KeyError
+        For an unknown task.
     """
     index = int(rng.integers(len(events)))
     return _ASK[task](events, index, labels, rng)
@@ -98,8 +105,10 @@ def ask(task: str, events: Sequence[Event], labels: Sequence[str], rng: np.rando
 def ask_bare(task: str, events: Sequence[Event], labels: Sequence[str], rng: np.random.Generator) -> Question:
     """Draw a question of the first lessons: few words, and nothing but the informative token for an answer.
 
-    Raises:
-        KeyError: for a task that has no bare form.
+    Raises
+    ------
+    KeyError
+        For a task that has no bare form.
     """
     prompt, index = _BARE_PROMPTS[task], int(rng.integers(len(events)))
     if task == "existence":

@@ -13,16 +13,26 @@ from wheretolisten.models.tiny_language import Question
 class Pack:
     """A padded batch of recordings with their questions.
 
-    Attributes:
-        ids: token ids [recording, token].
-        positions: rotary positions [recording, token]; every question starts right after the audio.
-        mask: additive attention mask [recording, 1, query, key]; a question sees the prefix and itself.
-        is_audio: places of audio embeddings [recording, token].
-        places: (recording, token) of every state that predicts an answer token [2, answer_token].
-        targets: the predicted ids [answer_token].
-        weights: loss weights that sum to 1, equal per question [answer_token].
-        keys: index into the answer tokens of each question's first informative token [question].
-        tasks: task of each question [question].
+    Attributes
+    ----------
+    ids
+        Token ids [recording, token].
+    positions
+        Rotary positions [recording, token]; every question starts right after the audio.
+    mask
+        Additive attention mask [recording, 1, query, key]; a question sees the prefix and itself.
+    is_audio
+        Places of audio embeddings [recording, token].
+    places
+        (recording, token) of every state that predicts an answer token [2, answer_token].
+    targets
+        The predicted ids [answer_token].
+    weights
+        Loss weights that sum to 1, equal per question [answer_token].
+    keys
+        Index into the answer tokens of each question's first informative token [question].
+    tasks
+        Task of each question [question].
     """
 
     ids: torch.Tensor
@@ -39,9 +49,12 @@ class Pack:
 class Packer:
     """Turns questions into `Pack`s with the processor's own chat template and tokenizer.
 
-    Args:
-        processor: of the model that is trained.
-        bare: leave the chat template out; a question is then only its text and a line break.
+    Parameters
+    ----------
+    processor
+        Of the model that is trained.
+    bare
+        Leave the chat template out; a question is then only its text and a line break.
     """
 
     def __init__(self, processor: ProcessorMixin, bare: bool = False) -> None:

@@ -70,11 +70,16 @@ def draw_long(labels: Sequence[str], rng: np.random.Generator) -> Recording:
 class ClipPool:
     """Synthesised clips per label, kept as int16, from which recordings are mixed.
 
-    Args:
-        labels: what to synthesise.
-        clips_per_label: pool size.
-        entropy: purpose of the pool, `TRAINING_CLIPS` or `EVALUATION_CLIPS`.
-        seed: the run's seed.
+    Parameters
+    ----------
+    labels
+        What to synthesise.
+    clips_per_label
+        Pool size.
+    entropy
+        Purpose of the pool, `TRAINING_CLIPS` or `EVALUATION_CLIPS`.
+    seed
+        The run's seed.
     """
 
     def __init__(self, labels: Sequence[str], clips_per_label: int, entropy: int, seed: int) -> None:
@@ -91,12 +96,16 @@ class ClipPool:
     def draw(self, rng: np.random.Generator, benchmark_like: bool = False) -> tuple[Recording, np.ndarray]:
         """Mix a recording: clips at varied levels with noise between them.
 
-        Args:
-            rng: source of everything that varies.
-            benchmark_like: three events of 4.5 to 5.5 s at their own levels, 1 s of energy-matched noise between them.
+        Parameters
+        ----------
+        rng
+            Source of everything that varies.
+        benchmark_like
+            Three events of 4.5 to 5.5 s at their own levels, 1 s of energy-matched noise between them.
 
-        Returns:
-            The recording and its sound, float32 [frame] at 16 kHz.
+        Returns
+        -------
+        The recording and its sound, float32 [frame] at 16 kHz.
         """
         if benchmark_like:
             names = [self.labels[index] for index in rng.choice(len(self.labels), size=3, replace=False)]

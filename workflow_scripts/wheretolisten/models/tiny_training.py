@@ -96,10 +96,14 @@ def count_audio_tokens(seconds: float, hop_length: int) -> int:
 def embed_audio(model: PreTrainedModel, features: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Projected audio embeddings of a batch without padding, concatenated [audio_token, hidden].
 
-    Args:
-        model: either family.
-        features: log-mel [recording, mel_bin, mel_frame].
-        mask: 1 on real mel frames [recording, mel_frame].
+    Parameters
+    ----------
+    model
+        Either family.
+    features
+        Log-mel [recording, mel_bin, mel_frame].
+    mask
+        1 on real mel frames [recording, mel_frame].
     """
     core = model.model
     if hasattr(core, "get_audio_features"):
@@ -125,14 +129,21 @@ def answer_logits(model: PreTrainedModel, pack: Pack, audio: torch.Tensor) -> to
 class Trainer:
     """Trains one model through the stages; keeps a checkpoint after each, so that an interrupted run continues.
 
-    Args:
-        model, processor: from `build_model`, `build_processor`.
-        labels: all labels.
-        settings: see `TinyTrainingSettings`.
-        checkpoint: where the state after the last complete stage is kept.
+    Parameters
+    ----------
+    model, processor
+        From `build_model`, `build_processor`.
+    labels
+        All labels.
+    settings
+        See `TinyTrainingSettings`.
+    checkpoint
+        Where the state after the last complete stage is kept.
 
-    Attributes:
-        seconds: time spent in complete stages, those of an interrupted run included.
+    Attributes
+    ----------
+    seconds
+        Time spent in complete stages, those of an interrupted run included.
     """
 
     def __init__(self, model, processor, labels: Sequence[str], settings, checkpoint: Path | None = None) -> None:
@@ -142,6 +153,7 @@ class Trainer:
         self.transcriber = Transcriber(model, processor, labels)
         self.packer, self.bare_packer = Packer(processor), Packer(processor, bare=True)
         self.checkpoint = checkpoint
+        self._fingerprint = settings.model_dump_json()
         self.seconds = 0.0
         self.hop_length = processor.feature_extractor.hop_length
 
@@ -242,6 +254,7 @@ class Trainer:
         if self.checkpoint is not None:
             state = {
                 "done": done,
+                "settings": self._fingerprint,
                 "seconds": self.seconds,
                 "model": self.model.state_dict(),
                 "transcriber": self.transcriber.state_dict(),
@@ -253,6 +266,9 @@ class Trainer:
         if self.checkpoint is None or not self.checkpoint.exists():
             return 0
         state = torch.load(self.checkpoint, weights_only=True)
+        if state.get("settings") != self._fingerprint:
+            logger.warning("%s was left by a run with other settings; training starts anew", self.checkpoint)
+            return 0
         self.model.load_state_dict(state["model"])
         self.transcriber.load_state_dict(state["transcriber"])
         self.seconds = state["seconds"]
