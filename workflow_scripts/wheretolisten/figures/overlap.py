@@ -91,7 +91,7 @@ def _draw_model(axis: Axes, table: pd.DataFrame, intervals: pd.DataFrame, method
     axis.set_xticks(range(len(ROWS)), [position.capitalize() for position in ROWS])
     axis.tick_params(axis="x", length=0, labelbottom=True)
     axis.axvline(len(ROWS) - 1.5, color="#c0c0c0", linewidth=0.7)
-    axis.set_ylim(0, 100)
+    axis.set_ylim(0, 104)  # room for the interval of a bar at 100 %
     axis.set_yticks(range(0, 101, 20))
     axis.spines[["top", "right"]].set_visible(False)
 
