@@ -18,6 +18,8 @@ SMALL = {
         "sequences": {"n_samples": 6},
         "sequences-exact": {"n_samples": 2},
     },
+    # One sample to a part, so that a kill in the middle of a shard leaves finished parts.
+    "models": {"tiny-qwen2-audio": {"batch_samples": 1}, "tiny-audio-flamingo-3": {"batch_samples": 1}},
     "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 8}},
     "shard_seconds": 60,  # three samples of at most 18.5 s: two shards
 }
@@ -34,10 +36,10 @@ class Copy:
 
     def start(self, *arguments: str, overlay: dict | None = None) -> subprocess.Popen:
         """Start Snakemake in a process group of its own, with an overlay over the small configuration."""
-        (self.folder / "small.yaml").write_text(yaml.safe_dump(SMALL))
+        (self.folder / "small.yaml").write_text(yaml.safe_dump(SMALL, sort_keys=False))
         files = ["small.yaml"]
         if overlay is not None:
-            (self.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
+            (self.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay, sort_keys=False))
             files.append("overlay.yaml")
         environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -124,8 +124,7 @@ def test_more_samples_leave_finished_shards_alone(changed_copy):
 
 
 def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished_run, clean_copy):
-    overlay = {"models": {model: {"batch_samples": 1} for model in MODELS}}
-    process = clean_copy.start(overlay=overlay)
+    process = clean_copy.start()
     deadline = time.monotonic() + 300
     parts: list[Path] = []
     while not parts:
@@ -137,12 +136,11 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished_run, clean_
     kill(process)
     assert not (clean_copy.folder / "results/tables").exists()
 
-    clean_copy.run("--unlock", overlay=overlay)
-    clean_copy.run(overlay=overlay)
+    clean_copy.run("--unlock")
+    clean_copy.run()
     logs = [path.read_text() for path in clean_copy.folder.glob("results/logs/extract_activations/*/*/*.log")]
     assert any("are there already" in text for text in logs)
-    uninterrupted = Copy(finished_run.folder)
-    assert clean_copy.tables() == uninterrupted.tables()
+    assert clean_copy.tables() == finished_run.tables()
 
 
 def test_bad_configuration_ends_in_one_sentence_before_any_job(clean_copy):
