@@ -3,6 +3,7 @@
 
 rule prepare_clips:
     input:
+        files=library_files,
         code=code("prepare_clips"),
     output:
         clips="results/clips/{library}/clips.csv",

@@ -45,8 +45,15 @@ def checkpoint_files(wildcards):
     folder = Path(CONFIG.models[wildcards.model].checkpoint)
     if not folder.is_dir():
         return []
-    # The model card is not part of the model.
-    return sorted(str(path) for path in folder.iterdir() if path.suffix in {".json", ".jinja", ".safetensors", ".txt"})
+    return [str(path) for path in provenance.checkpoint_files(folder)]
+
+
+def library_files(wildcards):
+    """Files that a clip library is made from, none for a procedural one: adding or changing one remakes the clips."""
+    library = CONFIG.libraries[wildcards.library]
+    roots = [getattr(library, key) for key in ("path", "csv", "audio") if hasattr(library, key)]
+    found = [path for root in roots for path in ([Path(root)] if Path(root).is_file() else Path(root).rglob("*"))]
+    return sorted({str(path) for path in found if path.is_file()})
 
 
 # ------------------------------------------------------------------------------------------------------ names of files
@@ -102,13 +109,16 @@ def shard_runtime(wildcards, attempt):
 
 
 def where_to_look():
-    return (
-        "\nDone. Look first at\n"
-        "  results/tables/overlap.md       how much of each sound was found, by position and method\n"
-        "  results/figures/overlap.png     the same, with the chance level\n"
-        "  results/figures/reading/        one recording, read by each model\n"
-        "  results/tables/overlap.csv      the numbers to compute with\n"
-    )
+    places = {
+        "results/tables/overlap.md": "how much of each sound was found, by position and method",
+        "results/figures/overlap.png": "the same, with the chance level",
+        "results/figures/reading/": "one recording, read by each model",
+        "results/tables/overlap.csv": "the numbers to compute with",
+        "results/tiny_models/": "retrained models with their cards and scores",
+        "results/logs/": "one log per job",
+    }
+    lines = [f"  {path:<30}  {what}\n" for path, what in places.items() if os.path.exists(path)]
+    return "\nDone. Look at\n" + "".join(lines)
 
 
 def what_to_do(log):

@@ -3,7 +3,6 @@
 
 rule localize_events:
     input:
-        events="results/benchmarks/{benchmark}/events.csv",
         shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
         activations=lambda wildcards: activation_shards(wildcards.model, wildcards.benchmark),
         begin=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "begin"),

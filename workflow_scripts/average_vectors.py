@@ -20,8 +20,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logger = log.start("average_vectors")
 
-    labels = np.concatenate([_labels(path) for path in args.shards])
     states = [store.read_states(path) for path in args.activations]
+    labels = np.concatenate([_labels(path, shard[0]) for path, shard in zip(args.shards, states, strict=True)])
     sample_ids = np.concatenate([shard[0] for shard in states])
     own = np.concatenate([contrast(positive, negative[:, None]) for _, negative, positive in states])
     del states
@@ -50,10 +50,10 @@ def main(argv: list[str] | None = None) -> None:
     logger.info("%d samples; %d labels, each in %d to %d of them", len(own), len(names), counts.min(), counts.max())
 
 
-def _labels(path: str) -> np.ndarray:
-    """Labels [sample, position] of a shard."""
+def _labels(path: str, sample_ids: np.ndarray) -> np.ndarray:
+    """Labels [sample, position] of a shard's samples."""
     table = read_shard(path).pivot(index="sample_id", columns="position", values="label")
-    return table[list(POSITIONS)].to_numpy().astype(str)
+    return table.loc[sample_ids, list(POSITIONS)].to_numpy().astype(str)
 
 
 if __name__ == "__main__":

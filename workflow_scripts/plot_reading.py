@@ -89,7 +89,7 @@ def _row_of(sample_id: str, sample_ids: np.ndarray, paths: list[Path]) -> int:
 def _read_audio(path: Path) -> np.ndarray | None:
     """The sound [frame] at 16 kHz, or None where it, or the library that reads it, is not at hand."""
     try:
-        import soundfile  # not installed where figures are redrawn from cached results alone
+        import soundfile  # only here: everything but the spectrogram can be drawn without it
 
         audio, _ = soundfile.read(path, dtype="float32")
     except (ImportError, OSError, RuntimeError) as error:

@@ -55,8 +55,22 @@ def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(
         ("benchmarks/..%2Fetc", {"library": "synthetic"}, r"benchmarks: the name '\.\.%2Fetc' becomes a folder"),
         ("models/random", {"checkpoint": "resources/tiny-qwen2-audio"}, r"'random' is the name of the random baseline"),
         ("models/other", {"checkpoint": "no/such/folder"}, r"models\.other\.checkpoint: .*neither an existing folder"),
-        ("models/other", {"checkpoint": "rules"}, r"models\.other\.checkpoint: .*no text_config"),
-        ("libraries/mine", {"type": "folder", "path": "no/such"}, r"libraries\.mine\.path: 'no/such' does not exist"),
+        ("models/other", {"checkpoint": "rules"}, r"models\.other\.checkpoint: .*of type None"),
+        ("models/other", {"checkpoint": "a/b", "revision": "main"}, r"models\.other\.revision: .*'main'"),
+        ("models/tiny-qwen2-audio/device", "gpu", r"models\.tiny-qwen2-audio\.device: .*'gpu'"),
+        (
+            "benchmarks/sequences/composition/gap_seconds",
+            4,
+            r"hears at most 20 s, but samples of .*'sequences' .*24\.5",
+        ),
+        ("probe/steering", None, r"probe\.steering: "),
+        ("probe/prompts/positive", "{label.foo} {label}", r"positive: cannot fill"),
+        ("probe/prompts/positive", "{label} {label:.2f}", r"positive: cannot fill"),
+        (
+            "libraries/mine",
+            {"type": "folder", "path": "no/such"},
+            r"libraries\.mine\.path: 'no/such' does not exist as a folder",
+        ),
         ("libraries/mine", {"type": "tape", "path": "."}, r"libraries\.mine: .*tape"),
         ("libraries/synthetic/labels", ["dog", "unicorn", "cat"], r"no procedural sound 'unicorn'"),
         ("libraries/synthetic/labels", ["dog", "cat"], r"domain 'animals' has 2 label\(s\) \(dog, cat\)"),
@@ -89,8 +103,8 @@ def test_hub_repository_needs_a_pinned_revision(raw_config, root):
     raw_config["models"]["large"] = {"checkpoint": "someone/some-model"}
     with pytest.raises(UserError, match="add the key revision"):
         load(raw_config, root)
-    raw_config["models"]["large"]["revision"] = "0123abcd"
-    assert load(raw_config, root).models["large"].revision == "0123abcd"
+    raw_config["models"]["large"]["revision"] = "0123abcd" * 5
+    assert load(raw_config, root).models["large"].revision == "0123abcd" * 5
 
 
 def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config, root):
@@ -143,3 +157,17 @@ def test_query_is_appended_to_both_instructions():
 )
 def test_select_layers(layers, n_layers, expected):
     assert select_layers(layers, n_layers) == expected
+
+
+def test_published_checkpoints_that_leave_out_defaults_are_accepted(raw_config, root, tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2_audio", "text_config": {"vocab_size": 156032}}')
+    raw_config["models"]["downloaded"] = {"checkpoint": str(tmp_path)}
+    assert load(raw_config, root).models["downloaded"].checkpoint == str(tmp_path)
+
+
+def test_direct_prompting_depends_on_no_other_prompt(raw_config, root):
+    before = load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json()
+    raw_config["probe"]["prompts"]["inference"] = "What is this?"
+    assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() == before
+    raw_config["probe"]["prompts"]["label_wording"] = {"dog": "a dog"}
+    assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() != before

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from wheretolisten.config import Model
+from wheretolisten.config import MODEL_TYPES, Model
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import ADAPTERS, load
 
@@ -105,6 +105,10 @@ def test_recordings_out_of_range_are_named(adapter):
 def test_placeholder_in_a_prompt_is_refused(adapter):
     with pytest.raises(UserError, match="2 audio placeholders"):
         adapter.prepare([sound(1.0)], [f"What is {adapter.processor.audio_token}?"])
+
+
+def test_configuration_knows_every_adapter():
+    assert sorted(ADAPTERS) == sorted(MODEL_TYPES)
 
 
 def test_unknown_type_is_named(copy):

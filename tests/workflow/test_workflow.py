@@ -6,8 +6,10 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 import yaml
 
 from .conftest import Copy, kill
@@ -180,3 +182,22 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
     table = pd.read_csv(clean_copy.folder / "results/tables/overlap.csv")
     assert set(table["method"]) == METHODS
     assert set(table["model"]) == {"-", "tiny-qwen2-audio"}
+    assert clean_copy.planned(overlay=overlay) == {}
+
+
+def test_another_file_in_a_library_remakes_its_clips(clean_copy):
+    for label in ("bell", "dog", "rain"):
+        time_axis = np.arange(16_000 * 5) / 16_000
+        sound = 0.1 * np.sin(2 * np.pi * 100 * len(label) * time_axis)
+        (clean_copy.folder / "sounds" / label).mkdir(parents=True)
+        soundfile.write(clean_copy.folder / "sounds" / label / "a.wav", sound, 16_000)
+    overlay = {
+        "libraries": {"synthetic": None, "mine": {"type": "folder", "path": "sounds"}},
+        "benchmarks": {"sequences": {"library": "mine"}, "sequences-exact": {"library": "mine"}},
+    }
+    clean_copy.run("benchmark", overlay=overlay)
+    assert clean_copy.planned("benchmark", overlay=overlay) == {}
+    shutil.copy(clean_copy.folder / "sounds/dog/a.wav", clean_copy.folder / "sounds/dog/b.wav")
+    plan = clean_copy.planned("benchmark", overlay=overlay)
+    assert plan["prepare_clips"] == 1
+    assert plan["compose_benchmark"] == 3

@@ -30,6 +30,9 @@ PROCEDURAL_LABELS = {
 }
 """Sounds that can be synthesised, by domain."""
 
+MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
+"""Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
+
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 
 
@@ -41,14 +44,14 @@ def _check_layer_list(layers: Any) -> Any:
 
 def _check_interval(interval: tuple[float, float], key: str) -> None:
     low, high = interval
-    if not 0 < low <= high <= 600:
-        raise ValueError(f"{key} must be [shortest, longest] with 0 < shortest <= longest <= 600 seconds")
+    if not 0.1 <= low <= high <= 600:
+        raise ValueError(f"{key} must be [shortest, longest] with 0.1 <= shortest <= longest <= 600 seconds")
 
 
 def _check_template(text: str, key: str, required: set[str], optional: frozenset[str] | set[str] = frozenset()) -> None:
     try:
-        text.format(**dict.fromkeys(required | optional, 1.0))
-    except (KeyError, IndexError, ValueError) as error:
+        text.format(**dict.fromkeys(required, "dog"), **dict.fromkeys(optional, 1.0))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{key}: cannot fill {text!r}: {error}; it may use {sorted(required | optional)}") from None
     for name in required:
         if f"{{{name}}}" not in text:
@@ -220,11 +223,13 @@ class Model(Section):
     """A checkpoint that transformers can load."""
 
     checkpoint: str = Field(description="folder, or repository id on the model hub")
-    revision: str | None = Field(None, description="commit of the hub repository; null for a folder")
+    revision: str | None = Field(
+        None, pattern="^[0-9a-f]{40}$", description="commit of the hub repository, 40 digits; null for a folder"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
     )
-    device: str = Field("auto", description="auto: cuda where there is one, else cpu")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda where there is one")
     batch_samples: int = Field(8, ge=1, description="samples that one pass holds")
 
 
@@ -457,7 +462,12 @@ class Config(Section):
     def direct_settings(self, model: str) -> DirectSettings:
         """What `prompt_directly` of a model depends on."""
         return DirectSettings(
-            model=self.models[model], prompts=self.probe.prompts, direct_prompt=self.probe.direct_prompt
+            model=self.models[model],
+            # Of the prompts, only the names of sounds occur in the question.
+            prompts=Prompts(
+                label_wording=self.probe.prompts.label_wording, domain_wording=self.probe.prompts.domain_wording
+            ),
+            direct_prompt=self.probe.direct_prompt,
         )
 
     def samples_per_shard(self, benchmark: str) -> int:
@@ -491,7 +501,9 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     """
     # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
     raw = {
-        key: {name: entry for name, entry in value.items() if entry is not None} if isinstance(value, dict) else value
+        key: {name: entry for name, entry in value.items() if entry is not None}
+        if key in {"libraries", "benchmarks", "models"} and isinstance(value, dict)
+        else value
         for key, value in raw.items()
     }
     try:
@@ -500,39 +512,64 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
         raise UserError(_first_sentence(error, "config.yaml")) from error
     root = Path(root)
     for name, library in config.libraries.items():
-        for key in ("path", "csv", "audio"):
-            if hasattr(library, key) and not (root / getattr(library, key)).exists():
+        for key, kind in (("path", "folder"), ("csv", "file"), ("audio", "folder")):
+            if not hasattr(library, key):
+                continue
+            path = root / getattr(library, key)
+            if not (path.is_file() if kind == "file" else path.is_dir()):
                 raise UserError(
-                    f"config.yaml: libraries.{name}.{key}: {getattr(library, key)!r} does not exist; "
+                    f"config.yaml: libraries.{name}.{key}: {getattr(library, key)!r} does not exist as a {kind}; "
                     "correct the path or put the files there"
                 )
     for name, model in config.models.items():
-        _check_checkpoint(name, model, config.probe, root)
+        _check_checkpoint(name, model, config, root)
     return config
 
 
-def _check_checkpoint(name: str, model: Model, probe: Probe, root: Path) -> None:
+def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> None:
+    """Refuse what a checkpoint's files already show to be wrong; a hub repository is looked at when it is loaded."""
+    where = f"config.yaml: models.{name}.checkpoint"
     folder = root / model.checkpoint
     if not folder.is_dir():
         if re.fullmatch(r"[\w.-]+/[\w.-]+", model.checkpoint) and model.revision:
-            return  # a pinned hub repository; its files are looked up in the hub cache when the job loads them
+            return
         raise UserError(
-            f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} is neither an existing folder nor a hub "
-            "repository with a pinned revision; correct the path, or add the key revision"
+            f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned revision; "
+            "correct the path, or add the key revision"
         )
-    path = folder / "config.json"
-    try:
-        n_layers = json.loads(path.read_text())["text_config"]["num_hidden_layers"]
-    except (OSError, ValueError, KeyError, TypeError):
+    description = _read_json(folder / "config.json")
+    if description.get("model_type") not in MODEL_TYPES or not isinstance(description.get("text_config"), dict):
         raise UserError(
-            f"config.yaml: models.{name}.checkpoint: {path} does not describe a model with a text stack "
-            "(no text_config.num_hidden_layers); point to a saved audio-language model"
-        ) from None
-    for key, layers in (("steering", probe.steering.layers), ("localization", probe.localization.layers)):
+            f"{where}: {folder / 'config.json'} is missing or of type {description.get('model_type')!r}; "
+            f"point to a saved model of type {' or '.join(MODEL_TYPES)}"
+        )
+    # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
+    n_layers = description["text_config"].get("num_hidden_layers")
+    for key in ("steering", "localization"):
         try:
-            select_layers(layers, n_layers)
-        except ValueError as error:
+            if n_layers is not None:
+                select_layers(getattr(config.probe, key).layers, n_layers)
+        except UserError as error:
             raise UserError(f"config.yaml: probe.{key}.layers: {error} (model {name!r})") from None
+    processor = _read_json(folder / "preprocessor_config.json") | _read_json(folder / "processor_config.json")
+    extractor = processor.get("feature_extractor", processor)
+    seconds = processor.get("max_audio_len", extractor.get("chunk_length"))
+    for benchmark, settings in config.benchmarks.items():
+        longest = settings.composition.longest_seconds
+        if seconds is not None and longest > seconds:
+            raise UserError(
+                f"{where}: {model.checkpoint!r} hears at most {seconds:g} s, but samples of {benchmark!r} last "
+                f"up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the model out"
+            )
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where the file is missing or holds something else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
@@ -542,7 +579,7 @@ def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
 
     Raises
     ------
-    ValueError
+    UserError
         If an index is not below `n_layers`.
     """
     if layers == "all":
@@ -550,7 +587,7 @@ def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
     if layers == "second_half":
         return list(range(n_layers // 2, n_layers))
     if max(layers) >= n_layers:
-        raise ValueError(f"block {max(layers)} does not exist; the text stack has {n_layers} blocks, counted from 0")
+        raise UserError(f"block {max(layers)} does not exist; the text stack has {n_layers} blocks, counted from 0")
     return sorted(layers)
 
 

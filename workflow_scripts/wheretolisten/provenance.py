@@ -102,13 +102,18 @@ def git_commit() -> str:
         return "unknown"
 
 
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Files of a checkpoint folder that the model consists of; its card and scores are not among them."""
+    suffixes = {".json", ".jinja", ".safetensors", ".txt"}
+    return sorted(path for path in folder.iterdir() if path.suffix in suffixes and path.name != "scores.json")
+
+
 def checkpoint_digest(checkpoint: str, revision: str | None) -> str:
     """What identifies a model's weights: digest of the folder's files, or the pinned revision of a hub repository."""
     folder = Path(checkpoint)
     if not folder.is_dir():
         return f"{checkpoint}@{revision}"
-    files = sorted(path for path in folder.iterdir() if path.suffix in {".json", ".jinja", ".safetensors", ".txt"})
-    return digest_of([(path.name, sha256_of_file(path)) for path in files])
+    return digest_of([(path.name, sha256_of_file(path)) for path in checkpoint_files(folder)])
 
 
 def of_job(script: str, settings: Section, inputs: Mapping[str, str | Path]) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ HDF5 files are not crash-safe, so nothing is ever appended to one that matters. 
 its next start finds the parts, checks them, and goes on after them.
 """
 
+import csv
 import json
 import logging
 import shutil
@@ -149,14 +150,19 @@ class PartedTable:
     def write(self, part: int, rows: pd.DataFrame) -> None:
         """Write one part whole."""
         with atomic_path(self._path(part)) as path:
-            rows.to_csv(path, index=False, lineterminator="\n")
+            _write_csv(rows, path)
 
     def merge(self, n_parts: int) -> None:
         """Join parts 0 … n_parts-1 into the result, in order, and remove them."""
         parts = [pd.read_csv(self._path(part), dtype=str, keep_default_na=False) for part in range(n_parts)]
         with atomic_path(self._target) as path:
-            pd.concat(parts, ignore_index=True).to_csv(path, index=False, lineterminator="\n")
+            _write_csv(pd.concat(parts, ignore_index=True), path)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, part: int) -> Path:
         return self._folder / self._identity[:16] / f"{part:06d}.csv"
+
+
+def _write_csv(rows: pd.DataFrame, path: Path) -> None:
+    # Quoted, because a model's answer may hold a bare carriage return, which a reader would take for the end of a row.
+    rows.to_csv(path, index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
