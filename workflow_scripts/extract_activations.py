@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     adapter, facts = jobs.load_model(settings.model, args.threads)
     engine = Engine(adapter, settings.readout.text_rows)
     first = batches[0]
-    logger.info(engine.describe(None, first.recordings(adapter)[0], _prompts(settings.prompts, first.events[0])[0]))
+    logger.info(engine.describe(None, first.recording(adapter, 0), _prompts(settings.prompts, first.events[0])[0]))
     identity, attributes = provenance.of_job("extract_activations", settings, {"benchmark": args.shard})
     attributes |= facts | {"tokens_per_second": adapter.tokens_per_second}
     result = store.PartedFile(args.output, store.ACTIVATIONS, identity, attributes)

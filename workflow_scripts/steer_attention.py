@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> None:
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
     engine = Engine(adapter, settings.readout.text_rows)
-    logger.info(engine.describe(settings.steering, batches[0].recordings(adapter)[0], settings.inference))
+    logger.info(engine.describe(settings.steering, batches[0].recording(adapter, 0), settings.inference))
     identity, attributes = provenance.of_job(
         "steer_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
     )

@@ -31,19 +31,21 @@ class Batch:
         """Ids of the samples, [sample]."""
         return [table["sample_id"].iloc[0] for table in self.events]
 
-    def recordings(self, adapter: Adapter) -> list[np.ndarray]:
-        """Audio of the samples, float32 [frame] each, 16 kHz mono.
+    def recording(self, adapter: Adapter, index: int) -> np.ndarray:
+        """Audio of one sample, float32 [frame], 16 kHz mono.
 
         Raises
         ------
         UserError
-            If a file is missing, is not the one that the shard describes, or is too long for the model.
+            If the file is missing, is not the one that the shard describes, or is too long for the model.
         """
-        recordings = []
-        for table in self.events:
-            recordings.append(load_audio(table.iloc[0], self.folder))
-            adapter.check_length(len(recordings[-1]), f"sample {table['sample_id'].iloc[0]} in {self.folder}")
-        return recordings
+        recording = load_audio(self.events[index].iloc[0], self.folder)
+        adapter.check_length(len(recording), f"sample {self.sample_ids[index]} in {self.folder}")
+        return recording
+
+    def recordings(self, adapter: Adapter) -> list[np.ndarray]:
+        """Audio of all samples, as `recording`."""
+        return [self.recording(adapter, index) for index in range(len(self.events))]
 
 
 def batches_of(shard: Path, size: int) -> list[Batch]:

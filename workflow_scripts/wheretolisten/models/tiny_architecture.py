@@ -19,11 +19,11 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
+from wheretolisten.config import SAMPLING_RATE
 from wheretolisten.errors import UserError
 from wheretolisten.models.tiny_language import corpus
 
 FAMILIES = ("qwen2_audio", "audio_flamingo_3")
-SAMPLING_RATE = 16_000
 # 25 mel frames per second instead of Whisper's 100; four mel frames make one audio token: 6.25 per second.
 HOP_LENGTH = 640
 MEL_FRAMES_PER_TOKEN = 4

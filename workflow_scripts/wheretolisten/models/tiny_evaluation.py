@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from wheretolisten.models.tiny_architecture import SAMPLING_RATE
+from wheretolisten.config import POSITIONS, SAMPLING_RATE
 from wheretolisten.models.tiny_language import (
     ORDINALS,
     Question,
@@ -19,7 +19,6 @@ from wheretolisten.models.tiny_language import (
 )
 from wheretolisten.models.tiny_recordings import ClipPool, Recording
 
-POSITIONS = ("begin", "middle", "end")
 _ONSET_TOLERANCE = 0.5
 
 

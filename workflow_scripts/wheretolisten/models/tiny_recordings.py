@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wheretolisten.clips.procedural import synthesize
-from wheretolisten.models.tiny_architecture import MAX_SECONDS, SAMPLING_RATE, TOKENS_PER_SECOND
+from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.models.tiny_architecture import MAX_SECONDS, TOKENS_PER_SECOND
 from wheretolisten.models.tiny_language import Event
 
 # Entropy of the seed sequences: one number per purpose, so that no clip of one purpose occurs in another.
@@ -113,7 +114,7 @@ class ClipPool:
         else:
             names = draw_labels(self.labels, rng)
             durations, gaps = draw_durations(len(names), rng)
-        durations, gaps = np.minimum(durations, 5.5), gaps
+        durations = np.minimum(durations, 5.5)
         recording = _sequence(names, durations, gaps)
         gain = 10 ** (0.0 if benchmark_like else rng.uniform(-0.6, 0.1))
         clips = [self._cut(name, seconds, benchmark_like, rng) for name, seconds in zip(names, durations, strict=True)]

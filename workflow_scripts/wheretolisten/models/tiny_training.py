@@ -19,8 +19,9 @@ from torch import nn
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.masking_utils import create_bidirectional_mask
 
+from wheretolisten.config import SAMPLING_RATE
 from wheretolisten.files import atomic_path
-from wheretolisten.models.tiny_architecture import INITIALIZER_RANGE, SAMPLING_RATE, sinusoids
+from wheretolisten.models.tiny_architecture import INITIALIZER_RANGE, sinusoids
 from wheretolisten.models.tiny_language import GAP_WORD, ask, ask_bare
 from wheretolisten.models.tiny_packing import Pack, Packer
 from wheretolisten.models.tiny_recordings import ClipPool, Recording, draw_long, draw_short, draw_shortest
