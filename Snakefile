@@ -57,6 +57,9 @@ rule attention:
             for p in POSITIONS
             for path in attention_shards(m, b, p)
         ],
+        maps=expand(
+            "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
+        ),
     localrule: True
 
 

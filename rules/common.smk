@@ -67,6 +67,12 @@ def benchmark_shards(benchmark):
     return [f"results/benchmarks/{benchmark}/shards/{shard}.csv" for shard in shards_of(benchmark)]
 
 
+def reading_shard(wildcards):
+    """The shard that holds the sample which is drawn in detail."""
+    benchmark = wildcards.benchmark
+    return f"results/benchmarks/{benchmark}/shards/{CONFIG.shard_of(benchmark, CONFIG.figures.reading_sample)}.csv"
+
+
 def activation_shards(model, benchmark):
     return [f"results/activations/{model}/{benchmark}/{shard}.h5" for shard in shards_of(benchmark)]
 
@@ -87,7 +93,10 @@ LOCALIZATIONS = [
 TABLES = expand("results/tables/{name}", name=["overlap.csv", "overlap_by_label.csv", "overlap.md", "overlap.tex"])
 FIGURES = [
     f"results/figures/{name}.{suffix}"
-    for name in ["overlap", *(f"{kind}/{m}" for kind in ("attention_change", "reading") for m in CONFIG.models)]
+    for name in [
+        "overlap",
+        *(f"{kind}/{m}" for kind in ("attention_change", "attention_map", "reading") for m in CONFIG.models),
+    ]
     for suffix in ("pdf", "png")
 ]
 

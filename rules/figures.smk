@@ -58,6 +58,35 @@ rule plot_attention_change:
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
+rule plot_attention_map:
+    input:
+        attention=f"results/attention/{{model}}/{CONFIG.figures.overlap}/map.h5",
+        events=f"results/benchmarks/{CONFIG.figures.overlap}/events.csv",
+        code=code("plot_attention_map"),
+    output:
+        pdf=report(
+            "results/figures/attention_map/{model}.pdf",
+            caption="report/attention_map.rst",
+            category="Figures",
+            labels={"figure": "attention map", "model": "{model}"},
+        ),
+        png="results/figures/attention_map/{model}.png",
+    log:
+        "results/logs/plot_attention_map/{model}.log",
+    benchmark:
+        "results/performance/plot_attention_map/{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    shell:
+        "python workflow_scripts/plot_attention_map.py --attention {input.attention:q} --events {input.events:q}"
+        " --model {wildcards.model} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
 rule plot_reading:
     input:
         activations=lambda wildcards: activation_shards(wildcards.model, CONFIG.figures.overlap),

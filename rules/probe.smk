@@ -47,6 +47,35 @@ rule average_vectors:
         " --output {output.vectors:q} > {log:q} 2>&1"
 
 
+rule map_attention:
+    input:
+        shard=reading_shard,
+        vectors="results/vectors/{model}/{benchmark}.h5",
+        checkpoint=checkpoint_files,
+        code=code("map_attention"),
+    output:
+        attention="results/attention/{model}/{benchmark}/map.h5",
+    log:
+        "results/logs/map_attention/{model}/{benchmark}.log",
+    benchmark:
+        "results/performance/map_attention/{model}/{benchmark}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=shard_runtime,
+    params:
+        settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
+        sample=CONFIG.figures.reading_sample,
+        position=CONFIG.figures.reading_position,
+        vector=CONFIG.figures.reading_vector,
+    shell:
+        "python workflow_scripts/map_attention.py --settings {params.settings:q} --shard {input.shard:q}"
+        " --vectors {input.vectors:q} --sample {params.sample} --position {params.position} --vector {params.vector}"
+        " --threads {threads} --output {output.attention:q} > {log:q} 2>&1"
+
+
 rule steer_attention:
     input:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",

@@ -1,4 +1,4 @@
-"""Steering vectors of a benchmark: own-sample, and label means over the other samples."""
+"""Steering vectors of a benchmark: own-sample, label means over the other samples, and random directions."""
 
 import argparse
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 from wheretolisten import log, provenance, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config import POSITIONS, Section
-from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms
+from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms, random_direction
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,7 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     del states
 
     by_event = own.reshape(-1, *own.shape[2:])
-    label_mean = leave_one_out_mean(by_event, labels.ravel(), sample_ids.repeat(len(POSITIONS))).reshape(own.shape)
+    sample_of_event, position_of_event = sample_ids.repeat(len(POSITIONS)), POSITIONS * len(sample_ids)
+    label_mean = leave_one_out_mean(by_event, labels.ravel(), sample_of_event).reshape(own.shape)
+    direction = random_direction(by_event, sample_of_event, position_of_event).reshape(own.shape)
     inputs = {f"activations_{number}": path for number, path in enumerate(args.activations)}
     identity, attributes = provenance.of_job("average_vectors", Section(), inputs)
     result = store.PartedFile(args.output, store.VECTORS, identity, attributes)
@@ -38,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
             "label": np.char.encode(labels, "utf-8"),
             "vector/sample": own,
             "vector/label_mean": label_mean,
+            "vector/random_direction": direction,
             "norm/sample": norms(own),
             "norm/label_mean": norms(label_mean),
             "cosine": cosine(own, label_mean),

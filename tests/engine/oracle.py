@@ -14,13 +14,15 @@ import transformers
 
 @dataclass
 class OracleReading:
-    """states [layer, hidden] at the last prompt token; attention [layer, audio_token]; norms before and after steering.
+    """states [layer, hidden] at the last prompt token; attention [layer, audio_token], the sum of `rows` over text.
 
+    `rows` is [layer, text_token, audio_token].
     `lengths` holds, per steered block, the pair (before, after) of every token's length, [token].
     """
 
     states: np.ndarray
     attention: np.ndarray
+    rows: np.ndarray
     lengths: list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -93,10 +95,10 @@ class Oracle:
             for ours, theirs in zip(states[:-1], outputs.hidden_states[1:-1], strict=True):
                 assert torch.equal(ours, theirs[0, -1])
         queries = range(after, n_tokens) if text_rows == "all" else [n_tokens - 1]
-        attention = [
-            sum(layer[0, :, query, first:after].mean(dim=0) for query in queries) for layer in outputs.attentions
-        ]
-        return OracleReading(torch.stack(states).numpy(), torch.stack(attention).numpy(), lengths)
+        rows = np.stack(
+            [[layer[0, :, query, first:after].mean(dim=0) for query in queries] for layer in outputs.attentions]
+        )
+        return OracleReading(torch.stack(states).numpy(), rows.sum(axis=1), rows, lengths)
 
     def generate(self, recording: np.ndarray, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""

@@ -84,6 +84,28 @@ def test_steered_passes_agree(pair, recordings, positions, settings):
     assert_agrees(reading, expected)
 
 
+@pytest.mark.parametrize("steered", [False, True], ids=["base", "steered"])
+def test_kept_text_agrees_and_sums_to_the_reading(pair, recordings, steered):
+    adapter, oracle = pair
+    engine, vectors = Engine(adapter), random_vectors(adapter) if steered else None
+    steering = Steering(scale=0.5) if steered else None
+    kept = engine.read(**batch(recordings), vectors=vectors, steering=steering, keep_text=True)
+    summed = engine.read(**batch(recordings), vectors=vectors, steering=steering)
+    layers = tuple(range(adapter.n_layers))
+    for row, (recording, prompt) in enumerate(ROWS):
+        naive = oracle.read(
+            recordings[recording],
+            PROMPTS[prompt],
+            **(dict(vectors=vectors[row], scale=0.5, layers=layers) if steered else {}),
+        )
+        _, n_text, n_audio = naive.rows.shape
+        np.testing.assert_allclose(kept.attention[row, :, :n_text, :n_audio], naive.rows, rtol=0, atol=1e-5)
+        assert np.isnan(kept.attention[row, :, n_text:]).all()
+        assert np.isnan(kept.attention[row, ..., n_audio:]).all()
+        total = kept.attention[row, :, :n_text].sum(axis=1)
+        np.testing.assert_allclose(total, summed.attention[row], rtol=0, atol=1e-5)
+
+
 def test_predicted_windows_agree(shipped_pair, recordings):
     adapter, oracle = shipped_pair
     engine, steering = Engine(adapter), Steering(scale=0.5)

@@ -151,6 +151,24 @@ def test_only_the_text_stack_reports_attention(adapter):
     assert adapter.text_stack.config._attn_implementation != "sdpa"
 
 
+def test_vectors_of_zeros_read_as_no_steering(adapter, vectors, recordings):
+    engine = Engine(adapter)
+    plain = engine.read(recordings, QUESTIONS, INDEX, keep_text=True)
+    vectors[:-1] = 0
+    mixed = engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(scale=0.5), keep_text=True)
+    np.testing.assert_array_equal(mixed.attention[:-1], plain.attention[:-1])
+    assert np.nanmax(np.abs(mixed.attention[-1] - plain.attention[-1])) > 1e-3
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_text_tokens_are_those_from_the_audio_to_the_end_of_the_prompt(adapter, recordings, padding_side):
+    inputs = adapter.prepare(recordings, QUESTIONS, INDEX, padding_side)
+    for prompt, tokens in zip(QUESTIONS, Engine(adapter).text_tokens(inputs), strict=True):
+        assert prompt in "".join(tokens)
+        assert not set("".join(tokens).split()) & {adapter.processor.audio_token, "system", "user"}
+    assert {tuple(tokens) for tokens in Engine(adapter, "last").text_tokens(inputs)} == {("\n",)}
+
+
 def test_wrong_vectors_are_refused(adapter, vectors, recordings):
     engine = Engine(adapter)
     with pytest.raises(ValueError, match="belong together"):

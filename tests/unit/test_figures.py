@@ -14,13 +14,15 @@ import pytest
 
 from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization
 from wheretolisten.errors import UserError
+from wheretolisten.figures import style
 from wheretolisten.figures.attention_change import draw_attention_change
 from wheretolisten.figures.overlap import draw_overlap
 from wheretolisten.figures.reading import Event, draw_reading
-from wheretolisten.localization.table import write_localization
+from wheretolisten.localization.table import METHODS, write_localization
 from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.attention import mean_attention_change, mean_share
 from wheretolisten.statistics.intervals import clustered_interval
+from wheretolisten.statistics.names import METHOD_NAMES
 from wheretolisten.statistics.summary import summarize_overlap
 from wheretolisten.store import ACTIVATIONS, ATTENTION, PartedFile
 
@@ -81,7 +83,7 @@ def results(tmp_path_factory):
             },
         )
         for position, (_, onset, offset) in zip(POSITIONS, EVENTS, strict=True):
-            steered = np.stack([bump(base, onset, offset), base], axis=1)
+            steered = np.stack([bump(base, onset, offset), base, base], axis=1)
             write(folder / f"{position}{shard}.h5", ATTENTION, common | {"attention/steered": steered})
     return folder
 
@@ -162,10 +164,18 @@ def overlap_rows(models, n_samples: int = 20) -> list[dict]:
             "failure": "",
         }
         for model in models
-        for method in ("direct_prompt", "prompt_only", "steering_sample", "steering_label_mean")
+        for method in METHODS
+        if method != "random"
         for sample in range(n_samples)
         for position in POSITIONS
     ]
+
+
+def test_every_method_has_a_name_and_a_colour_and_every_kind_of_vector_is_a_method():
+    assert {f"steering_{kind}" for kind in VECTOR_KINDS} == {name for name in METHODS if name.startswith("steering_")}
+    assert tuple(style.METHOD_COLOURS) == METHODS
+    assert len(set(style.METHOD_COLOURS.values())) == len(METHODS)
+    assert set(METHODS) <= set(METHOD_NAMES)
 
 
 def test_overlap_script_writes_equal_files_twice(tmp_path):

@@ -51,9 +51,16 @@ def modules(script):
 
 
 def test_plots_depend_on_no_model_code_and_models_on_no_plot_code():
-    for script in ("plot_overlap", "plot_attention_change", "plot_reading", "tabulate_overlap", "localize_events"):
+    for script in (
+        "plot_overlap",
+        "plot_attention_change",
+        "plot_attention_map",
+        "plot_reading",
+        "tabulate_overlap",
+        "localize_events",
+    ):
         assert not any(name.startswith(("wheretolisten/models", "wheretolisten/engine")) for name in modules(script))
-    for script in ("extract_activations", "steer_attention", "prompt_directly"):
+    for script in ("extract_activations", "steer_attention", "map_attention", "prompt_directly"):
         assert not any(name.startswith("wheretolisten/figures") for name in modules(script))
         assert "wheretolisten/models/qwen2_audio.py" in modules(script)
         assert not any("tiny" in name for name in modules(script))

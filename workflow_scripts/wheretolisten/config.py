@@ -21,8 +21,9 @@ SAMPLING_RATE = 16_000
 POSITIONS = ("begin", "middle", "end")
 """Names of the three event positions in a sample, in order of time."""
 
-VECTOR_KINDS = ("sample", "label_mean")
-"""Which vector steers a query: the query's own sample's, or its label's mean over the other samples."""
+VECTOR_KINDS = ("sample", "label_mean", "random_direction")
+"""Which vector steers a query: the query's own sample's, its label's mean over the other samples, or (a control) one as
+long as the own sample's in a random direction."""
 
 PROCEDURAL_LABELS = {
     "animals": ("dog", "cat", "cow", "sheep", "frog", "pig", "hen", "rooster", "crow"),
@@ -358,6 +359,14 @@ class SteeringSettings(Section):
     readout: Readout
 
 
+class MapSettings(Section):
+    """All that the map of one query's attention depends on, beside the query and the vectors."""
+
+    model: Model
+    prompts: Prompts
+    steering: Steering
+
+
 class DirectSettings(Section):
     """All that direct answers depend on."""
 
@@ -376,7 +385,7 @@ class Figures(Section):
     overlap: str = Field(description="benchmark of the bars of overlap by position")
     reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
     reading_position: Literal["begin", "middle", "end"] = "middle"
-    reading_vector: Literal["sample", "label_mean"] = "sample"
+    reading_vector: Literal["sample", "label_mean", "random_direction"] = "sample"
 
 
 class Config(Section):
@@ -459,6 +468,10 @@ class Config(Section):
             readout=self.probe.readout,
         )
 
+    def map_settings(self, model: str) -> MapSettings:
+        """What `map_attention` of a model depends on."""
+        return MapSettings(model=self.models[model], prompts=self.probe.prompts, steering=self.probe.steering)
+
     def direct_settings(self, model: str) -> DirectSettings:
         """What `prompt_directly` of a model depends on."""
         return DirectSettings(
@@ -478,6 +491,10 @@ class Config(Section):
         """First sample index of a shard, and the index after its last."""
         size = self.samples_per_shard(benchmark)
         return shard * size, min((shard + 1) * size, self.benchmarks[benchmark].n_samples)
+
+    def shard_of(self, benchmark: str, sample: int) -> int:
+        """Number of the shard that holds a sample, by the sample's index."""
+        return sample // self.samples_per_shard(benchmark)
 
     def n_shards(self, benchmark: str) -> int:
         """Number of shards of a benchmark."""

@@ -2,7 +2,7 @@
 
 An attention function is registered with transformers under the name `IMPLEMENTATION`. It is the fast sdpa kernel; when
 a forward pass carries an `AttentionReader` as the keyword `attention_reader`, it computes the softmax of the requested
-query rows besides, reduced to one number per row and key before it leaves the block.
+query rows besides, reduced before it leaves the block: over heads, and unless they are to be kept over the queries.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ IMPLEMENTATION = "sdpa_with_readout"
 
 
 class AttentionReader:
-    """Collects attention from a run of query tokens per row to all keys, averaged over heads and summed over queries.
+    """Collects attention from a run of query tokens per row to all keys, averaged over heads.
 
     Parameters
     ----------
@@ -25,14 +25,17 @@ class AttentionReader:
         First and last query token that is read, inclusive, indices in the padded batch, [row].
     n_layers
         Number of blocks that will report.
+    keep_queries
+        False: the queries of a row are summed.
     """
 
-    def __init__(self, first: torch.Tensor, last: torch.Tensor, n_layers: int) -> None:
+    def __init__(self, first: torch.Tensor, last: torch.Tensor, n_layers: int, keep_queries: bool = False) -> None:
         counts = last - first + 1
         steps = torch.arange(int(counts.max()), device=first.device)
         # Rows with fewer queries repeat their last one, which then counts nothing.
         self._queries = torch.minimum(first[:, None] + steps, last[:, None])
         self._counted = (steps < counts[:, None]).float()
+        self._keep_queries = keep_queries
         self._layers: list[torch.Tensor | None] = [None] * n_layers
 
     def read(
@@ -63,18 +66,22 @@ class AttentionReader:
         else:
             seen = mask.gather(2, queries[:, None, :, None].expand(-1, 1, -1, n_keys))
         weights = scores.masked_fill_(~seen, -torch.inf).softmax(dim=-1)
-        self._layers[layer] = torch.einsum("bhqk,bq->bk", weights, counted) / n_heads
+        if self._keep_queries:
+            self._layers[layer] = weights.mean(dim=1).masked_fill(counted[:, :, None] == 0, torch.nan)
+        else:
+            self._layers[layer] = torch.einsum("bhqk,bq->bk", weights, counted) / n_heads
 
     def audio_columns(self, audio_span: torch.Tensor) -> torch.Tensor:
         """Attention to each row's audio tokens, float32 [row, layer, audio_token] on the CPU.
 
-        NaN beyond a row's own audio tokens. `audio_span` is [row, 2], first and after-last audio token.
+        With kept queries [row, layer, query, audio_token]. NaN beyond a row's own queries and audio tokens.
+        `audio_span` is [row, 2], first and after-last audio token.
         """
         attention = torch.stack([layer.cpu() for layer in self._layers], dim=1)
         spans = audio_span.tolist()
-        columns = attention.new_full((*attention.shape[:2], max(after - first for first, after in spans)), torch.nan)
+        columns = attention.new_full((*attention.shape[:-1], max(after - first for first, after in spans)), torch.nan)
         for row, (first, after) in enumerate(spans):
-            columns[row, :, : after - first] = attention[row, :, first:after]
+            columns[row, ..., : after - first] = attention[row, ..., first:after]
         return columns
 
 

@@ -24,7 +24,8 @@ class Reading:
         the final norm, a steered block's after steering. None unless asked for.
     attention
         a^l_t: attention from the text rows to each audio token, averaged over heads and summed over rows, float32
-        [row, layer, audio_token]; NaN beyond a row's own audio tokens.
+        [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]. NaN beyond a
+        row's own text and audio tokens.
     n_audio_tokens
         Audio tokens of each row, [row].
     """
@@ -62,6 +63,7 @@ class Engine:
         vectors: np.ndarray | None = None,
         steering: Steering | None = None,
         want_states: bool = False,
+        keep_text: bool = False,
     ) -> Reading:
         """Run prompts about recordings through the text stack, all in one batch, every recording encoded once.
 
@@ -80,6 +82,8 @@ class Engine:
             How the vectors are added; needed exactly if there are vectors.
         want_states
             Whether to return the last-token states.
+        keep_text
+            Whether to return the attention of every text token instead of their sum; `text_tokens` names them.
 
         Raises
         ------
@@ -89,7 +93,7 @@ class Engine:
             If the vectors have the wrong shape, or come without a steering or the reverse.
         """
         inputs = self.adapter.prepare(recordings, prompts, audio_index)
-        return self.read_inputs(inputs, vectors, steering, want_states)
+        return self.read_inputs(inputs, vectors, steering, want_states, keep_text)
 
     @torch.inference_mode()
     def read_inputs(
@@ -98,12 +102,12 @@ class Engine:
         vectors: np.ndarray | None = None,
         steering: Steering | None = None,
         want_states: bool = False,
+        keep_text: bool = False,
     ) -> Reading:
         """As `read`, from a prepared batch, padded on either side."""
         if (vectors is None) != (steering is None):
             raise ValueError("vectors and steering belong together")
-        first = inputs.text_start if self.text_rows == "all" else inputs.last
-        reader = attention.AttentionReader(first, inputs.last, self.adapter.n_layers)
+        reader = attention.AttentionReader(self._first_text(inputs), inputs.last, self.adapter.n_layers, keep_text)
         states: list[torch.Tensor] = []
         with contextlib.ExitStack() as stack:
             if vectors is not None:
@@ -124,11 +128,17 @@ class Engine:
             n_audio_tokens=inputs.n_audio_tokens.cpu().numpy(),
         )
 
+    def text_tokens(self, inputs: Inputs) -> list[list[str]]:
+        """The text tokens whose attention is read, each decoded by itself, by row of a prepared batch."""
+        spans = zip(inputs.input_ids, self._first_text(inputs).tolist(), inputs.last.tolist(), strict=True)
+        decode = self.adapter.processor.tokenizer.decode
+        return [[decode(token) for token in ids[first : last + 1].tolist()] for ids, first, last in spans]
+
     def describe(self, steering: Steering | None, recording: np.ndarray, prompt: str) -> str:
         """What is steered and read, in words for a log, with the tokens of one prompt as the example."""
         inputs = self.adapter.prepare([recording], [prompt])
         (first, after), last = inputs.audio_span[0].tolist(), int(inputs.last[0])
-        start = after if self.text_rows == "all" else last
+        start = int(self._first_text(inputs)[0])
         read = self.adapter.processor.tokenizer.decode(inputs.input_ids[0, start : last + 1])
         lines = []
         if steering is not None:
@@ -142,6 +152,9 @@ class Engine:
             f"to the audio tokens {first}-{after - 1}, at {self.adapter.tokens_per_second:g} audio tokens per second"
         )
         return "\n".join(lines)
+
+    def _first_text(self, inputs: Inputs) -> torch.Tensor:
+        return inputs.text_start if self.text_rows == "all" else inputs.last
 
     def _steered(
         self, inputs: Inputs, vectors: np.ndarray, steering: Steering

@@ -12,7 +12,7 @@ from wheretolisten.figures import style
 from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.summary import ROWS
 
-_BAR = 0.19
+_BAR = 0.16
 
 
 def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
@@ -33,7 +33,7 @@ def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
     n_rows = -(-len(models) // n_columns)
     width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
     figure, axes = plt.subplots(
-        n_rows, n_columns, figsize=(width, 2.4 * n_rows + 0.6), sharey=True, sharex=True, squeeze=False
+        n_rows, n_columns, figsize=(width, 2.4 * n_rows + 0.75), sharey=True, sharex=True, squeeze=False
     )
     for axis, model in zip(axes.flat, models, strict=False):
         _draw_model(axis, table[table["model"] == model], intervals[intervals["model"] == model], methods)
@@ -49,7 +49,7 @@ def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=len(handles) if n_columns == 2 else 3,
+        ncols=3,
         frameon=False,
         title=_caption(table, separator=" " if n_columns == 2 else "\n"),
         columnspacing=1.4,

@@ -26,10 +26,14 @@ COLUMN_WIDTH = 3.5
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE, GREY = "#0072B2", "#D55E00", "#CC79A7", "#808080"
 
+LIGHT_GREY = "#BBBBBB"
+"""For controls: to red-green-blind eyes GREY looks much like GREEN, this does not."""
+
 METHOD_COLOURS = {
     "random": GREY,
     "direct_prompt": ORANGE,
     "prompt_only": SKY,
+    "steering_random_direction": LIGHT_GREY,
     "steering_sample": BLUE,
     "steering_label_mean": GREEN,
 }

@@ -9,12 +9,19 @@ from wheretolisten.config import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 
-METHODS = ("random", "direct_prompt", "prompt_only", "steering_sample", "steering_label_mean")
+METHODS = (
+    "random",
+    "direct_prompt",
+    "prompt_only",
+    "steering_random_direction",
+    "steering_sample",
+    "steering_label_mean",
+)
 """How a window was predicted, in the order of the tables.
 
 random: drawn uniformly; direct_prompt: the model's answer in words; prompt_only: the window score with the positive
-instruction in place of steering; steering_*: the window score, steered with the vector of the query's own sample, or
-with the mean of its label over the other samples.
+instruction in place of steering; steering_*: the window score, steered with a random direction as long as the vector of
+the query's own sample (a control), with that vector, or with the mean of its label over the other samples.
 """
 
 RANDOM_MODEL = "-"

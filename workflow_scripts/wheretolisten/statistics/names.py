@@ -8,6 +8,7 @@ METHOD_NAMES = {
     "random": "Random window",
     "direct_prompt": "Direct prompt",
     "prompt_only": "Prompt only",
+    "steering_random_direction": "Steering, random direction",
     "steering_sample": "Steering, own vector",
     "steering_label_mean": "Steering, label mean",
     "steering": "Steering",

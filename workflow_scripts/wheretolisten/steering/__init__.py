@@ -1,1 +1,1 @@
-"""What a steering vector is: contrasts of states, means over labels, their lengths and angles. Knows arrays only."""
+"""What a steering vector is: contrasts of states, label means, random controls, lengths, angles. Knows arrays only."""

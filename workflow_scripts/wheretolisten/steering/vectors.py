@@ -1,5 +1,6 @@
 """Steering vectors from last-token states."""
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -50,6 +51,32 @@ def leave_one_out_mean(vectors: np.ndarray, labels: Sequence[str], sample_ids: S
                 own_total = vectors[own].sum(axis=0, dtype=np.float64)
                 means[own] = (total - own_total) / (len(of_label) - len(own))
     return means
+
+
+def random_direction(vectors: np.ndarray, sample_ids: Sequence[str], positions: Sequence[str]) -> np.ndarray:
+    """A random vector of the same length for each: the control for "adding any vector of that size moves attention".
+
+    Directions are uniform on the sphere and independent between events and layers. Those of an event depend on its
+    sample id and position alone, so adding samples or reordering them changes none.
+
+    Parameters
+    ----------
+    vectors
+        [event, layer, hidden].
+    sample_ids, positions
+        Sample and position of every event, [event].
+
+    Returns
+    -------
+    np.ndarray
+        float32 [event, layer, hidden], each layer's vector as long (‖v‖₂) as the given one; NaN where that is NaN.
+    """
+    directions = np.empty(np.shape(vectors), dtype=np.float32)
+    for event, (vector, sample_id, position) in enumerate(zip(vectors, sample_ids, positions, strict=True)):
+        digest = hashlib.sha256(f"{sample_id}/{position}".encode()).digest()
+        gaussian = np.random.default_rng(int.from_bytes(digest, "big")).standard_normal(vector.shape)
+        directions[event] = gaussian * (norms(vector) / norms(gaussian))[:, None]
+    return directions
 
 
 def norms(vectors: np.ndarray) -> np.ndarray:

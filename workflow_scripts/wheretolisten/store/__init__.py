@@ -4,25 +4,30 @@ from wheretolisten.store.parts import PartedFile, PartedTable
 from wheretolisten.store.results import (
     Activations,
     Attention,
+    AttentionMap,
     read_activations,
     read_attention,
+    read_attention_map,
     read_states,
     read_vectors,
 )
-from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, VECTORS, Column, Schema
+from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, VECTORS, Column, Schema
 
 __all__ = [
     "ACTIVATIONS",
     "ATTENTION",
+    "ATTENTION_MAP",
     "VECTORS",
     "Activations",
     "Attention",
+    "AttentionMap",
     "Column",
     "PartedFile",
     "PartedTable",
     "Schema",
     "read_activations",
     "read_attention",
+    "read_attention_map",
     "read_states",
     "read_vectors",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from wheretolisten.config import VECTOR_KINDS
 from wheretolisten.errors import UserError
-from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, VECTORS, Schema
+from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, VECTORS, Schema
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,24 @@ class Attention:
     n_audio_tokens: np.ndarray
     vector_kinds: tuple[str, ...]
     steered: np.ndarray
+    attributes: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """One query, pass by pass: base, prompted, steered.
+
+    `text` holds the text tokens of each pass, decoded, and `attention` their masses, each [layer, text_token,
+    audio_token] without padding; `tokens_per_second` in 1/s.
+    """
+
+    sample_id: str
+    position: str
+    vector_kind: str
+    passes: tuple[str, ...]
+    text: list[list[str]]
+    attention: list[np.ndarray]
+    tokens_per_second: float
     attributes: dict[str, Any] = field(repr=False)
 
 
@@ -90,6 +108,26 @@ def read_attention(paths: Sequence[str | Path], benchmark_digests: Sequence[str]
         n_audio_tokens=columns["n_audio_tokens"],
         vector_kinds=tuple(json.loads(attributes["vector_kinds"])),
         steered=columns["attention/steered"],
+        attributes=attributes,
+    )
+
+
+def read_attention_map(path: str | Path) -> AttentionMap:
+    """Read the attention of one query by text token.
+
+    Raises
+    ------
+    UserError
+        If the file is damaged or of another kind or version.
+    """
+    columns, attributes = _read([path], ATTENTION_MAP, ATTENTION_MAP.column_names)
+    counts = columns["n_text_tokens"].tolist()
+    return AttentionMap(
+        **{name: attributes[name] for name in ("sample_id", "position", "vector_kind")},
+        passes=tuple(columns["pass"].tolist()),
+        text=[tokens[:n].tolist() for tokens, n in zip(columns["text"], counts, strict=True)],
+        attention=[values[:, :n] for values, n in zip(columns["attention"], counts, strict=True)],
+        tokens_per_second=float(attributes["tokens_per_second"]),
         attributes=attributes,
     )
 

@@ -8,7 +8,7 @@ SAMPLE_ID_BYTES = 32
 
 @dataclass(frozen=True)
 class Column:
-    """One dataset. The first axis is the row; `audio_token` is ragged and padded with NaN."""
+    """One dataset. The first axis is the row; `text_token` and `audio_token` are ragged and padded with NaN."""
 
     name: str
     axes: tuple[str, ...]
@@ -55,7 +55,7 @@ ACTIVATIONS = Schema(
 )
 
 VECTORS = Schema(
-    "where-to-listen/vectors/1",
+    "where-to-listen/vectors/2",
     (
         _SAMPLE_ID,
         Column("label", ("sample", "position"), "S64", "", "label of the event"),
@@ -67,9 +67,16 @@ VECTORS = Schema(
             "",
             "mean of the label's vectors over the other samples; NaN where there is none",
         ),
+        Column(
+            "vector/random_direction",
+            ("sample", "position", "layer", "hidden"),
+            "f4",
+            "",
+            "a random direction, in every layer as long as the own-sample vector",
+        ),
         Column("norm/sample", ("sample", "position", "layer"), "f4", "", "Euclidean length of the own-sample vector"),
         Column("norm/label_mean", ("sample", "position", "layer"), "f4", "", "length of the leave-one-out label mean"),
-        Column("cosine", ("sample", "position", "layer"), "f4", "", "cosine between the two"),
+        Column("cosine", ("sample", "position", "layer"), "f4", "", "cosine between own-sample vector and label mean"),
     ),
     "average_vectors",
 )
@@ -88,4 +95,23 @@ ATTENTION = Schema(
         ),
     ),
     "steer_attention",
+)
+
+ATTENTION_MAP = Schema(
+    "where-to-listen/attention-map/1",
+    (
+        Column(
+            "pass", ("pass",), "S8", "", "base (inference prompt), prompted (label prompt), steered (inference prompt)"
+        ),
+        Column("n_text_tokens", ("pass",), "i4", "tokens", "text tokens after the audio, to the last prompt token"),
+        Column("text", ("pass", "text_token"), "S128", "", "the text tokens, each decoded by itself; UTF-8"),
+        Column(
+            "attention",
+            ("pass", "layer", "text_token", "audio_token"),
+            "f4",
+            "",
+            "attention mass: mean over heads; from each text token to each real audio token of one recording",
+        ),
+    ),
+    "map_attention",
 )

@@ -1,0 +1,72 @@
+"""Where each text token reads the audio, block by block: one query in the base, the prompted and the steered pass."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from wheretolisten import jobs, log, provenance, store
+from wheretolisten.config import POSITIONS, VECTOR_KINDS, MapSettings
+from wheretolisten.engine.passes import Engine
+from wheretolisten.errors import UserError
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Read one sample in the three passes, text token by text token."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", required=True, help="model, prompts and steering, JSON")
+    parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark that holds the sample, csv")
+    parser.add_argument("--vectors", type=Path, required=True, help="steering vectors of the benchmark, HDF5")
+    parser.add_argument("--sample", type=int, required=True, help="index of the sample")
+    parser.add_argument("--position", choices=POSITIONS, required=True, help="event that is asked for")
+    parser.add_argument("--vector", choices=VECTOR_KINDS, required=True, help="which vector steers")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--output", type=Path, required=True, help="attention, HDF5")
+    args = parser.parse_args(argv)
+    logger = log.start("map_attention")
+    settings = MapSettings.from_json(args.settings)
+    batches = [batch for batch in jobs.batches_of(args.shard, 1) if int(batch.sample_ids[0]) == args.sample]
+    if not batches:
+        raise UserError(f"{args.shard}: sample {args.sample} is not in it; pass the shard that holds the sample")
+    batch, position = batches[0], POSITIONS.index(args.position)
+    event = batch.events[0].iloc[position]
+
+    adapter, facts = jobs.load_model(settings.model, args.threads)
+    recording = batch.recording(adapter, 0)
+    prompts = {
+        "base": settings.prompts.inference,
+        "prompted": settings.prompts.positive_for(event["label"], event["domain"]),
+        "steered": settings.prompts.inference,
+    }
+    # Whatever rows the probe sums, the map shows them all.
+    engine = Engine(adapter, "all")
+    logger.info(engine.describe(settings.steering, recording, settings.prompts.inference))
+    own = store.read_vectors(args.vectors, batch.sample_ids, position)[0, VECTOR_KINDS.index(args.vector)]
+    # A vector of zeros changes no bit, so that all passes fit into one.
+    vectors = np.stack([own if name == "steered" else np.zeros_like(own) for name in prompts])
+    inputs = adapter.prepare([recording], list(prompts.values()), [0] * len(prompts))
+    reading = engine.read_inputs(inputs, vectors, settings.steering, keep_text=True)
+    tokens = engine.text_tokens(inputs)
+
+    identity, attributes = provenance.of_job(
+        "map_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
+    )
+    query = {"sample_id": batch.sample_ids[0], "position": args.position, "vector_kind": args.vector}
+    attributes |= facts | query | {"prompts": prompts, "tokens_per_second": adapter.tokens_per_second}
+    result = store.PartedFile(args.output, store.ATTENTION_MAP, provenance.digest_of(identity, query), attributes)
+    longest = max(map(len, tokens))
+    result.write(
+        0,
+        {
+            "pass": np.array(list(prompts), dtype="S"),
+            "n_text_tokens": np.array([len(of_pass) for of_pass in tokens]),
+            "text": np.char.encode([of_pass + [""] * (longest - len(of_pass)) for of_pass in tokens], "utf-8"),
+            "attention": reading.attention,
+        },
+    )
+    result.merge(1)
+    logger.info("%s, %s: wrote %s", event["label"], args.position, args.output)
+
+
+if __name__ == "__main__":
+    log.run(main)
