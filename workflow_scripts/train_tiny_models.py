@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from wheretolisten import log
 from wheretolisten.errors import UserError
-from wheretolisten.models.tiny import TinyTrainingSettings, train
-from wheretolisten.models.tiny_architecture import FAMILIES
+from wheretolisten.tiny.architecture import FAMILIES
+from wheretolisten.tiny.train import TinyTrainingSettings, train
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -178,11 +178,11 @@ def test_wrong_vectors_are_refused(adapter, vectors, recordings):
 
 
 def test_description_names_blocks_and_tokens(adapter, recordings):
-    steering = Steering(scale=0.1, layers=[1, 2, 4], positions="last", normalisation="unit")
+    steering = Steering(scale=0.1, layers=[0, 1, 3], positions="last", normalisation="unit")
     text = Engine(adapter, "all").describe(steering, recordings[0], PROMPTS[0])
     n_tokens = adapter.prepare(recordings[:1], PROMPTS[:1]).input_ids.shape[1]
     assert "0.1 times the vector (brought to length 1)" in text
-    assert f"3 of {adapter.n_layers} decoder blocks (1-2, 4)" in text
+    assert f"3 of {adapter.n_layers} decoder blocks (0-1, 3)" in text
     assert f"{n_tokens - 1} of 0-{n_tokens - 1}" in text
     assert PROMPTS[0] in text.splitlines()[-1]
     assert "6.25 audio tokens per second" in text

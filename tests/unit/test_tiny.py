@@ -9,22 +9,31 @@ import torch
 from transformers import AudioFlamingo3ForConditionalGeneration, AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from wheretolisten.clips.procedural import LABELS
+from wheretolisten.config import POSITIONS, Prompts, Steering
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
-from wheretolisten.models.tiny import TinyTrainingSettings, train
-from wheretolisten.models.tiny_architecture import TOKENS_PER_SECOND, build_model, build_processor
-from wheretolisten.models.tiny_evaluation import answer, evaluate, is_right
-from wheretolisten.models.tiny_language import Event, ask_caption, ask_direct, ask_part
-from wheretolisten.models.tiny_recordings import ClipPool
-from wheretolisten.models.tiny_training import Trainer
+from wheretolisten.tiny.architecture import TOKENS_PER_SECOND, build_model, build_processor
+from wheretolisten.tiny.curriculum import Trainer, stages
+from wheretolisten.tiny.evaluation import answer, evaluate, is_right
+from wheretolisten.tiny.language import Event, ask_bare, ask_caption, ask_direct, ask_part
+from wheretolisten.tiny.packing import Packer
+from wheretolisten.tiny.probe import probe
+from wheretolisten.tiny.recordings import EVALUATION_CLIPS, TUNING_CLIPS, ClipPool, synthesise_clips, vary
+from wheretolisten.tiny.train import RealRecordings, TinyTrainingSettings, train
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 CHECKPOINTS = {
     "tiny-qwen2-audio": Qwen2AudioForConditionalGeneration,
     "tiny-audio-flamingo-3": AudioFlamingo3ForConditionalGeneration,
 }
+# Where the probe does no better than chance, as the model's card shows.
+NOT_FOUND = {"tiny-audio-flamingo-3": {"end"}}
 # Differs from the entropies of training and of the shipped scores.
 TEST_CLIPS = 0x1234
+
+
+def synthesised(clips_per_label, entropy, seed):
+    return ClipPool(synthesise_clips(list(LABELS), clips_per_label, entropy, seed), entropy)
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +93,6 @@ def test_card_and_scores_belong_to_the_weights(checkpoint):
     assert scores["digest"] == sha256_of_file(folder / "model.safetensors")
     assert scores["digest"] in (folder / "README.md").read_text()
     assert scores["parameters"] == sum(parameter.numel() for parameter in model.parameters())
-    assert scores["tasks"]["existence"] >= 0.9
-    assert scores["tasks"]["second"] >= 0.9
     assert TinyTrainingSettings(**scores["settings"]) == TinyTrainingSettings(), "the target trains the shipped models"
 
 
@@ -94,30 +101,121 @@ def test_resources_are_small():
 
 
 @pytest.mark.slow
-def test_hears_what_and_in_which_order(checkpoint):
+def test_weights_score_what_the_card_says(checkpoint):
+    folder, processor, model = checkpoint
+    scores = json.loads((folder / "scores.json").read_text())
+    settings = TinyTrainingSettings(**scores["settings"])
+    pool = synthesised(settings.evaluation_clips_per_label, EVALUATION_CLIPS, settings.seed)
+    found = evaluate(model, processor, pool, settings.evaluation_recordings, settings.seed)
+    # Another processor rounds otherwise, which may tip a few answers.
+    assert found == pytest.approx(scores["tasks"], abs=0.015)
+    for name, right in scores["tasks"].items():
+        assert f"| {name} | {100 * right:.1f} % |" in (folder / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_hears_sounds_of_another_seed(checkpoint):
     _, processor, model = checkpoint
-    pool = ClipPool(list(LABELS), clips_per_label=6, entropy=TEST_CLIPS, seed=0)
+    pool = synthesised(6, TEST_CLIPS, 0)
     scores = evaluate(model, processor, pool, n_recordings=60, seed=0)
-    assert scores["existence"] >= 0.9
-    assert scores["second"] >= 0.9
+    assert scores["existence"] >= 0.93
+    assert scores["caption"] >= 0.9
+    assert min(scores[f"direct_{position}"] for position in POSITIONS) >= 0.75
+
+
+@pytest.mark.slow
+def test_probe_finds_what_the_card_says(checkpoint):
+    folder, _, _ = checkpoint
+    scores = json.loads((folder / "scores.json").read_text())
+    settings = TinyTrainingSettings(**scores["settings"])
+    pool = synthesised(settings.tuning_clips_per_label, TUNING_CLIPS, settings.seed)
+    scale, inference = Steering().scale, Prompts().inference
+    found = probe(folder, pool, settings.tuning_recordings, [scale], [inference], settings.seed)
+    of_card = [row for row in scores["probe"] if row["scale"] in (None, scale) and row["inference"] == inference]
+    by_method = {row["method"]: row for row in found}
+    assert len(of_card) == len(found) == 5
+    for row in of_card:
+        for place in (*POSITIONS, "overall"):
+            assert by_method[row["method"]][place] == pytest.approx(row[place], abs=1.5)
+    own = by_method["steering_sample"]
+    assert own["overall"] >= 55
+    for method in ("chance", "prompt_only", "steering_random_direction"):
+        for place in set(POSITIONS) - NOT_FOUND.get(folder.name, set()):
+            assert own[place] > by_method[method][place], (method, place)
+    assert by_method["steering_label_mean"]["overall"] > by_method["chance"]["overall"]
+
+
+SHORT_TRAINING = TinyTrainingSettings(
+    listen_steps=2,
+    listen_long_steps=1,
+    understand_steps=1,
+    understand_long_steps=1,
+    speak_steps=2,
+    ears_steps=2,
+    hear_steps=2,
+    batch_size=2,
+    questions=3,
+    clips_per_label=1,
+    evaluation_clips_per_label=1,
+    evaluation_recordings=1,
+    tuning_clips_per_label=1,
+    tuning_recordings=2,
+    log_every=1,
+)
+
+
+def make_trainer(family, settings=SHORT_TRAINING, checkpoint=None):
+    processor = build_processor(family, list(LABELS))
+    model = build_model(family, processor, settings.seed, settings.blocks)
+    return Trainer(model, processor, list(LABELS), settings, checkpoint)
+
+
+@pytest.mark.parametrize("family", ["qwen2_audio", "audio_flamingo_3"])
+def test_what_enters_at_the_reader_is_not_seen_below(family):
+    trainer = make_trainer(family)
+    torch.manual_seed(0)
+    for block in trainer.model.model.language_model.layers[:-1]:
+        torch.nn.init.normal_(block.mlp.down_proj.weight, std=0.1)
+        torch.nn.init.normal_(block.self_attn.o_proj.weight, std=0.1)
+    questions = [[ask_direct([Event("dog", 0.0, 1.0)], 0)] * 2]
+    pack = Packer(trainer.processor).pack([6], questions, np.random.default_rng(0))
+    first, second = torch.randn(2, 6, trainer.model.config.text_config.hidden_size)
+    with torch.no_grad():
+        logits, at_reader = trainer._answer(pack, first, "reader")
+        other_logits, other_at_reader = trainer._answer(pack, second, "reader")
+        _, from_input = trainer._answer(pack, first, "input")
+    torch.testing.assert_close(at_reader - first, other_at_reader - second, atol=1e-5, rtol=0)
+    assert not torch.allclose(logits, other_logits, atol=1e-3), "the reader sees it"
+    assert not torch.allclose(from_input, at_reader, atol=1e-3), "what enters at the input is seen below"
+
+
+def test_untrained_lower_blocks_hand_the_audio_on():
+    trainer = make_trainer("qwen2_audio")
+    pack = Packer(trainer.processor).pack([6], [[ask_direct([Event("dog", 0.0, 1.0)], 0)]], np.random.default_rng(0))
+    audio = torch.randn(6, trainer.model.config.text_config.hidden_size)
+    with torch.no_grad():
+        _, at_reader = trainer._answer(pack, audio, "input")
+    assert torch.equal(at_reader, audio)
+
+
+def test_stages_train_what_they_say_and_put_the_name_last():
+    trainer = make_trainer("qwen2_audio")
+    stage = stages(SHORT_TRAINING)[0]
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer._train(stage, 0, None)
+    changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(".layers.3." in name for name in changed)
+    assert not any(".layers.0." in name or "audio_tower" in name for name in changed)
+    tokens = trainer.processor.tokenizer
+    for task in stage.tasks:
+        text = ask_bare(task, [Event("dog", 0.0, 1.0)], list(LABELS), np.random.default_rng(0)).text
+        assert tokens.decode(tokens.encode(text)[-1:]).strip() in LABELS
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_audio", "audio_flamingo_3"])
 def test_curriculum_runs_and_repeats_itself(family, tmp_path):
-    settings = TinyTrainingSettings(
-        bare_steps=3,
-        short_steps=2,
-        long_steps=2,
-        ears_steps=2,
-        audio_steps=2,
-        batch_size=2,
-        questions=3,
-        clips_per_label=1,
-        evaluation_clips_per_label=1,
-        evaluation_recordings=1,
-        log_every=1,
-    )
+    settings = SHORT_TRAINING
     digests = {train(family, tmp_path / name, settings)["digest"] for name in ("first", "second")}
     assert len(digests) == 1
     processor = AutoProcessor.from_pretrained(tmp_path / "first")
@@ -127,26 +225,69 @@ def test_curriculum_runs_and_repeats_itself(family, tmp_path):
     assert not (tmp_path / "first" / "training.pt").exists()
 
 
+# One word each; what is synthesised as well has the same name.
+ESC10_WORDS = {
+    "dog bark": "dog",
+    "clock tick": "clock",
+    "sea waves": "waves",
+    "baby cry": "baby",
+    "person sneeze": "sneeze",
+    "fire crackling": "fire",
+}
+
+
+@pytest.mark.slow
+def test_trains_on_real_recordings_too_and_scores_those_held_out(esc10, tmp_path, caplog):
+    caplog.set_level("INFO")
+    library = {"csv": str(esc10 / "clips.csv"), "audio": str(esc10 / "audio")}
+    real = RealRecordings(**library, words=ESC10_WORDS)
+    training, held_out = real.clips(real.training_folds), real.clips(real.validation_folds)
+    assert {label: len(clips) for label, clips in training.items()} == dict.fromkeys(training, 24)
+    assert set(training) == set(held_out)
+    assert len(training) == 10
+    assert min(len(clip) for clips in training.values() for clip in clips) >= 5.5 * 16_000
+    scores = train("qwen2_audio", tmp_path, SHORT_TRAINING.model_copy(update={"recordings": real}))
+    assert set(scores["tasks_on_real_recordings"]) == set(scores["tasks"])
+    assert "240 real recordings of 10 labels" in caplog.text
+    card = (tmp_path / "README.md").read_text()
+    assert "trained on folds [1, 2, 3]" in card
+    assert "folds [4]" in card
+    settings = SHORT_TRAINING.model_copy(update={"recordings": RealRecordings(**library)})
+    with pytest.raises(UserError, match=r"'.+ .+' is 2 tokens; rename it"):
+        train("qwen2_audio", tmp_path / "unnamed", settings)
+
+
+def test_varied_clips_are_other_takes_of_the_same_sound():
+    clip = np.sin(2 * np.pi * 440 * np.arange(88_000) / 16_000).astype(np.float32) * 0.1
+    first, second = (vary(clip, np.random.default_rng(seed)) for seed in (0, 1))
+    assert first.dtype == np.float32
+    assert len(first) >= 88_000
+    assert not np.array_equal(first[:88_000], second[:88_000])
+    for take in (first, second):
+        peak = np.abs(np.fft.rfft(take)).argmax() * 16_000 / len(take)
+        assert 440 / 1.16 < peak < 440 * 1.16
+        assert 0.9 < np.sqrt(np.mean(take**2)) / np.sqrt(np.mean(clip**2)) < 1.1
+
+
 def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_path, caplog):
     caplog.set_level("INFO")
-    settings = TinyTrainingSettings(
-        bare_steps=1, short_steps=1, long_steps=0, ears_steps=0, audio_steps=0, batch_size=1, questions=1
-    )
 
     def trainer(settings):
-        processor = build_processor("qwen2_audio", list(LABELS))
-        model = build_model("qwen2_audio", processor, settings.seed)
-        return Trainer(model, processor, list(LABELS), settings, tmp_path / "training.pt")
+        return make_trainer("qwen2_audio", settings, tmp_path / "training.pt")
 
-    trainer(settings).run(lambda: None)
+    def pools():
+        return [synthesised(1, TEST_CLIPS, 0)]
+
+    settings = SHORT_TRAINING.model_copy(update={"batch_size": 1, "questions": 1})
+    trainer(settings).run(pools)
     caplog.clear()
-    trainer(settings).run(lambda: None)
-    assert "continue after stage 5" in caplog.text
-    assert "bare 1" not in caplog.text
+    trainer(settings).run(pools)
+    assert "continue after stage 9" in caplog.text
+    assert "listen 1 1" not in caplog.text
     caplog.clear()
-    trainer(settings.model_copy(update={"seed": 1})).run(lambda: None)
+    trainer(settings.model_copy(update={"seed": 1})).run(pools)
     assert "other settings" in caplog.text
-    assert "bare 1" in caplog.text
+    assert "listen 1 1" in caplog.text
 
 
 def test_unknown_family_is_a_user_error():
@@ -161,4 +302,4 @@ def test_answers_are_judged_by_what_they_say():
     assert is_right(ask_direct(events, 1), " 6.4 seconds")
     assert not is_right(ask_direct(events, 1), " 6.6 seconds")
     assert not is_right(ask_direct(events, 1), " first")
-    assert is_right(ask_part(events, 2), " hen, third part, from 11.0 to 12.0 seconds")
+    assert is_right(ask_part(events, 2), " third part, from 11.0 to 12.0 seconds")

@@ -1,7 +1,7 @@
 """The language that the tiny LALMs speak: questions about a recording, and their answers.
 
-A recording is a list of `Event`; everything that is asked follows from it. Answers begin with a space, so that a label
-is the same token in a question and in an answer.
+A recording is a list of `Event`; everything that is asked follows from it. An answer's words begin with a space, so
+that a label is the same token in a question and in an answer.
 """
 
 from collections.abc import Sequence
@@ -46,13 +46,12 @@ DIRECT_PROMPT = (
     "What is the starting time (in seconds) of this event from the beginning of the audio?"
 )
 
-# The first lessons, in as few words as possible.
+# The first lessons: few words, the last one is the name.
 _BARE_PROMPTS = {
-    "existence": "Is there {label}?",
-    "part": "Where is {label}?",
-    "next": "What follows {label}?",
-    "previous": "What precedes {label}?",
-    "order": "Which {ordinal}?",
+    "existence": "Is there {label}",
+    "part": "Where is {label}",
+    "onset": "When is {label}",
+    "duration": "How long is {label}",
 }
 
 TASKS = (
@@ -103,7 +102,7 @@ def ask(task: str, events: Sequence[Event], labels: Sequence[str], rng: np.rando
 
 
 def ask_bare(task: str, events: Sequence[Event], labels: Sequence[str], rng: np.random.Generator) -> Question:
-    """Draw a question of the first lessons: few words, and nothing but the informative token for an answer.
+    """Draw a question of the first lessons about a named sound: few words, and a short answer.
 
     Raises
     ------
@@ -113,12 +112,13 @@ def ask_bare(task: str, events: Sequence[Event], labels: Sequence[str], rng: np.
     prompt, index = _BARE_PROMPTS[task], int(rng.integers(len(events)))
     if task == "existence":
         return ask_existence(*_draw_existence(events, index, labels, rng), prompt)
-    if task == "order":
-        return ask_order(events, index, prompt=prompt)
-    text = prompt.format(label=events[index].label)
-    if task == "part":
-        return Question(task, text, f" {ORDINALS[index]}")
-    return Question(task, text, _neighbour_of(events, index, 1 if task == "next" else -1))
+    event = events[index]
+    answers = {
+        "part": f" {ORDINALS[index]}",
+        "onset": f"{event.onset:.1f}",
+        "duration": f"{event.offset - event.onset:.1f}",
+    }
+    return Question(task, prompt.format(label=event.label), answers[task])
 
 
 def ask_existence(event_labels: Sequence[str], label: str, prompt: str = EXISTENCE_PROMPTS[0]) -> Question:
@@ -140,7 +140,7 @@ def ask_part(events: Sequence[Event], index: int, prompt: str = PART_PROMPTS[0])
     """Which part has a sound, by its place in the order and by its times."""
     event = events[index]
     place = f"{ORDINALS[index]} part, from {event.onset:.1f} to {event.offset:.1f} seconds"
-    return Question("part", prompt.format(label=event.label), f" {event.label}, {place}", f" {event.label},")
+    return Question("part", prompt.format(label=event.label), f" {place}")
 
 
 def ask_direct(events: Sequence[Event], index: int) -> Question:
@@ -152,7 +152,7 @@ def ask_direct(events: Sequence[Event], index: int) -> Question:
         label=event.label,
         duration=event.offset - event.onset,
     )
-    return Question("direct", text, f" {event.onset:.1f} seconds", " ")
+    return Question("direct", text, f"{event.onset:.1f} seconds")
 
 
 def _draw_existence(events, index, labels, rng) -> tuple[list[str], str]:
@@ -172,23 +172,19 @@ def _order(events, index, labels, rng) -> Question:
 
 def _onset(events, index, labels, rng) -> Question:
     text = _pick(ONSET_PROMPTS, rng).format(label=events[index].label)
-    return Question("onset", text, f" {events[index].onset:.1f} seconds", " ")
+    return Question("onset", text, f"{events[index].onset:.1f} seconds")
 
 
 def _duration(events, index, labels, rng) -> Question:
     text = _pick(DURATION_PROMPTS, rng).format(label=events[index].label)
-    return Question("duration", text, f" {events[index].offset - events[index].onset:.1f} seconds", " ")
-
-
-def _neighbour_of(events, index: int, step: int) -> str:
-    other = index + step
-    return f" {events[other].label}" if 0 <= other < len(events) else " none"
+    return Question("duration", text, f"{events[index].offset - events[index].onset:.1f} seconds")
 
 
 def _neighbour(task: str, prompts: Sequence[str], step: int):
     def draw(events, index, labels, rng) -> Question:
         text = _pick(prompts, rng).format(label=events[index].label)
-        return Question(task, text, _neighbour_of(events, index, step))
+        other = index + step
+        return Question(task, text, f" {events[other].label}" if 0 <= other < len(events) else " none")
 
     return draw
 

@@ -3,10 +3,22 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import ProcessorMixin
 
-from wheretolisten.models.tiny_language import Question
+from wheretolisten.tiny.architecture import END, START
+from wheretolisten.tiny.language import Question
+
+# What stands around a bare question, "{}", and its audio, "{audio}": nothing after it, a question mark, or the turn of
+# the assistant as in the chat template.
+BARE_TEMPLATES = {
+    "name_last": f"{START}{{audio}}{{}}",
+    "asked": f"{START}{{audio}}{{}}?",
+    "answered": f"{START}{{audio}}{{}}?{END}\n{START}assistant\n",
+}
+# In whole prompts a question's last token is this far from the audio.
+_FARTHEST = 40
 
 
 @dataclass
@@ -47,29 +59,35 @@ class Pack:
 
 
 class Packer:
-    """Turns questions into `Pack`s with the processor's own chat template and tokenizer.
+    """Turns questions into `Pack`s with the processor's own tokenizer.
 
     Parameters
     ----------
     processor
         Of the model that is trained.
-    bare
-        Leave the chat template out; a question is then only its text and a line break.
+    form
+        `chat`: the processor's chat template; else one of `BARE_TEMPLATES`. The positions of questions whose last token
+        is the name are moved away from the audio by up to as much as a whole prompt would, so that what is learned does
+        not depend on the distance.
     """
 
-    def __init__(self, processor: ProcessorMixin, bare: bool = False) -> None:
+    def __init__(self, processor: ProcessorMixin, form: str = "chat") -> None:
         self._processor = processor
         self._tokenizer = processor.tokenizer
         self._audio_id = processor.audio_token_id
         self._cache: dict[str, list[int]] = {}
-        turn = [{"role": "user", "content": [{"type": "audio", "audio": ""}, {"type": "text", "text": "\0"}]}]
-        self._template = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        if bare:
-            self._template = f"<|im_start|>{processor.audio_token}\0\n"
+        self._farthest = _FARTHEST if form == "name_last" else 0
+        if form == "chat":
+            turn = [{"role": "user", "content": [{"type": "audio", "audio": ""}, {"type": "text", "text": "\0"}]}]
+            self._template = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        else:
+            self._template = BARE_TEMPLATES[form].format("\0", audio=processor.audio_token)
         self._prefix = self._encode(self._template.split("\0")[0])
         self._prefix = self._prefix[: self._prefix.index(self._audio_id)]
 
-    def pack(self, n_audio_tokens: Sequence[int], questions: Sequence[Sequence[Question]]) -> Pack:
+    def pack(
+        self, n_audio_tokens: Sequence[int], questions: Sequence[Sequence[Question]], rng: np.random.Generator
+    ) -> Pack:
         """Pack questions [recording][question] behind prefixes with `n_audio_tokens` [recording]."""
         rows, places, targets, weights, keys, tasks = [], [], [], [], [], []
         n_questions = sum(len(row) for row in questions)
@@ -87,7 +105,8 @@ class Packer:
                 weights.extend([1 / (n_questions * len(answer))] * len(answer))
                 span = prompt + answer[:-1]
                 ids = ids + span
-                positions.extend(range(start, start + len(span)))
+                first_position = start + int(rng.integers(self._farthest + 1))
+                positions.extend(range(first_position, first_position + len(span)))
                 groups.extend([group] * len(span))
             rows.append((ids, positions, groups))
         length = max(len(ids) for ids, _, _ in rows)

@@ -1,18 +1,24 @@
-"""Recordings for training the tiny LALMs: sequences of events, as symbols or as sound."""
+"""Recordings for training the tiny LALMs: sequences of events, written or as sound."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from wheretolisten.clips.decode import BadFileError, decode
+from wheretolisten.clips.listing import list_entries
 from wheretolisten.clips.procedural import synthesize
-from wheretolisten.config import SAMPLING_RATE
-from wheretolisten.models.tiny_architecture import MAX_SECONDS, TOKENS_PER_SECOND
-from wheretolisten.models.tiny_language import Event
+from wheretolisten.config import SAMPLING_RATE, Esc50Library
+from wheretolisten.tiny.architecture import MAX_SECONDS, TOKENS_PER_SECOND
+from wheretolisten.tiny.language import Event
 
 # Entropy of the seed sequences: one number per purpose, so that no clip of one purpose occurs in another.
-TRAINING_CLIPS, EVALUATION_CLIPS = 0x7A11, 0x7E57
+TRAINING_CLIPS, EVALUATION_CLIPS, TUNING_CLIPS = 0x7A11, 0x7E57, 0x70E5
 _LONGEST_RECORDING = 18.5
+_CLIP_SECONDS = 5.5
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,14 +45,14 @@ def draw_labels(labels: Sequence[str], rng: np.random.Generator) -> list[str]:
 
 
 def draw_shortest(labels: Sequence[str], rng: np.random.Generator) -> Recording:
-    """Symbolic recording of events of one or two tokens with gaps of one token."""
-    names = draw_labels(labels, rng)
-    durations = rng.integers(1, 3, len(names)) / TOKENS_PER_SECOND
-    return _sequence(names, durations, np.full(len(names) - 1, 1 / TOKENS_PER_SECOND))
+    """Written recording of two to four events of three to six tokens with gaps of one or two tokens."""
+    names = [labels[index] for index in rng.choice(len(labels), size=int(rng.integers(2, 5)), replace=False)]
+    durations = rng.integers(3, 7, len(names)) / TOKENS_PER_SECOND
+    return _sequence(names, durations, rng.integers(1, 3, len(names) - 1) / TOKENS_PER_SECOND)
 
 
 def draw_short(labels: Sequence[str], rng: np.random.Generator) -> Recording:
-    """Symbolic recording of events of 1.0 to 1.4 s with gaps of one or two tokens."""
+    """Written recording of events of 1.0 to 1.4 s with gaps of one or two tokens."""
     names = draw_labels(labels, rng)
     return _sequence(names, rng.uniform(1.0, 1.4, len(names)), np.full(len(names) - 1, 0.2))
 
@@ -63,36 +69,29 @@ def draw_durations(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np
 
 
 def draw_long(labels: Sequence[str], rng: np.random.Generator) -> Recording:
-    """Symbolic recording of real length."""
+    """Written recording of real length."""
     names = draw_labels(labels, rng)
     return _sequence(names, *draw_durations(len(names), rng))
 
 
 class ClipPool:
-    """Synthesised clips per label, kept as int16, from which recordings are mixed.
+    """Clips per label, kept as int16, from which recordings are mixed.
 
     Parameters
     ----------
-    labels
-        What to synthesise.
-    clips_per_label
-        Pool size.
+    clips
+        Label → int16 [frame] each, 16 kHz.
     entropy
-        Purpose of the pool, `TRAINING_CLIPS` or `EVALUATION_CLIPS`.
-    seed
-        The run's seed.
+        Purpose of the pool, one of the numbers above.
+    vary
+        Whether every use of a clip changes its speed, timbre and begin: for training on few clips.
     """
 
-    def __init__(self, labels: Sequence[str], clips_per_label: int, entropy: int, seed: int) -> None:
-        self.labels = list(labels)
+    def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, vary: bool = False) -> None:
+        self.labels = list(clips)
         self.entropy = entropy
-        self._clips: dict[str, list[np.ndarray]] = {}
-        for index, label in enumerate(self.labels):
-            self._clips[label] = []
-            for clip in range(clips_per_label):
-                rng = np.random.default_rng(np.random.SeedSequence([entropy, seed, index, clip]))
-                sound = synthesize(label, 5.5, rng)
-                self._clips[label].append(np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16))
+        self._clips = clips
+        self._vary = vary
 
     def draw(self, rng: np.random.Generator, benchmark_like: bool = False) -> tuple[Recording, np.ndarray]:
         """Mix a recording: clips at varied levels with noise between them.
@@ -133,9 +132,58 @@ class ClipPool:
     def _cut(self, label: str, seconds: float, whole_level: bool, rng: np.random.Generator) -> np.ndarray:
         clips = self._clips[label]
         clip = clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
+        if self._vary:
+            clip = vary(clip, rng)
         length = min(round(seconds * SAMPLING_RATE) + 1, len(clip))
         start = int(rng.integers(len(clip) - length + 1))
         return clip[start : start + length] * (1.0 if whole_level else 10 ** rng.uniform(-0.4, 0.1))
+
+
+def synthesise_clips(
+    labels: Sequence[str], clips_per_label: int, entropy: int, seed: int
+) -> dict[str, list[np.ndarray]]:
+    """Procedural clips of 5.5 s, label → int16 [frame] each; the seed is the run's, the entropy that of the purpose."""
+    clips: dict[str, list[np.ndarray]] = {label: [] for label in labels}
+    for index, label in enumerate(labels):
+        for number in range(clips_per_label):
+            sound = synthesize(label, _CLIP_SECONDS, np.random.default_rng([entropy, seed, index, number]))
+            clips[label].append(np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16))
+    return clips
+
+
+def recorded_clips(library: Esc50Library, words: Mapping[str, str]) -> dict[str, list[np.ndarray]]:
+    """Clips of a library, label → int16 [frame] each, short ones repeated to 5.5 s.
+
+    `words` renames labels; bad files are named in the log and left out.
+
+    Raises
+    ------
+    UserError
+        If the library cannot be read.
+    """
+    clips: dict[str, list[np.ndarray]] = {}
+    for entry in list_entries(library):
+        try:
+            clip = decode(entry.path, library.min_seconds)
+        except BadFileError as error:
+            logger.warning("%s %s; left out", entry.path, error)
+            continue
+        shortest = round(_CLIP_SECONDS * SAMPLING_RATE)
+        clips.setdefault(words.get(entry.label, entry.label), []).append(np.resize(clip, max(len(clip), shortest)))
+    return dict(sorted(clips.items()))
+
+
+def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another take of a clip: up to 15 % faster or slower, duller or brighter, begun elsewhere, with some noise."""
+    speed = 1.15 ** rng.uniform(-1, 1)
+    clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip)
+    clip = np.roll(clip, int(rng.integers(len(clip))))
+    level = np.sqrt(np.mean(clip**2))
+    clip[1:] += rng.uniform(-0.6, 0.6) * clip[:-1]
+    clip *= level / np.sqrt(np.mean(clip**2))
+    clip += level * 10 ** rng.uniform(-3, -0.7) * rng.standard_normal(len(clip))
+    longest = round(_CLIP_SECONDS * SAMPLING_RATE)
+    return np.clip(np.resize(clip, max(len(clip), longest)), -1, 1).astype(np.float32)
 
 
 def _sequence(names: Sequence[str], durations: np.ndarray, gaps: np.ndarray) -> Recording:

@@ -21,7 +21,7 @@ from transformers import (
 
 from wheretolisten.config import SAMPLING_RATE
 from wheretolisten.errors import UserError
-from wheretolisten.models.tiny_language import corpus
+from wheretolisten.tiny.language import corpus
 
 FAMILIES = ("qwen2_audio", "audio_flamingo_3")
 # 25 mel frames per second instead of Whisper's 100; four mel frames make one audio token: 6.25 per second.
@@ -123,8 +123,8 @@ def build_processor(family: str, labels: Sequence[str]) -> ProcessorMixin:
     return AudioFlamingo3Processor(extractor, tokenizer, chat_template=template, max_audio_len=MAX_SECONDS)
 
 
-def build_model(family: str, processor: ProcessorMixin, seed: int) -> PreTrainedModel:
-    """Untrained model whose token ids agree with the processor's tokenizer.
+def build_model(family: str, processor: ProcessorMixin, seed: int, blocks: int) -> PreTrainedModel:
+    """Untrained model with a number of decoder blocks, whose token ids agree with the processor's tokenizer.
 
     Qwen2-Audio's text stack has full multi-head attention, Audio Flamingo 3's has grouped key-value heads, as in the
     large models. Input and output embeddings hold the same numbers.
@@ -137,7 +137,7 @@ def build_model(family: str, processor: ProcessorMixin, seed: int) -> PreTrained
         "vocab_size": len(tokenizer),
         "hidden_size": HIDDEN_SIZE,
         "intermediate_size": 320,
-        "num_hidden_layers": 6,
+        "num_hidden_layers": blocks,
         "num_attention_heads": 4,
         "num_key_value_heads": 4 if family == "qwen2_audio" else 2,
         "max_position_embeddings": 1024,

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from wheretolisten.config import POSITIONS, SAMPLING_RATE
-from wheretolisten.models.tiny_language import (
+from wheretolisten.tiny.language import (
     ORDINALS,
     Question,
     ask_caption,
@@ -17,7 +17,7 @@ from wheretolisten.models.tiny_language import (
     ask_order,
     ask_part,
 )
-from wheretolisten.models.tiny_recordings import ClipPool, Recording
+from wheretolisten.tiny.recordings import ClipPool, Recording
 
 _ONSET_TOLERANCE = 0.5
 

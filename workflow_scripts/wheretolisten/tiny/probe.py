@@ -1,0 +1,112 @@
+"""The localization probe on a tiny LALM, over strengths and inference prompts, on recordings of its own.
+
+It scores the weights after training and chooses nothing inside it. The clips are those of a pool for tuning: none of
+them is in the training, in the scores of the model card, or in a benchmark.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization, Model, Prompts, Steering
+from wheretolisten.engine.passes import Engine
+from wheretolisten.localization.windows import find_window
+from wheretolisten.models.registry import load
+from wheretolisten.statistics.overlap import chance_overlap, window_overlap
+from wheretolisten.steering.vectors import contrast, leave_one_out_mean, random_direction
+from wheretolisten.tiny.language import Event
+from wheretolisten.tiny.recordings import ClipPool
+
+_PROMPTS = Prompts()
+
+
+def probe(
+    folder: Path, pool: ClipPool, n_recordings: int, scales: Sequence[float], inference: Sequence[str], seed: int
+) -> list[dict]:
+    """Overlap of the probe's windows with the named events, for every strength and inference prompt.
+
+    Everything but strength and inference prompt is as in SWL §3.3: the vectors of `VECTOR_KINDS` at every block and
+    token, all text rows, the second half of the blocks, ratio windows.
+
+    Parameters
+    ----------
+    folder
+        A saved checkpoint.
+    pool
+        Clips for tuning.
+    n_recordings
+        Recordings to draw, each of three events that are all queried.
+    scales
+        λ to try.
+    inference
+        Prompts of the base and of the steered pass to try.
+    seed
+        Of the recordings.
+
+    Returns
+    -------
+    One row per inference prompt, method and strength: `inference`, `method` ("chance", "prompt_only" or
+    "steering_<vector kind>"), `scale` (None without steering), and the mean overlap in percent at `begin`, `middle`,
+    `end` and `overall`.
+    """
+    adapter = load(Model(checkpoint=str(folder), dtype="float32", device="cpu"))
+    engine, rate = Engine(adapter), adapter.tokens_per_second
+    rng = np.random.default_rng(np.random.SeedSequence([pool.entropy, seed, 0x9B0B]))
+    drawn = [pool.draw(rng, benchmark_like=True) for _ in range(n_recordings)]
+
+    passes, own = [], []
+    for recording, sound in drawn:
+        labels = [event.label for event in recording.events]
+        prompts = [_PROMPTS.negative, *(_PROMPTS.positive_for(label, "") for label in labels), *inference]
+        reading = engine.read([sound], prompts, [0] * len(prompts), want_states=True)
+        own.append(contrast(reading.states[1 : 1 + len(labels)], reading.states[:1]))
+        passes.append(reading)
+    vectors = _all_kinds(np.stack(own), [[event.label for event in recording.events] for recording, _ in drawn])
+
+    overlaps: dict[tuple, list[list[float]]] = defaultdict(lambda: [[] for _ in POSITIONS])
+    for (recording, sound), reading, by_kind in zip(drawn, passes, vectors, strict=True):
+        rows = by_kind.reshape(-1, *by_kind.shape[2:])
+        for number, prompt in enumerate(inference):
+            base = reading.attention[1 + len(POSITIONS) + number]
+            for place in range(len(POSITIONS)):
+                event = recording.events[place]
+                chance = chance_overlap(event.onset, event.offset - event.onset, recording.seconds)
+                overlaps[prompt, "chance", None][place].append(chance)
+                prompted = _overlap(base, reading.attention[1 + place], event, rate)
+                overlaps[prompt, "prompt_only", None][place].append(prompted)
+            for scale in scales:
+                steered = engine.read([sound], [prompt] * len(rows), [0] * len(rows), rows, Steering(scale=scale))
+                for row, attention in enumerate(steered.attention):
+                    kind, place = divmod(row, len(POSITIONS))
+                    found = _overlap(base, attention, recording.events[place], rate)
+                    overlaps[prompt, f"steering_{VECTOR_KINDS[kind]}", scale][place].append(found)
+    return [
+        {"inference": prompt, "method": method, "scale": scale} | _means(values)
+        for (prompt, method, scale), values in overlaps.items()
+    ]
+
+
+def _all_kinds(own: np.ndarray, labels: list[list[str]]) -> np.ndarray:
+    """Vectors [recording, vector_kind, position, layer, hidden] from own ones [recording, position, layer, hidden]."""
+    n_recordings, n_events = own.shape[:2]
+    ids = np.array([f"tuning-{number}" for number in range(n_recordings)])
+    flat = own.reshape(n_recordings * n_events, *own.shape[2:])
+    ids, places = ids.repeat(n_events), np.tile(POSITIONS, n_recordings)
+    kinds = {
+        "sample": flat,
+        "label_mean": leave_one_out_mean(flat, np.array(labels).ravel(), ids),
+        "random_direction": random_direction(flat, ids, places),
+    }
+    return np.stack([kinds[kind].reshape(own.shape) for kind in VECTOR_KINDS], axis=1)
+
+
+def _overlap(base: np.ndarray, other: np.ndarray, event: Event, rate: float) -> float:
+    window = find_window(base, other, event.offset - event.onset, rate, base.shape[1], Localization())
+    return window_overlap(window, event.onset, event.offset)
+
+
+def _means(values: list[list[float]]) -> dict[str, float]:
+    means = {position: 100 * float(np.mean(row)) for position, row in zip(POSITIONS, values, strict=True)}
+    return {name: round(value, 2) for name, value in (means | {"overall": np.mean(list(means.values()))}).items()}
