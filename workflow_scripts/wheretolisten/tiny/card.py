@@ -38,9 +38,10 @@ Clips are drawn from seed sequences that begin with {training:#x} for training, 
    two or three words, of which the last is the name.
 2. *understand*: at most 3 × {understand_steps} + {understand_long_steps} steps. The blocks below it learn to read
    longer and longer questions, up to the chat template, while the reader rests. The written recording enters there.
-3. *speak*: {speak_steps} steps. All blocks learn questions of all kinds about recordings written at the input.
+3. *speak*: {speak_steps} steps. All blocks learn questions of all kinds about recordings written at the input, and the
+   audio tokens' states at the reader are regressed onto what was written.
 4. *ears*: {ears_steps} steps of the audio encoder alone, its projected tokens regressed onto the written recording.
-5. *hear*: {hear_steps} steps on sound: the same regression, and all weights are trained on questions of all kinds.
+5. *hear*: {hear_steps} steps on sound: all weights are trained, with the questions and the regression of *speak*.
 
 Training sees sounds and language only: no loss, label or change of the architecture concerns attention or the probe.
 The order of the lessons does: because the reader learns first, and the blocks below it learn language while they cannot
@@ -70,8 +71,8 @@ direction of the same length, and the positive prompt without steering.
 {probe}
 
 ## Limits
-It knows {n_labels} synthetic sounds and the wordings of its training questions. Answers begin with a space. Sound
-beyond {max_seconds} s is cut.
+It knows {n_labels} synthetic sounds and the wordings of its training questions. Answers in words begin with a space.
+Sound beyond {max_seconds} s is cut.
 """
 
 
