@@ -8,7 +8,7 @@ import numpy as np
 from wheretolisten import log, provenance, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config import POSITIONS, Section
-from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms, random_direction
+from wheretolisten.steering.vectors import contrast, cosine, norms, vectors_by_kind
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,10 +26,7 @@ def main(argv: list[str] | None = None) -> None:
     own = np.concatenate([contrast(positive, negative[:, None]) for _, negative, positive in states])
     del states
 
-    by_event = own.reshape(-1, *own.shape[2:])
-    sample_of_event, position_of_event = sample_ids.repeat(len(POSITIONS)), POSITIONS * len(sample_ids)
-    label_mean = leave_one_out_mean(by_event, labels.ravel(), sample_of_event).reshape(own.shape)
-    direction = random_direction(by_event, sample_of_event, position_of_event).reshape(own.shape)
+    kinds = vectors_by_kind(own, labels, sample_ids)
     inputs = {f"activations_{number}": path for number, path in enumerate(args.activations)}
     identity, attributes = provenance.of_job("average_vectors", Section(), inputs)
     result = store.PartedFile(args.output, store.VECTORS, identity, attributes)
@@ -38,12 +35,10 @@ def main(argv: list[str] | None = None) -> None:
         {
             "sample_id": sample_ids.astype("S"),
             "label": np.char.encode(labels, "utf-8"),
-            "vector/sample": own,
-            "vector/label_mean": label_mean,
-            "vector/random_direction": direction,
+            **{f"vector/{kind}": vectors for kind, vectors in kinds.items()},
             "norm/sample": norms(own),
-            "norm/label_mean": norms(label_mean),
-            "cosine": cosine(own, label_mean),
+            "norm/label_mean": norms(kinds["label_mean"]),
+            "cosine": cosine(own, kinds["label_mean"]),
         },
     )
     result.merge(1)

@@ -188,13 +188,8 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/figures")
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
-    assert set(before) == {
-        "tabulate_overlap",
-        "plot_overlap",
-        "plot_attention_change",
-        "plot_attention_map",
-        "plot_reading",
-    }
+    figures = ("plot_attention_change", "plot_attention_map", "plot_reading")
+    assert before == {"tabulate_overlap": 1, "plot_overlap": 1} | dict.fromkeys(figures, 2)
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wheretolisten.config import POSITIONS, VECTOR_KINDS
+
 
 def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     """v = F(X+) − F(X−), the difference of the states under two instructions about the same audio (SWL §3.1).
@@ -21,6 +23,33 @@ def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         float32, in the broadcast shape.
     """
     return (np.asarray(positive, dtype=np.float32) - np.asarray(negative, dtype=np.float32)).astype(np.float32)
+
+
+def vectors_by_kind(
+    own: np.ndarray, labels: Sequence[Sequence[str]], sample_ids: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Every kind of steering vector, in the order of `config.VECTOR_KINDS`, from the samples' own ones.
+
+    Parameters
+    ----------
+    own
+        [sample, position, layer, hidden].
+    labels
+        [sample, position].
+    sample_ids
+        [sample].
+
+    Returns
+    -------
+    dict
+        Kind → [sample, position, layer, hidden].
+    """
+    by_event = own.reshape(-1, *own.shape[2:])
+    of_event = np.repeat(sample_ids, len(POSITIONS))
+    label_mean = leave_one_out_mean(by_event, np.ravel(labels), of_event)
+    direction = random_direction(by_event, of_event, POSITIONS * len(sample_ids))
+    kinds = {"sample": own, "label_mean": label_mean, "random_direction": direction}
+    return {kind: kinds[kind].reshape(own.shape) for kind in VECTOR_KINDS}
 
 
 def leave_one_out_mean(vectors: np.ndarray, labels: Sequence[str], sample_ids: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
 from wheretolisten.models.registry import load
 from wheretolisten.statistics.overlap import chance_overlap, window_overlap
-from wheretolisten.steering.vectors import contrast, leave_one_out_mean, random_direction
+from wheretolisten.steering.vectors import contrast, vectors_by_kind
 from wheretolisten.tiny.language import Event
 from wheretolisten.tiny.recordings import ClipPool
 
@@ -63,7 +63,9 @@ def probe(
         reading = engine.read([sound], prompts, [0] * len(prompts), want_states=True)
         own.append(contrast(reading.states[1 : 1 + len(labels)], reading.states[:1]))
         passes.append(reading)
-    vectors = _all_kinds(np.stack(own), [[event.label for event in recording.events] for recording, _ in drawn])
+    labels = [[event.label for event in recording.events] for recording, _ in drawn]
+    kinds = vectors_by_kind(np.stack(own), labels, [f"tuning-{number}" for number in range(n_recordings)])
+    vectors = np.stack(list(kinds.values()), axis=1)
 
     overlaps: dict[tuple, list[list[float]]] = defaultdict(lambda: [[] for _ in POSITIONS])
     for (recording, sound), reading, by_kind in zip(drawn, passes, vectors, strict=True):
@@ -86,20 +88,6 @@ def probe(
         {"inference": prompt, "method": method, "scale": scale} | _means(values)
         for (prompt, method, scale), values in overlaps.items()
     ]
-
-
-def _all_kinds(own: np.ndarray, labels: list[list[str]]) -> np.ndarray:
-    """Vectors [recording, vector_kind, position, layer, hidden] from own ones [recording, position, layer, hidden]."""
-    n_recordings, n_events = own.shape[:2]
-    ids = np.array([f"tuning-{number}" for number in range(n_recordings)])
-    flat = own.reshape(n_recordings * n_events, *own.shape[2:])
-    ids, places = ids.repeat(n_events), np.tile(POSITIONS, n_recordings)
-    kinds = {
-        "sample": flat,
-        "label_mean": leave_one_out_mean(flat, np.array(labels).ravel(), ids),
-        "random_direction": random_direction(flat, ids, places),
-    }
-    return np.stack([kinds[kind].reshape(own.shape) for kind in VECTOR_KINDS], axis=1)
 
 
 def _overlap(base: np.ndarray, other: np.ndarray, event: Event, rate: float) -> float:

@@ -14,7 +14,7 @@ import transformers
 from pydantic import BaseModel, ConfigDict, Field
 
 from wheretolisten.clips.procedural import LABELS
-from wheretolisten.config import Esc50Library
+from wheretolisten.config import Esc50Library, Prompts
 from wheretolisten.files import sha256_of_file, write_text
 from wheretolisten.tiny.architecture import build_model, build_processor, save_checkpoint
 from wheretolisten.tiny.card import render_card
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 # What the probe is tried with after training.
 _SCALES = (0.05, 0.1, 0.2, 0.4)
-_INFERENCE_PROMPTS = ("Describe the audio.", "Focus on the entire audio")
+_INFERENCE_PROMPTS = (Prompts().inference, Prompts().negative)
 
 
 class RealRecordings(BaseModel):
@@ -110,7 +110,7 @@ def train(family: str, folder: Path, settings: TinyTrainingSettings) -> dict:
     Raises
     ------
     UserError
-        For an unknown family.
+        For an unknown family, a library of recordings that cannot be read, or a label of more than one word.
     """
     torch.set_num_threads(settings.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
