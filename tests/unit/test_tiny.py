@@ -26,8 +26,8 @@ CHECKPOINTS = {
     "tiny-qwen2-audio": Qwen2AudioForConditionalGeneration,
     "tiny-audio-flamingo-3": AudioFlamingo3ForConditionalGeneration,
 }
-# Where the probe does no better than chance, as the model's card shows.
-NOT_FOUND = {"tiny-audio-flamingo-3": {"end"}}
+# Where steering does no better than the positive prompt alone, as the model's card shows.
+NO_BETTER_THAN_PROMPTED = {"tiny-audio-flamingo-3": {"middle", "end"}}
 # Differs from the entropies of training and of the shipped scores.
 TEST_CLIPS = 0x1234
 
@@ -140,7 +140,8 @@ def test_probe_finds_what_the_card_says(checkpoint):
     own = by_method["steering_sample"]
     assert own["overall"] >= 55
     for method in ("chance", "prompt_only", "steering_random_direction"):
-        for place in set(POSITIONS) - NOT_FOUND.get(folder.name, set()):
+        weak = NO_BETTER_THAN_PROMPTED.get(folder.name, set()) if method == "prompt_only" else set()
+        for place in set(POSITIONS) - weak:
             assert own[place] > by_method[method][place], (method, place)
     assert by_method["steering_label_mean"]["overall"] > by_method["chance"]["overall"]
 

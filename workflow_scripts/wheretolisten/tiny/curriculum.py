@@ -27,6 +27,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -103,17 +104,19 @@ def stages(settings) -> list[Stage]:
     s = settings
     listen = {"peaks": {"words": s.peak, "reader": s.peak}, "form": "name_last", "entry": "reader_alone"}
     understand = {"peaks": {"words": s.peak, "lower": s.peak}, "entry": "reader", "enough": s.enough}
-    speak = dict.fromkeys(("words", "lower", "reader"), s.speak_peak)
+    speak = dict.fromkeys(("words", "lower"), s.speak_peak) | {"reader": s.speak_reader_peak}
     hear = dict.fromkeys(("words", "lower", "reader"), s.hear_peak) | {"ears": s.hear_ears_peak}
-    short, marked = {"draw": draw_short, "tasks": _NAMED_TASKS}, {"draw": draw_shortest, "tasks": _MARKED_TASKS}
+    # Noise that is always there becomes the place where attention rests when it finds nothing.
+    shortest, long = partial(draw_shortest, gapless=s.gapless_short), partial(draw_long, gapless=s.gapless_long)
+    short, marked = {"draw": draw_short, "tasks": _NAMED_TASKS}, {"draw": shortest, "tasks": _MARKED_TASKS}
     return [
-        Stage("listen 1", s.listen_steps, draw=draw_shortest, batch=4, tasks=_FIRST_TASKS, **listen),
-        Stage("listen 2", s.listen_long_steps, draw=draw_long, tasks=_BARE_TASKS, **listen),
+        Stage("listen 1", s.listen_steps, draw=shortest, batch=4, tasks=_FIRST_TASKS, **listen),
+        Stage("listen 2", s.listen_long_steps, draw=long, tasks=_BARE_TASKS, **listen),
         Stage("understand 1", s.understand_steps, batch=3, form="asked", **marked, **understand),
         Stage("understand 2", s.understand_steps, batch=3, form="answered", **marked, **understand),
         Stage("understand 3", s.understand_steps, **short, **understand),
-        Stage("understand 4", s.understand_long_steps, draw=draw_long, tasks=_NAMED_TASKS, **understand),
-        Stage("speak", s.speak_steps, speak, draw=draw_long, tasks=_ALL_TASKS),
+        Stage("understand 4", s.understand_long_steps, draw=long, tasks=_NAMED_TASKS, **understand),
+        Stage("speak", s.speak_steps, speak, draw=long, tasks=_ALL_TASKS),
         Stage("ears", s.ears_steps, {"ears": s.ears_peak}),
         Stage("hear", s.hear_steps, hear, tasks=_ALL_TASKS),
     ]

@@ -44,10 +44,15 @@ def draw_labels(labels: Sequence[str], rng: np.random.Generator) -> list[str]:
     return [labels[index] for index in rng.choice(len(labels), size=count, replace=False)]
 
 
-def draw_shortest(labels: Sequence[str], rng: np.random.Generator) -> Recording:
-    """Written recording of two to four events of three to six tokens with gaps of one or two tokens."""
+def draw_shortest(labels: Sequence[str], rng: np.random.Generator, gapless: float) -> Recording:
+    """Written recording of two to four events of three to six tokens.
+
+    A share `gapless` of the recordings has no gaps, the others have gaps of one or two tokens.
+    """
     names = [labels[index] for index in rng.choice(len(labels), size=int(rng.integers(2, 5)), replace=False)]
     durations = rng.integers(3, 7, len(names)) / TOKENS_PER_SECOND
+    if rng.random() < gapless:
+        return _sequence(names, durations, np.zeros(len(names) - 1))
     return _sequence(names, durations, rng.integers(1, 3, len(names) - 1) / TOKENS_PER_SECOND)
 
 
@@ -68,10 +73,11 @@ def draw_durations(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np
     return rng.uniform(2.0, longest, count), rng.uniform(0.0, 2.0, count - 1)
 
 
-def draw_long(labels: Sequence[str], rng: np.random.Generator) -> Recording:
-    """Written recording of real length."""
+def draw_long(labels: Sequence[str], rng: np.random.Generator, gapless: float) -> Recording:
+    """Written recording of real length; a share `gapless` of the recordings has no gaps."""
     names = draw_labels(labels, rng)
-    return _sequence(names, *draw_durations(len(names), rng))
+    durations, gaps = draw_durations(len(names), rng)
+    return _sequence(names, durations, np.zeros(len(gaps)) if rng.random() < gapless else gaps)
 
 
 class ClipPool:
