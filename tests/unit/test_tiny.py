@@ -26,8 +26,9 @@ CHECKPOINTS = {
     "tiny-qwen2-audio": Qwen2AudioForConditionalGeneration,
     "tiny-audio-flamingo-3": AudioFlamingo3ForConditionalGeneration,
 }
-# Where steering does no better than the positive prompt alone, as the model's card shows.
-NO_BETTER_THAN_PROMPTED = {"tiny-audio-flamingo-3": {"middle", "end"}}
+# Where steering does no better than the positive prompt alone, as the model's card shows; Qwen2-Audio's prompt alone
+# finds practically all (99.6 %) of the first sounds.
+NO_BETTER_THAN_PROMPTED = {"tiny-qwen2-audio": {"begin"}, "tiny-audio-flamingo-3": {"middle", "end"}}
 # Differs from the entropies of training and of the shipped scores.
 TEST_CLIPS = 0x1234
 
