@@ -184,9 +184,7 @@ def load_fetched() -> Adapter:
 
 
 def test_fetched_models_are_complete_checked_and_load_offline(hub, fetcher, published):
-    message = (
-        rf"^{REPOSITORY} at revision {REVISION} is not, or not completely, in the cache .*cache; fetch it .*: uv run"
-    )
+    message = rf"^{REPOSITORY} at revision {REVISION} is not, or not completely, in the cache .*; fetch it .*: uv run"
     with pytest.raises(UserError, match=message):
         load_fetched()
     assert not hub.requests
