@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import accelerate
 import numpy as np
 import pytest
 import torch
@@ -153,10 +154,23 @@ def test_a_rehearsal_is_marked_in_the_provenance(small):
         load(Model(checkpoint=str(folder), device="cpu"))
 
 
-def test_device_map_places_the_same_model(root):
+def test_device_map_places_the_same_model(root, tmp_path):
     path = str(root / "resources/tiny-qwen2-audio")
     recording = np.random.default_rng(0).normal(0, 0.1, 16_000 * 3).astype(np.float32)
-    plain, mapped = load(Model(checkpoint=path)), load(Model(checkpoint=path, device_map="auto"))
-    assert mapped.model.hf_device_map
-    answers = [model.generate(model.prepare([recording], ["Describe the audio."]), 8) for model in (plain, mapped)]
-    assert answers[0] == answers[1]
+    plain, mapped, split = (load(Model(checkpoint=path, device_map=kind)) for kind in (None, "auto", "balanced"))
+    # There is one place here; with a second one, accelerate moves inputs and weights from block to block.
+    places = {"model.audio_tower": "cpu", "model.multi_modal_projector": "cpu", "lm_head": "cpu"}
+    places |= {f"model.language_model.{name}": "cpu" for name in ("embed_tokens", "norm", "rotary_emb")}
+    places["model.language_model.layers"] = "disk"
+    split.model = accelerate.dispatch_model(split.model, places, main_device="cpu", offload_dir=tmp_path)
+    assert next(split.blocks.parameters()).is_meta
+    models, prompts = (plain, mapped, split), ["Describe the audio."]
+    answers = [model.generate(model.prepare([recording], prompts), 8) for model in models]
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_model_that_device_map_finds_no_room_for_is_refused(root, monkeypatch):
+    monkeypatch.setattr(memory, "check", lambda *_: 10**9)
+    monkeypatch.setattr(memory, "free_memory", lambda device, spread=False: 3_000_000)
+    with pytest.raises(UserError, match=r"device_map: auto leaves parts of the model without room"):
+        load(Model(checkpoint=str(root / "resources/tiny-qwen2-audio"), device_map="auto"))

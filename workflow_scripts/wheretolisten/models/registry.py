@@ -69,6 +69,11 @@ def load(model: Model) -> Adapter:
             f"{name}: the weights lack {len(missing)} tensors of the model, {missing[0]!r} among them; "
             "use weights and config.json of the same model"
         )
+    if "disk" in set(getattr(network, "hf_device_map", {}).values()):
+        # transformers would go on and read these blocks from the disk again in every pass.
+        raise UserError(
+            f"{name}: device_map: {model.device_map} leaves parts of the model without room; take more or larger cards"
+        )
     return adapter_class(name, network, processor)
 
 
