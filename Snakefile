@@ -9,6 +9,7 @@ configfile: "config.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/models.smk"
 include: "rules/clips.smk"
 include: "rules/benchmark.smk"
 include: "rules/probe.smk"
@@ -27,6 +28,13 @@ rule all:
     input:
         tables=TABLES,
         figures=FIGURES,
+        rehearsal=REHEARSAL,
+    localrule: True
+
+
+rule fetch_models:
+    input:
+        files=expand("results/fetched_models/{model}.json", model=HUB_MODELS),
     localrule: True
 
 

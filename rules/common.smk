@@ -9,8 +9,8 @@ from snakemake.exceptions import WorkflowError
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
+from wheretolisten import cache, provenance, sizing
 from wheretolisten import config as configuration
-from wheretolisten import provenance, sizing
 from wheretolisten.errors import UserError
 
 try:
@@ -18,7 +18,11 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
+# Only fetch_model talks to the model hub; the jobs inherit this, on a cluster too, where each parses this file again.
+cache.use_offline(CONFIG.model_cache)
+
 POSITIONS = configuration.POSITIONS
+HUB_MODELS = [name for name, model in CONFIG.models.items() if model.revision]
 TINY_MODELS = {"tiny-qwen2-audio": "qwen2_audio", "tiny-audio-flamingo-3": "audio_flamingo_3"}
 
 
@@ -99,15 +103,22 @@ FIGURES = [
     ]
     for suffix in ("pdf", "png")
 ]
+REHEARSAL = []
+if CONFIG.rehearsal:
+    # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
+    # they are.
+    TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
 # ----------------------------------------------------------------------------------------------------------- resources
 
 
 def model_mem_mb(wildcards, attempt):
-    weights = [path for path in checkpoint_files(wildcards) if path.endswith(".safetensors")]
-    # The weights of a hub repository may not be here yet; seven billion parameters in bfloat16 are the usual size.
-    return sizing.memory_mb(sum(map(os.path.getsize, weights)) or 16_000_000_000, attempt)
+    model = CONFIG.models[wildcards.model]
+    folder = Path(model.checkpoint)
+    if model.revision:
+        folder = cache.snapshot_folder(model.checkpoint, model.revision)
+    return sizing.memory_mb(sizing.weight_bytes(folder, model.dtype, model.device), attempt)
 
 
 def shard_runtime(wildcards, attempt):
@@ -124,6 +135,8 @@ def where_to_look():
         "results/figures/reading/": "one recording, read by each model",
         "results/tables/overlap.csv": "the numbers to compute with",
         "results/tiny_models/": "retrained models with their cards and scores",
+        "results/fetched_models/": "files of fetched checkpoints with their digests",
+        "results/performance/": "time and peak memory of every job",
         "results/logs/": "one log per job",
     }
     lines = [f"  {path:<30}  {what}\n" for path, what in places.items() if os.path.exists(path)]

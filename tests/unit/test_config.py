@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from wheretolisten import config as configuration
 from wheretolisten.config import Prompts, SteeringSettings, load, select_layers
@@ -58,6 +59,28 @@ def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(
         ("models/other", {"checkpoint": "rules"}, r"models\.other\.checkpoint: .*of type None"),
         ("models/other", {"checkpoint": "a/b", "revision": "main"}, r"models\.other\.revision: .*'main'"),
         ("models/tiny-qwen2-audio/device", "gpu", r"models\.tiny-qwen2-audio\.device: .*'gpu'"),
+        ("models/tiny-qwen2-audio/revision", "0" * 40, r"models\.tiny-qwen2-audio\.revision: .*is a folder"),
+        ("models/tiny-qwen2-audio/weights", "random", r"models: 'tiny-qwen2-audio' has random weights; .*'rehearsal-'"),
+        (
+            "models/rehearsal-mine",
+            {"checkpoint": "resources/rehearsal-qwen2-audio"},
+            r"models: 'rehearsal-mine' has pretrained weights",
+        ),
+        (
+            "models/rehearsal-mine",
+            {"checkpoint": "resources/rehearsal-qwen2-audio", "weights": "random"},
+            r"models: a rehearsal .* does not share a run with real models",
+        ),
+        (
+            "models",
+            {"rehearsal-mine": {"checkpoint": "a/b", "weights": "random"}},
+            r"models\.rehearsal-mine\.checkpoint: 'a/b' is not an existing folder; random weights need",
+        ),
+        (
+            "models/other",
+            {"checkpoint": "a/b", "revision": "0" * 40, "device": "cpu", "device_map": "auto"},
+            r"models\.other: device_map: auto spreads .* device: cpu names one place",
+        ),
         (
             "benchmarks/sequences/composition/gap_seconds",
             4,
@@ -105,6 +128,39 @@ def test_hub_repository_needs_a_pinned_revision(raw_config, root):
         load(raw_config, root)
     raw_config["models"]["large"]["revision"] = "0123abcd" * 5
     assert load(raw_config, root).models["large"].revision == "0123abcd" * 5
+
+
+def test_an_unpinned_hub_repository_is_told_how_to_pin(raw_config, root):
+    raw_config["models"]["r1-aqa"] = {"checkpoint": "mispeech/r1-aqa", "revision": None}
+    with pytest.raises(UserError, match=r"print\(h\.model_info\('mispeech/r1-aqa'\)\.sha\)"):
+        load(raw_config, root)
+
+
+def overlaid(raw, overlay):
+    """Merge as Snakemake merges configuration files."""
+    for key, value in overlay.items():
+        raw[key] = overlaid(raw[key], value) if isinstance(value, dict) and isinstance(raw.get(key), dict) else value
+    return raw
+
+
+def test_the_published_models_are_pinned_and_not_part_of_the_default(raw_config, root, tmp_path):
+    overlay = yaml.safe_load((root / "profiles/paper.yaml").read_text())
+    overlay["libraries"]["sakura"]["path"] = str(tmp_path)
+    assert not any(model.revision for model in load(raw_config, root).models.values())
+    config = load(overlaid(raw_config, overlay), root)
+    assert {model.checkpoint: len(model.revision) for model in config.models.values()} == {
+        "Qwen/Qwen2-Audio-7B-Instruct": 40,
+        "nvidia/audio-flamingo-3-hf": 40,
+    }
+    assert config.benchmarks["sequences"].n_samples == 500
+    assert not config.rehearsal
+
+
+def test_the_rehearsal_is_one_shard_of_full_size_models(raw_config, root):
+    config = load(overlaid(raw_config, yaml.safe_load((root / "profiles/rehearsal.yaml").read_text())), root)
+    assert config.rehearsal
+    assert {name: config.n_shards(name) for name in config.benchmarks} == {"rehearsal": 1}
+    assert all(model.weights == "random" for model in config.models.values())
 
 
 def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config, root):

@@ -78,6 +78,7 @@ def test_every_local_import_is_found():
 
 
 LIGHT = (
+    "cache",
     "config",
     "errors",
     "files",

@@ -1,11 +1,13 @@
 """The workflow as a user meets it: what runs, what does not run again, and what a killed run costs."""
 
+import json
 import os
 import re
 import shutil
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +38,7 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
     assert plan["extract_activations"] == 2 * (2 + 1)
     assert plan["steer_attention"] == 3 * plan["extract_activations"]
     scripts = {path.stem for path in (clean_copy.folder / "workflow_scripts").glob("*.py")}
-    assert set(plan) == scripts - {"train_tiny_models"}
+    assert set(plan) == scripts - {"train_tiny_models", "fetch_models"}
 
 
 def test_tables_hold_every_method_position_and_model(finished_run):
@@ -230,3 +232,48 @@ def test_another_file_in_a_library_remakes_its_clips(clean_copy):
     plan = clean_copy.planned("benchmark", overlay=overlay)
     assert plan["prepare_clips"] == 1
     assert plan["compose_benchmark"] == 3
+
+
+def test_a_rehearsal_runs_the_real_rules_and_makes_no_tables(clean_copy):
+    overlay = yaml.safe_load((clean_copy.folder / "profiles/rehearsal.yaml").read_text())
+    overlay["benchmarks"]["rehearsal"]["n_samples"] = 2
+    for model in overlay["models"].values():
+        if model is None:
+            continue
+        # The real configuration with the sizes of a toy; the processor and everything else stays.
+        path = clean_copy.folder / model["checkpoint"] / "config.json"
+        config = json.loads(path.read_text())
+        config["text_config"] |= {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4}
+        config["text_config"] |= {
+            "num_key_value_heads": 2,
+            "num_hidden_layers": 2,
+            "layer_types": ["full_attention"] * 2,
+        }
+        audio = {"num_hidden_layers": 1, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32}
+        audio |= {"encoder_layers": 1, "d_model": 16, "encoder_attention_heads": 2, "encoder_ffn_dim": 32}
+        config["audio_config"] |= {key: size for key, size in audio.items() if key in config["audio_config"]}
+        path.write_text(json.dumps(config))
+    clean_copy.run(overlay=overlay)
+    results = clean_copy.folder / "results"
+    for model in ("rehearsal-qwen2-audio", "rehearsal-audio-flamingo-3"):
+        windows = pd.read_csv(results / f"localization/{model}/rehearsal.csv")
+        assert set(windows["model"]) == {model}
+        assert set(windows["method"]) >= {"direct_prompt", "steering_sample"}
+        log = (results / f"logs/extract_activations/{model}/rehearsal/0.log").read_text()
+        assert "REHEARSAL" in log
+        with h5py.File(results / f"activations/{model}/rehearsal/0.h5") as file:
+            assert file.attrs["weights"] == "random"
+        assert len(list(results.glob(f"performance/*/{model}/rehearsal/**/*.tsv"))) >= 6
+    assert not (results / "tables").exists()
+    assert not (results / "figures").exists()
+
+
+def test_models_that_were_not_fetched_end_in_one_sentence(clean_copy, monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    overlay = {"models": {"far": {"checkpoint": "someone/far", "revision": "0" * 40}}}
+    assert re.search(r"^fetch_model +1$", clean_copy.run("--dry-run", "fetch_models", overlay=overlay), re.MULTILINE)
+    output = clean_copy.run("results/activations/far/sequences-exact/0.h5", overlay=overlay, fails=True)
+    assert "extract_activations" in output
+    log = (clean_copy.folder / "results/logs/extract_activations/far/sequences-exact/0.log").read_text()
+    assert re.search(r"ERROR someone/far at revision 0+ is not, .* uv run snakemake fetch_models", log)
+    assert "Traceback" not in log

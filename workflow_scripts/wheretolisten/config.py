@@ -34,6 +34,9 @@ PROCEDURAL_LABELS = {
 MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
 """Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
 
+REHEARSAL = "rehearsal-"
+"""How the names of models with random weights start, and no others, so that no file or table hides what they are."""
+
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 
 
@@ -227,11 +230,26 @@ class Model(Section):
     revision: str | None = Field(
         None, pattern="^[0-9a-f]{40}$", description="commit of the hub repository, 40 digits; null for a folder"
     )
+    weights: Literal["pretrained", "random"] = Field(
+        "pretrained", description="random: the folder's architecture with random weights, to rehearse a run"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="auto: bfloat16 on a GPU, float32 on a CPU"
     )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto: cuda where there is one")
+    device_map: Literal["auto", "balanced", "sequential"] | None = Field(
+        None, description="how accelerate spreads the blocks over all cards; null: one device holds the model"
+    )
     batch_samples: int = Field(8, ge=1, description="samples that one pass holds")
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "Model":
+        if self.device_map and self.device != "auto":
+            raise ValueError(
+                f"device_map: {self.device_map} spreads the model over all cards, but device: {self.device} names one "
+                "place; leave device at auto, or take device_map out"
+            )
+        return self
 
 
 # ------------------------------------------------------------------------------------------------------------- probe
@@ -397,6 +415,9 @@ class Config(Section):
     probe: Probe = Probe()
     figures: Figures
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
+    model_cache: str | None = Field(
+        None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
+    )
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
@@ -408,6 +429,17 @@ class Config(Section):
                     )
         if "random" in self.models:
             raise ValueError("models: 'random' is the name of the random baseline; choose another name")
+        for name, model in self.models.items():
+            if (model.weights == "random") != name.startswith(REHEARSAL):
+                raise ValueError(
+                    f"models: {name!r} has {model.weights} weights; a model whose name starts with {REHEARSAL!r} has "
+                    "random ones, and no other model has: rename it, or change its key weights"
+                )
+        if len({model.weights for model in self.models.values()}) > 1:
+            raise ValueError(
+                "models: a rehearsal with random weights does not share a run with real models "
+                f"({', '.join(self.models)}); take out (name: null) the ones or the others"
+            )
         for name, benchmark in self.benchmarks.items():
             if benchmark.library not in self.libraries:
                 raise ValueError(
@@ -454,6 +486,11 @@ class Config(Section):
                 f"which has {self.benchmarks[self.figures.overlap].n_samples} samples; lower it"
             )
         return self
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether the models have random weights, so that the run measures time and memory and yields no results."""
+        return any(model.weights == "random" for model in self.models.values())
 
     def extraction_settings(self, model: str) -> ExtractionSettings:
         """What `extract_activations` of a model depends on."""
@@ -548,11 +585,28 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
     where = f"config.yaml: models.{name}.checkpoint"
     folder = root / model.checkpoint
     if not folder.is_dir():
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", model.checkpoint) and model.revision:
-            return
+        if model.weights == "random":
+            raise UserError(
+                f"{where}: {model.checkpoint!r} is not an existing folder; random weights need one with config.json "
+                "and the processor's files, such as resources/rehearsal-qwen2-audio"
+            )
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", model.checkpoint):
+            raise UserError(
+                f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository (owner/name); "
+                "correct it"
+            )
+        if model.revision is None:
+            raise UserError(
+                f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned "
+                "revision; correct the path, or add the key revision with a commit, the current one is printed by: "
+                'uv run python -c "import huggingface_hub as h; '
+                f"print(h.model_info('{model.checkpoint}').sha)\""
+            )
+        return
+    if model.revision is not None:
         raise UserError(
-            f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned revision; "
-            "correct the path, or add the key revision"
+            f"config.yaml: models.{name}.revision: {model.checkpoint!r} is a folder, which has no revision; set "
+            "revision to null, or rename the folder if the hub repository is meant"
         )
     description = _read_json(folder / "config.json")
     if description.get("model_type") not in MODEL_TYPES or not isinstance(description.get("text_config"), dict):

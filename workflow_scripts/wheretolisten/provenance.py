@@ -142,6 +142,7 @@ def of_job(script: str, settings: Section, inputs: Mapping[str, str | Path]) -> 
     if model is not None:
         attributes["checkpoint"] = model.checkpoint
         attributes["revision"] = model.revision or ""
+        attributes["weights"] = model.weights
         attributes["checkpoint_digest"] = checkpoint_digest(model.checkpoint, model.revision)
     identity = digest_of(attributes)
     return identity, attributes | {"script": script, "versions": versions(), "git_commit": git_commit()}

@@ -1,12 +1,50 @@
-"""What a job asks of the machine, from what it has to do. Pure functions; the rules in `rules/` call them."""
+"""What a job asks of the machine, from what it has to do. Light functions; the rules in `rules/` call them."""
+
+import json
+import math
+from pathlib import Path
 
 _OVERHEAD_MB = 2500
 """Python, torch and one batch of a small model, in MB (measured: about 1 GB; the rest is headroom)."""
+
+_USUAL_PARAMETERS = 8_400_000_000
+"""Assumed where no weights are: Qwen2-Audio-7B has 8.40 billion parameters, Audio Flamingo 3 has 8.27 billion."""
+
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 def memory_mb(weight_bytes: int, attempt: int) -> int:
     """Main memory of a job that loads a model, in MB: the weights once, overhead, half as much again per retry."""
     return int((weight_bytes / 1e6 + _OVERHEAD_MB) * (1 + 0.5 * (attempt - 1)))
+
+
+def weight_bytes(folder: Path, dtype: str, device: str) -> int:
+    """Bytes that the weights in a folder take up in a job, whatever precision the files have.
+
+    Parameters
+    ----------
+    folder
+        Checkpoint; where it holds no weights (not fetched yet, or a rehearsal), a large model's size is assumed.
+    dtype, device
+        As in the configuration: `auto` is float32 on the device `cpu` and bfloat16 otherwise.
+    """
+    n_parameters = sum(map(_n_parameters, folder.glob("*.safetensors"))) or _USUAL_PARAMETERS
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    return n_parameters * _BYTES[dtype]
+
+
+def _n_parameters(path: Path) -> int:
+    """Number of parameters in a safetensors file, from its header; 0 for a broken one, which loading will report."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > path.stat().st_size:
+            return 0
+        try:
+            header = json.loads(file.read(size))
+        except ValueError:
+            return 0
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def runtime_minutes(audio_seconds: float, attempt: int) -> int:

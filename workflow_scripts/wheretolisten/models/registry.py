@@ -1,6 +1,8 @@
 """Loading a checkpoint through the adapter of its family."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -9,9 +11,12 @@ from transformers.utils import logging as transformers_logging
 
 from wheretolisten.config import Model
 from wheretolisten.errors import UserError
+from wheretolisten.models import hub, memory
 from wheretolisten.models.audio_flamingo_3 import AudioFlamingo3Adapter
 from wheretolisten.models.base import Adapter
 from wheretolisten.models.qwen2_audio import Qwen2AudioAdapter
+
+_log = logging.getLogger(__name__)
 
 ADAPTERS: dict[str, type[Adapter]] = {
     adapter.model_type: adapter for adapter in (Qwen2AudioAdapter, AudioFlamingo3Adapter)
@@ -20,58 +25,112 @@ ADAPTERS: dict[str, type[Adapter]] = {
 
 
 def load(model: Model) -> Adapter:
-    """Load a checkpoint, from a folder or from the hub, ready for inference.
+    """Load a checkpoint, from a folder or from the cache of the hub, ready for inference.
 
-    Only safetensors weights are read, and no code that comes with a checkpoint is run.
+    Only safetensors weights are read, no code that comes with a checkpoint is run, and no network is used. With random
+    weights, the architecture of the folder's config.json is filled with numbers that are the same in every job.
 
     Raises
     ------
     UserError
-        If the checkpoint or one of its files is missing or broken, its type has no adapter, its weights are pickled or
-        incomplete, it has no chat template, or the device does not exist.
+        If the checkpoint or one of its files is missing or broken or was not fetched, its type has no adapter, its
+        weights are pickled or incomplete, it has no chat template, the device does not exist, or its memory does not
+        suffice.
     """
-    name = model.checkpoint
-    adapter_class = _find_adapter(model)
-    device, dtype = _device_and_dtype(model)
-    _check_weights(Path(name))
+    name, folder = model.checkpoint, Path(model.checkpoint)
+    if model.revision and not folder.is_dir():
+        folder = hub.snapshot_folder(name, model.revision)
     # A progress bar would fill the log of the job with control characters.
     transformers_logging.disable_progress_bar()
+    adapter_class = _find_adapter(name, folder)
+    device, dtype = _device_and_dtype(model)
+    if model.weights == "pretrained":
+        _check_weights(folder)
     try:
-        processor = AutoProcessor.from_pretrained(name, revision=model.revision)
-        network, report = adapter_class.model_class.from_pretrained(
-            name,
-            revision=model.revision,
-            dtype=dtype,
-            use_safetensors=True,
-            attn_implementation="sdpa",
-            output_loading_info=True,
+        config = adapter_class.model_class.config_class.from_pretrained(folder, local_files_only=True)
+        demand = memory.estimate(config, adapter_class.model_class, dtype)
+        free = memory.check(demand, name, dtype, device, model.device_map is not None, model.batch_samples)
+        _log.info(
+            "%s: %.2f GB weights and at most %.2f GB for each sample in a pass; %.1f GB are free",
+            *(name, demand.weights / 1e9, demand.per_sample / 1e9, free / 1e9),
         )
+        if device.type == "cuda" and demand.samples_that_fit(free) < model.batch_samples:
+            _log.warning("%s: %d samples may be too many for the card", name, model.batch_samples)
+        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        network, report = _load_network(adapter_class, folder, config, dtype, device, model)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{name}: the checkpoint cannot be loaded ({_first_line(error)}); complete its files"
         ) from error
-    if report["missing_keys"]:
+    if report["missing_keys"] and model.weights == "pretrained":
         # transformers would go on with random numbers in their place.
         missing = sorted(report["missing_keys"])
         raise UserError(
             f"{name}: the weights lack {len(missing)} tensors of the model, {missing[0]!r} among them; "
             "use weights and config.json of the same model"
         )
-    return adapter_class(name, network.to(device), processor)
+    if "disk" in set(getattr(network, "hf_device_map", {}).values()):
+        # transformers would go on and read these blocks from the disk again in every pass.
+        raise UserError(
+            f"{name}: device_map: {model.device_map} leaves parts of the model without room; take more or larger cards"
+        )
+    return adapter_class(name, network, processor)
 
 
-def _find_adapter(model: Model) -> type[Adapter]:
+def _load_network(
+    adapter_class: type[Adapter],
+    folder: Path,
+    config: PretrainedConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    model: Model,
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The model on its device or devices, and what transformers reports about its weights."""
+    # Straight to its place: main memory need not hold the model on its way to a card.
+    placement: dict[str, Any] = {"device_map": {"": device}}
+    if model.device_map:
+        # Only cards are offered where there are any: a block in main memory would be copied for every pass.
+        places: dict[int | str, torch.device] = {"cpu": device}
+        if device.type == "cuda":
+            places = {card: torch.device("cuda", card) for card in range(torch.cuda.device_count())}
+        # What is left is for the passes.
+        room = {name: int(0.9 * memory.free_memory(place)) for name, place in places.items()}
+        placement = {"device_map": model.device_map, "max_memory": room}
+    arguments = {
+        "config": config,
+        "dtype": dtype,
+        "attn_implementation": "sdpa",
+        "output_loading_info": True,
+        "local_files_only": True,
+        **placement,
+    }
+    if model.weights == "pretrained":
+        return adapter_class.model_class.from_pretrained(folder, use_safetensors=True, **arguments)
+    _log.warning("REHEARSAL: %s has random weights; it shows time and memory, and its results mean nothing", folder)
+    # The table of missing weights would list them all.
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     try:
-        settings, _ = PretrainedConfig.get_config_dict(model.checkpoint, revision=model.revision)
+        with torch.random.fork_rng():
+            # The jobs of a run must meet the same model.
+            torch.manual_seed(0)
+            return adapter_class.model_class.from_pretrained(None, state_dict={}, **arguments)
+    finally:
+        transformers_logging.set_verbosity(level)
+
+
+def _find_adapter(name: str, folder: Path) -> type[Adapter]:
+    try:
+        settings, _ = PretrainedConfig.get_config_dict(folder, local_files_only=True)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"{model.checkpoint}: no config.json can be read there ({_first_line(error)}); "
+            f"{name}: no config.json can be read there ({_first_line(error)}); "
             "point models.<name>.checkpoint to a saved model, or fetch it from the hub first"
         ) from error
     model_type = settings.get("model_type")
     if model_type not in ADAPTERS:
         raise UserError(
-            f"{model.checkpoint}/config.json: there is no adapter for models of type {model_type!r}; "
+            f"{name}/config.json: there is no adapter for models of type {model_type!r}; "
             f"choose a checkpoint of type {' or '.join(sorted(ADAPTERS))}"
         )
     return ADAPTERS[model_type]

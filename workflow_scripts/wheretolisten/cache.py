@@ -1,0 +1,24 @@
+"""Where fetched checkpoints lie, known without importing the libraries that read them."""
+
+import os
+from pathlib import Path
+
+
+def use_offline(cache: str | None) -> None:
+    """Keep the jobs that this process starts away from the network, and show them the cache of checkpoints.
+
+    Parameters
+    ----------
+    cache
+        Folder of huggingface_hub's cache; None: `HF_HUB_CACHE`, or `hub` in `HF_HOME`.
+    """
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    if cache:
+        os.environ["HF_HUB_CACHE"] = str(Path(cache).expanduser().absolute())
+
+
+def snapshot_folder(checkpoint: str, revision: str) -> Path:
+    """Folder of a hub repository at a commit in huggingface_hub's cache, whether it is there or not."""
+    home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    return cache / f"models--{checkpoint.replace('/', '--')}" / "snapshots" / revision
