@@ -18,6 +18,7 @@ include: "rules/localization.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/training.smk"
+include: "rules/performance.smk"
 
 
 # ------------------------------------------------------------------------------------------------------ named targets

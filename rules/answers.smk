@@ -9,7 +9,8 @@ rule prompt_directly:
     output:
         answers="results/answers/{model}/{benchmark}/{shard}.csv",
     log:
-        "results/logs/prompt_directly/{model}/{benchmark}/{shard}.log",
+        text="results/logs/prompt_directly/{model}/{benchmark}/{shard}.log",
+        performance="results/performance/prompt_directly/{model}/{benchmark}/{shard}.json",
     benchmark:
         "results/performance/prompt_directly/{model}/{benchmark}/{shard}.tsv"
     conda:
@@ -22,7 +23,7 @@ rule prompt_directly:
         settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),
     shell:
         "python workflow_scripts/prompt_directly.py --settings {params.settings:q} --shard {input.shard:q}"
-        " --threads {threads} --output {output.answers:q} > {log:q} 2>&1"
+        " --threads {threads} --output {output.answers:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule draw_random:

@@ -9,7 +9,8 @@ rule extract_activations:
     output:
         activations="results/activations/{model}/{benchmark}/{shard}.h5",
     log:
-        "results/logs/extract_activations/{model}/{benchmark}/{shard}.log",
+        text="results/logs/extract_activations/{model}/{benchmark}/{shard}.log",
+        performance="results/performance/extract_activations/{model}/{benchmark}/{shard}.json",
     benchmark:
         "results/performance/extract_activations/{model}/{benchmark}/{shard}.tsv"
     conda:
@@ -22,7 +23,7 @@ rule extract_activations:
         settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model).as_json(),
     shell:
         "python workflow_scripts/extract_activations.py --settings {params.settings:q} --shard {input.shard:q}"
-        " --threads {threads} --output {output.activations:q} > {log:q} 2>&1"
+        " --threads {threads} --output {output.activations:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule average_vectors:
@@ -56,7 +57,8 @@ rule map_attention:
     output:
         attention="results/attention/{model}/{benchmark}/map.h5",
     log:
-        "results/logs/map_attention/{model}/{benchmark}.log",
+        text="results/logs/map_attention/{model}/{benchmark}.log",
+        performance="results/performance/map_attention/{model}/{benchmark}.json",
     benchmark:
         "results/performance/map_attention/{model}/{benchmark}.tsv"
     conda:
@@ -73,7 +75,7 @@ rule map_attention:
     shell:
         "python workflow_scripts/map_attention.py --settings {params.settings:q} --shard {input.shard:q}"
         " --vectors {input.vectors:q} --sample {params.sample} --position {params.position} --vector {params.vector}"
-        " --threads {threads} --output {output.attention:q} > {log:q} 2>&1"
+        " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule steer_attention:
@@ -85,7 +87,8 @@ rule steer_attention:
     output:
         attention="results/attention/{model}/{benchmark}/{position}/{shard}.h5",
     log:
-        "results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log",
+        text="results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log",
+        performance="results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.json",
     benchmark:
         "results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv"
     conda:
@@ -99,4 +102,4 @@ rule steer_attention:
     shell:
         "python workflow_scripts/steer_attention.py --settings {params.settings:q} --shard {input.shard:q}"
         " --vectors {input.vectors:q} --position {wildcards.position} --threads {threads}"
-        " --output {output.attention:q} > {log:q} 2>&1"
+        " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"

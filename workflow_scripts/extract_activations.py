@@ -18,19 +18,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="activations, HDF5")
+    parser.add_argument("--performance", type=Path, required=True, help="speed and memory of the job, JSON")
     args = parser.parse_args(argv)
     logger = log.start("extract_activations")
     settings = ExtractionSettings.from_json(args.settings)
     batches = jobs.batches_of(args.shard, settings.model.batch_samples)
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
-    engine = Engine(adapter, settings.readout.text_rows)
+    engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel)
     first = batches[0]
     logger.info(engine.describe(None, first.recording(adapter, 0), _prompts(settings.prompts, first.events[0])[0]))
     identity, attributes = provenance.of_job("extract_activations", settings, {"benchmark": args.shard})
     attributes |= facts | {"tokens_per_second": adapter.tokens_per_second}
     result = store.PartedFile(args.output, store.ACTIVATIONS, identity, attributes)
-    for batch in jobs.unfinished(batches, result):
+    for batch in jobs.unfinished(batches, result, engine.meter):
         prompts = [_prompts(settings.prompts, events) for events in batch.events]
         reading = engine.read(
             batch.recordings(adapter),
@@ -43,18 +44,21 @@ def main(argv: list[str] | None = None) -> None:
             values.reshape(len(prompts), len(prompts[0]), *values.shape[1:])
             for values in (reading.states, reading.attention, reading.n_audio_tokens)
         )
-        result.write(
-            batch.number,
-            {
-                "sample_id": np.array(batch.sample_ids, dtype="S"),
-                "n_audio_tokens": n_audio_tokens[:, 0],
-                "states/negative": states[:, 1],
-                "states/positive": states[:, 2:],
-                "attention/base": attention[:, 0],
-                "attention/prompted": attention[:, 2:],
-            },
-        )
-    result.merge(len(batches))
+        with engine.meter.stage("store"):
+            result.write(
+                batch.number,
+                {
+                    "sample_id": np.array(batch.sample_ids, dtype="S"),
+                    "n_audio_tokens": n_audio_tokens[:, 0],
+                    "states/negative": states[:, 1],
+                    "states/positive": states[:, 2:],
+                    "attention/base": attention[:, 0],
+                    "attention/prompted": attention[:, 2:],
+                },
+            )
+    with engine.meter.stage("store"):
+        result.merge(len(batches))
+    jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 
 

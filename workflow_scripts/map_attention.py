@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--vector", choices=VECTOR_KINDS, required=True, help="which vector steers")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="attention, HDF5")
+    parser.add_argument("--performance", type=Path, required=True, help="speed and memory of the job, JSON")
     args = parser.parse_args(argv)
     logger = log.start("map_attention")
     settings = MapSettings.from_json(args.settings)
@@ -45,6 +46,7 @@ def main(argv: list[str] | None = None) -> None:
     # A vector of zeros changes no bit, so that all passes fit into one.
     vectors = np.stack([own if name == "steered" else np.zeros_like(own) for name in prompts])
     inputs = adapter.prepare([recording], list(prompts.values()), [0] * len(prompts))
+    engine.meter.n_samples = 1
     reading = engine.read_inputs(inputs, vectors, settings.steering, keep_text=True)
     tokens = engine.text_tokens(inputs)
 
@@ -55,16 +57,18 @@ def main(argv: list[str] | None = None) -> None:
     attributes |= facts | query | {"prompts": prompts, "tokens_per_second": adapter.tokens_per_second}
     result = store.PartedFile(args.output, store.ATTENTION_MAP, provenance.digest_of(identity, query), attributes)
     longest = max(map(len, tokens))
-    result.write(
-        0,
-        {
-            "pass": np.array(list(prompts), dtype="S"),
-            "n_text_tokens": np.array([len(of_pass) for of_pass in tokens]),
-            "text": np.char.encode([of_pass + [""] * (longest - len(of_pass)) for of_pass in tokens], "utf-8"),
-            "attention": reading.attention,
-        },
-    )
-    result.merge(1)
+    with engine.meter.stage("store"):
+        result.write(
+            0,
+            {
+                "pass": np.array(list(prompts), dtype="S"),
+                "n_text_tokens": np.array([len(of_pass) for of_pass in tokens]),
+                "text": np.char.encode([of_pass + [""] * (longest - len(of_pass)) for of_pass in tokens], "utf-8"),
+                "attention": reading.attention,
+            },
+        )
+        result.merge(1)
+    jobs.report(engine.meter, args.performance)
     logger.info("%s, %s: wrote %s", event["label"], args.position, args.output)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from wheretolisten import jobs, log, provenance, store
 from wheretolisten.config import DirectSettings
+from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.answers import parse_onset
 
 
@@ -18,30 +19,43 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="answers, csv")
+    parser.add_argument("--performance", type=Path, required=True, help="speed and memory of the job, JSON")
     args = parser.parse_args(argv)
     logger = log.start("prompt_directly")
     settings = DirectSettings.from_json(args.settings)
     batches = jobs.batches_of(args.shard, settings.model.batch_samples)
 
     adapter, _ = jobs.load_model(settings.model, args.threads)
+    engine = Engine(adapter)
+    first = batches[0]
+    example = _questions(settings, first.events[0])[0]
+    logger.info(engine.describe(None, first.recording(adapter, 0), example, settings.direct_prompt.max_new_tokens))
     identity, _ = provenance.of_job("prompt_directly", settings, {"benchmark": args.shard})
     result = store.PartedTable(args.output, identity)
-    for batch in jobs.unfinished(batches, result):
+    for batch in jobs.unfinished(batches, result, engine.meter):
         rows = pd.concat(batch.events)[["sample_id", "position"]].reset_index(drop=True)
-        rows["question"] = [
-            settings.direct_prompt.question_for(
-                settings.prompts.wording(event["label"], event["domain"]), event["duration"]
-            )
-            for events in batch.events
-            for event in events.to_dict("records")
-        ]
+        rows["question"] = [question for events in batch.events for question in _questions(settings, events)]
         audio_index = np.repeat(np.arange(len(batch.events)), [len(events) for events in batch.events]).tolist()
-        inputs = adapter.prepare(batch.recordings(adapter), rows["question"].tolist(), audio_index)
-        rows["answer"] = adapter.generate(inputs, settings.direct_prompt.max_new_tokens)
+        rows["answer"] = engine.answer(
+            batch.recordings(adapter), rows["question"].tolist(), audio_index, settings.direct_prompt.max_new_tokens
+        )
         rows["start"] = rows["answer"].map(parse_onset)
-        result.write(batch.number, rows)
-    result.merge(len(batches))
+        with engine.meter.stage("store"):
+            result.write(batch.number, rows)
+    with engine.meter.stage("store"):
+        result.merge(len(batches))
+    jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
+
+
+def _questions(settings: DirectSettings, events: pd.DataFrame) -> list[str]:
+    """What is asked about one sample: the onset of each of its events, whose duration is told."""
+    return [
+        settings.direct_prompt.question_for(
+            settings.prompts.wording(event["label"], event["domain"]), event["duration"]
+        )
+        for event in events.to_dict("records")
+    ]
 
 
 if __name__ == "__main__":

@@ -19,13 +19,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--position", choices=POSITIONS, required=True, help="event whose label is steered for")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="attention, HDF5")
+    parser.add_argument("--performance", type=Path, required=True, help="speed and memory of the job, JSON")
     args = parser.parse_args(argv)
     logger = log.start("steer_attention")
     settings = SteeringSettings.from_json(args.settings)
     batches = jobs.batches_of(args.shard, settings.model.batch_samples)
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
-    engine = Engine(adapter, settings.readout.text_rows)
+    engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel)
     logger.info(engine.describe(settings.steering, batches[0].recording(adapter, 0), settings.inference))
     identity, attributes = provenance.of_job(
         "steer_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     identity = provenance.digest_of(identity, args.position)
     attributes |= facts | {"position": args.position, "vector_kinds": list(VECTOR_KINDS)}
     result = store.PartedFile(args.output, store.ATTENTION, identity, attributes)
-    for batch in jobs.unfinished(batches, result):
+    for batch in jobs.unfinished(batches, result, engine.meter):
         vectors = store.read_vectors(args.vectors, batch.sample_ids, POSITIONS.index(args.position))
         n_samples, n_kinds = vectors.shape[:2]
         reading = engine.read(
@@ -43,15 +44,18 @@ def main(argv: list[str] | None = None) -> None:
             vectors=vectors.reshape(n_samples * n_kinds, *vectors.shape[2:]),
             steering=settings.steering,
         )
-        result.write(
-            batch.number,
-            {
-                "sample_id": np.array(batch.sample_ids, dtype="S"),
-                "n_audio_tokens": reading.n_audio_tokens[::n_kinds],
-                "attention/steered": reading.attention.reshape(n_samples, n_kinds, *reading.attention.shape[1:]),
-            },
-        )
-    result.merge(len(batches))
+        with engine.meter.stage("store"):
+            result.write(
+                batch.number,
+                {
+                    "sample_id": np.array(batch.sample_ids, dtype="S"),
+                    "n_audio_tokens": reading.n_audio_tokens[::n_kinds],
+                    "attention/steered": reading.attention.reshape(n_samples, n_kinds, *reading.attention.shape[1:]),
+                },
+            )
+    with engine.meter.stage("store"):
+        result.merge(len(batches))
+    jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,32 @@ def pair(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> tuple[
 def shipped_pair(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> tuple[Adapter, Oracle]:
     """As `pair`, shipped models only."""
     return _pair(checkpoints[request.param])
+
+
+@pytest.fixture(scope="session")
+def question_first(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The random models with a template that puts the question before the audio, and a word behind it."""
+    folders = {}
+    for family in ("qwen2-audio", "audio-flamingo-3"):
+        folder = tmp_path_factory.mktemp("question_first") / family
+        shutil.copytree(checkpoints[f"random-{family}"], folder)
+        template = (folder / "chat_template.jinja").read_text()
+        audio = re.search(
+            r"\{%- for part in message\['content'\] if part\['type'\] == 'audio' -%\}.*?endfor -%\}", template
+        )
+        text = re.search(
+            r"\{%- for part in message\['content'\] if part\['type'\] == 'text' -%\}.*?endfor -%\}", template
+        )
+        template = template.replace(text[0], "{{ '\\nDescribe' }}").replace(audio[0], text[0] + audio[0])
+        (folder / "chat_template.jinja").write_text(template)
+        folders[family] = folder
+    return folders
+
+
+@pytest.fixture(scope="session", params=["qwen2-audio", "audio-flamingo-3"])
+def question_first_pair(request: pytest.FixtureRequest, question_first: dict[str, Path]) -> tuple[Adapter, Oracle]:
+    """As `pair`, random models whose template puts the question first."""
+    return _pair(question_first[request.param])
 
 
 @functools.cache

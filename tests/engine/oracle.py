@@ -16,13 +16,14 @@ import transformers
 class OracleReading:
     """states [layer, hidden] at the last prompt token; attention [layer, audio_token], the sum of `rows` over text.
 
-    `rows` is [layer, text_token, audio_token].
+    `rows` is [layer, text_token, audio_token]; `head_mass` [layer, head] what the last token gives to the audio.
     `lengths` holds, per steered block, the pair (before, after) of every token's length, [token].
     """
 
     states: np.ndarray
     attention: np.ndarray
     rows: np.ndarray
+    head_mass: np.ndarray
     lengths: list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -50,13 +51,14 @@ class Oracle:
         prompt: str,
         text_rows: str = "all",
         vectors: np.ndarray | None = None,
-        scale: float = 0.0,
+        scale: float | dict[int, float] = 0.0,
         layers: tuple[int, ...] = (),
         positions: str = "all",
         unit: bool = False,
         preserve_norm: bool = True,
+        site: str = "block",
     ) -> OracleReading:
-        """One forward pass; `vectors` is [layer, hidden], `layers` the steered blocks."""
+        """One forward pass; `vectors` is [layer, hidden], `layers` the steered blocks, `scale` one or one per block."""
         inputs = self.inputs(recording, prompt)
         is_audio = (inputs["input_ids"][0] == self.model.config.audio_token_id).nonzero().flatten()
         first, after, n_tokens = int(is_audio[0]), int(is_audio[-1]) + 1, inputs["input_ids"].shape[1]
@@ -67,25 +69,29 @@ class Oracle:
         }[positions]
         states, lengths = [], []
 
-        def after_block(layer: int):
+        def steer(layer: int):
             def hook(module, arguments, output):
-                if layer in layers:
-                    vector = torch.tensor(vectors[layer], dtype=torch.float32)
-                    if unit:
-                        vector = vector / vector.norm()
-                    before, output = output, output.clone()
-                    for token in steered:
-                        moved = output[0, token] + scale * vector
-                        if preserve_norm:
-                            moved = moved * output[0, token].norm() / moved.norm()
-                        output[0, token] = moved
-                    lengths.append((before[0].norm(dim=-1), output[0].norm(dim=-1)))
-                states.append(output[0, -1])
+                strength = scale[layer] if isinstance(scale, dict) else scale
+                vector = torch.tensor(vectors[layer], dtype=torch.float32)
+                if unit:
+                    vector = vector / vector.norm()
+                before, output = output, output.clone()
+                for token in steered:
+                    moved = output[0, token] + strength * vector
+                    if preserve_norm:
+                        moved = moved * output[0, token].norm() / moved.norm()
+                    output[0, token] = moved
+                lengths.append((before[0].norm(dim=-1), output[0].norm(dim=-1)))
                 return output
 
             return hook
 
-        handles = [block.register_forward_hook(after_block(layer)) for layer, block in enumerate(self.blocks)]
+        def keep(module, arguments, output):
+            states.append(output[0, -1])
+
+        sites = self.blocks if site == "block" else [block.mlp for block in self.blocks]
+        handles = [sites[layer].register_forward_hook(steer(layer)) for layer in layers]
+        handles += [block.register_forward_hook(keep) for block in self.blocks]
         with torch.no_grad():
             outputs = self.model(**inputs, output_attentions=True, output_hidden_states=True)
         for handle in handles:
@@ -98,7 +104,8 @@ class Oracle:
         rows = np.stack(
             [[layer[0, :, query, first:after].mean(dim=0) for query in queries] for layer in outputs.attentions]
         )
-        return OracleReading(torch.stack(states).numpy(), rows.sum(axis=1), rows, lengths)
+        head_mass = np.stack([layer[0, :, -1, first:after].sum(dim=-1) for layer in outputs.attentions])
+        return OracleReading(torch.stack(states).numpy(), rows.sum(axis=1), rows, head_mass, lengths)
 
     def generate(self, recording: np.ndarray, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""

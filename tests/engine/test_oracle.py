@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from wheretolisten.config import Localization, Steering, select_layers
+from wheretolisten.config import Localization, Model, Steering, select_layers
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
+from wheretolisten.models.registry import load
 
 PROMPTS = (
     "Describe the audio.",
@@ -58,8 +59,10 @@ def test_base_and_prompted_passes_agree(pair, recordings, text_rows):
         {"scale": 0.5},
         {"scale": 5.0, "normalisation": "unit", "layers": "second_half"},
         {"scale": 0.2, "layers": [0], "preserve_norm": False},
+        {"scale": 0.5, "site": "mlp", "emphasis": {"layers": [1], "beta": 0.5}},
+        {"scale": 1.0, "site": "mlp", "layers": "1-1", "normalisation": "unit"},
     ],
-    ids=["all-layers", "unit-second-half", "plain-first"],
+    ids=["all-layers", "unit-second-half", "plain-first", "mlp-emphasis", "mlp-second"],
 )
 def test_steered_passes_agree(pair, recordings, positions, settings):
     adapter, oracle = pair
@@ -73,15 +76,89 @@ def test_steered_passes_agree(pair, recordings, positions, settings):
             PROMPTS[prompt],
             text_rows,
             vectors[row],
-            steering.scale,
+            steering.scales(adapter.n_layers),
             tuple(select_layers(steering.layers, adapter.n_layers)),
             positions,
             unit=steering.normalisation == "unit",
             preserve_norm=steering.preserve_norm,
+            site=steering.site,
         )
         for row, (recording, prompt) in enumerate(ROWS)
     ]
     assert_agrees(reading, expected)
+
+
+@pytest.mark.parametrize("positions", [None, "all", "after_audio", "last"])
+def test_a_template_with_the_question_first_agrees(question_first_pair, recordings, positions):
+    adapter, oracle = question_first_pair
+    engine, vectors = Engine(adapter), random_vectors(adapter) if positions else None
+    steering = Steering(scale=0.5, positions=positions) if positions else None
+    reading = engine.read(**batch(recordings), vectors=vectors, steering=steering, want_states=True)
+    layers = tuple(range(adapter.n_layers))
+    expected = [
+        oracle.read(
+            recordings[r],
+            PROMPTS[p],
+            **(dict(vectors=vectors[row], scale=0.5, layers=layers, positions=positions) if positions else {}),
+        )
+        for row, (r, p) in enumerate(ROWS)
+    ]
+    assert_agrees(reading, expected)
+    if positions is None:
+        answers = engine.answer(**batch(recordings), max_new_tokens=5)
+        assert answers == [oracle.generate(recordings[r], PROMPTS[p], 5) for r, p in ROWS]
+
+
+@pytest.mark.parametrize("site", ["block", "mlp"])
+def test_one_prompt_under_many_vectors_agrees(pair, recordings, site):
+    # As in the workflow: rows that differ in nothing but their vectors, which share what lies before the first of them.
+    adapter, oracle = pair
+    last = adapter.n_layers - 1
+    vectors = random_vectors(adapter, seed=2)[:6]
+    steering = Steering(scale=0.5, layers=[last - 1, last], site=site)
+    index = [0, 0, 1, 0, 1, 1]
+    reading = Engine(adapter).read(
+        recordings, [PROMPTS[0]] * 6, index, vectors, steering, want_states=True, want_head_mass=True
+    )
+    expected = [
+        oracle.read(recordings[r], PROMPTS[0], "all", vectors[row], 0.5, (last - 1, last), site=site)
+        for row, r in enumerate(index)
+    ]
+    assert_agrees(reading, expected)
+    masses = np.stack([naive.head_mass for naive in expected])
+    np.testing.assert_allclose(reading.head_mass, masses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("text_rows", ["all", "last"])
+def test_head_masses_agree(pair, recordings, text_rows):
+    adapter, oracle = pair
+    reading = Engine(adapter, text_rows).read(**batch(recordings), want_head_mass=True)
+    masses = np.stack([oracle.read(recordings[r], PROMPTS[p]).head_mass for r, p in ROWS])
+    assert masses.shape == (len(ROWS), adapter.n_layers, adapter.model.config.text_config.num_attention_heads)
+    np.testing.assert_allclose(reading.head_mass, masses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("positions", [None, "all", "last"])
+def test_bfloat16_stays_near(shipped_pair, recordings, positions):
+    # Eight bits of mantissa: masses to 2 % of a row's whole attention, states to 5 % of their length.
+    _, oracle = shipped_pair
+    adapter = load(Model(checkpoint=shipped_pair[0].name, device="cpu", dtype="bfloat16"))
+    vectors = random_vectors(adapter) if positions else None
+    steering = Steering(scale=0.1, positions=positions) if positions else None
+    reading = Engine(adapter).read(**batch(recordings), vectors=vectors, steering=steering, want_states=True)
+    layers = tuple(range(adapter.n_layers))
+    worst_mass = worst_state = 0.0
+    for row, (recording, prompt) in enumerate(ROWS):
+        steered = dict(vectors=vectors[row], scale=0.1, layers=layers, positions=positions) if positions else {}
+        naive = oracle.read(recordings[recording], PROMPTS[prompt], **steered)
+        n_text, n_audio = naive.rows.shape[1:]
+        mass = np.abs(reading.attention[row, :, :n_audio] - naive.attention).sum(axis=1).max() / n_text
+        difference = np.linalg.norm(reading.states[row] - naive.states, axis=1)
+        state = (difference / np.linalg.norm(naive.states, axis=1)).max()
+        worst_mass, worst_state = max(worst_mass, mass), max(worst_state, state)
+    print(f"largest differences: attention {worst_mass:.4f}, states {worst_state:.4f}")
+    assert worst_mass <= 0.02
+    assert worst_state <= 0.05
 
 
 @pytest.mark.parametrize("steered", [False, True], ids=["base", "steered"])
@@ -134,5 +211,5 @@ def test_predicted_windows_agree(shipped_pair, recordings):
 
 def test_answers_agree(shipped_pair, recordings):
     adapter, oracle = shipped_pair
-    answers = adapter.generate(adapter.prepare(**batch(recordings)), max_new_tokens=12)
+    answers = Engine(adapter).answer(**batch(recordings), max_new_tokens=12)
     assert answers == [oracle.generate(recordings[r], PROMPTS[p], 12) for r, p in ROWS]

@@ -1,12 +1,14 @@
 """What holds for every pass: nothing leaks between rows, nothing stays behind, nothing is computed twice."""
 
+import accelerate
 import numpy as np
 import pytest
 import torch
 
 from wheretolisten.config import Model, Steering
-from wheretolisten.engine import injection
+from wheretolisten.engine import attention, injection
 from wheretolisten.engine.passes import Engine
+from wheretolisten.errors import UserError
 from wheretolisten.models.registry import load
 
 PROMPTS = ["Describe the audio.", "Which part of the audio has the sound of rooster?", "Focus on the entire audio"]
@@ -39,7 +41,7 @@ def assert_same(first, second, atol=0.0):
 def test_scale_zero_changes_no_bit(checkpoints, adapter, vectors, recordings, positions, dtype):
     if dtype == "bfloat16":
         adapter = load(Model(checkpoint=adapter.name, device="cpu", dtype=dtype))
-    engine = Engine(adapter)
+    engine = Engine(adapter, share_prefix=positions != "all")
     steering = Steering(scale=0.0, positions=positions)
     plain = engine.read(recordings, QUESTIONS, INDEX, want_states=True)
     assert_same(engine.read(recordings, QUESTIONS, INDEX, vectors, steering, want_states=True), plain)
@@ -65,7 +67,7 @@ def test_a_state_of_length_zero_stays_zero():
 
 def test_first_block_attends_as_before_under_steering(adapter, vectors, recordings):
     # Block outputs are steered, so its own attention cannot change, while the next block's must.
-    engine = Engine(adapter)
+    engine = Engine(adapter, share_prefix=False)
     plain = engine.read(recordings, QUESTIONS, INDEX)
     steered = engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(scale=0.5))
     np.testing.assert_array_equal(steered.attention[:, 0], plain.attention[:, 0])
@@ -75,7 +77,7 @@ def test_first_block_attends_as_before_under_steering(adapter, vectors, recordin
 def test_later_positions_leave_earlier_tokens_alone(adapter, vectors, recordings):
     inputs = adapter.prepare(recordings, QUESTIONS, INDEX)
     real = inputs.attention_mask.sum(dim=1)
-    counts = {name: injection.steered_tokens(inputs, name).sum(dim=1) for name in ("all", "after_audio", "last")}
+    counts = {name: inputs.last - injection.first_steered(inputs, name) + 1 for name in ("all", "after_audio", "last")}
     assert torch.equal(counts["all"], real)
     assert torch.equal(counts["last"], torch.ones_like(real))
     assert torch.equal(counts["after_audio"], inputs.last - inputs.text_start + 1)
@@ -152,7 +154,7 @@ def test_only_the_text_stack_reports_attention(adapter):
 
 
 def test_vectors_of_zeros_read_as_no_steering(adapter, vectors, recordings):
-    engine = Engine(adapter)
+    engine = Engine(adapter, share_prefix=False)
     plain = engine.read(recordings, QUESTIONS, INDEX, keep_text=True)
     vectors[:-1] = 0
     mixed = engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(scale=0.5), keep_text=True)
@@ -187,3 +189,262 @@ def test_description_names_blocks_and_tokens(adapter, recordings):
     assert PROMPTS[0] in text.splitlines()[-1]
     assert "6.25 audio tokens per second" in text
     assert "steering" not in Engine(adapter).describe(None, recordings[0], PROMPTS[0])
+
+
+STEERINGS = {"base": None, "all": Steering(scale=0.5), "last": Steering(scale=0.5, positions="last")}
+
+
+@pytest.mark.parametrize("name", STEERINGS)
+def test_one_row_at_a_time_reads_the_same_as_all_together(adapter, vectors, recordings, name):
+    steering = STEERINGS[name]
+    own = None if steering is None else vectors
+    wanted = dict(vectors=own, steering=steering, want_states=True, want_head_mass=True)
+    together = Engine(adapter).read(recordings, QUESTIONS, INDEX, **wanted)
+    one_by_one = Engine(adapter, max_rows=1).read(recordings, QUESTIONS, INDEX, **wanted)
+    assert_same(one_by_one, together, atol=1e-5)
+    np.testing.assert_allclose(one_by_one.head_mass, together.head_mass, rtol=0, atol=1e-5)
+
+
+def test_one_row_at_a_time_answers_the_same_as_all_together(adapter, recordings):
+    answers = Engine(adapter).answer(recordings, QUESTIONS, INDEX, 6)
+    assert Engine(adapter, max_rows=1).answer(recordings, QUESTIONS, INDEX, 6) == answers
+
+
+@pytest.fixture
+def small_memory(adapter, monkeypatch):
+    """A device that holds two rows, and the numbers of rows that were tried on it."""
+    tried = []
+
+    def forward(inner):
+        def limited(*args, **kwargs):
+            n_rows = len(args[0] if args else kwargs["inputs_embeds"])
+            tried.append(n_rows)
+            if n_rows > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB.")
+            return inner(*args, **kwargs)
+
+        return limited
+
+    for module in (adapter.text_stack, adapter._tower):
+        monkeypatch.setattr(module, "forward", forward(module.forward))
+    return tried
+
+
+@pytest.mark.parametrize("name", STEERINGS)
+def test_running_out_of_memory_halves_the_batch_and_goes_on(
+    adapter, vectors, recordings, monkeypatch, request, caplog, name
+):
+    steering = STEERINGS[name]
+    own = None if steering is None else vectors
+    expected = Engine(adapter).read(recordings, QUESTIONS, INDEX, own, steering, want_states=True)
+    tried = request.getfixturevalue("small_memory")
+    engine, before = Engine(adapter), n_hooks(adapter)
+    found = engine.read(recordings, QUESTIONS, INDEX, own, steering, want_states=True)
+    assert_same(found, expected, atol=1e-5)
+    assert max(tried) > 2
+    assert "out of memory with 4 recordings in a pass, going on with 2" in caplog.text
+    tried.clear()
+    engine.read(recordings, QUESTIONS, INDEX, own, steering)
+    assert max(tried) == 2, "the size that fits is kept"
+    assert n_hooks(adapter) == before
+
+
+def test_a_single_row_that_does_not_fit_ends_in_one_sentence(adapter, recordings, monkeypatch):
+    def forward(*_args, **_kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB.\nMore advice.")
+
+    monkeypatch.setattr(adapter.text_stack, "forward", forward)
+    with pytest.raises(
+        UserError, match=r"one of the rows at a time \(CUDA out of memory.*GiB\.\); use a device"
+    ) as error:
+        Engine(adapter).read(recordings, QUESTIONS, INDEX)
+    assert "\n" not in str(error.value)
+
+
+def test_the_shared_prefix_goes_through_once(adapter, recordings):
+    engine = Engine(adapter)
+    prompts = ["Focus on the dog", "Focus on the cat", "Which part?"]
+    inputs = adapter.prepare(recordings[:1], prompts, [0, 0, 0])
+    lengths = inputs.attention_mask.sum(dim=1)
+    engine.read(recordings[:1], prompts, [0, 0, 0])
+    audio_end = int(inputs.audio_span[0, 1] - inputs.first[0])
+    # What is read cannot be shared, so the prefix ends with the audio, whatever the prompts begin with.
+    assert engine.meter.tokens["prefill"] == audio_end
+    assert engine.meter.tokens["suffix"] == int(lengths.sum()) - 3 * audio_end
+    engine = Engine(adapter)
+    engine.answer(recordings[:1], prompts[:2], [0, 0], max_new_tokens=1)
+    # Answers read nothing: these share "Focus on the", too.
+    n_same = int(
+        (
+            inputs.input_ids[0, inputs.first[0] :][: audio_end + 9]
+            == inputs.input_ids[1, inputs.first[1] :][: audio_end + 9]
+        )
+        .cumprod(0)
+        .sum()
+    )
+    assert audio_end < n_same < int(lengths[0])
+    assert engine.meter.tokens["prefill"] == n_same
+    assert engine.meter.tokens["answer"] == int(lengths[:2].sum()) - 2 * n_same + 2
+
+
+def test_what_was_heard_is_not_encoded_again(adapter, vectors, recordings, monkeypatch):
+    engine = Engine(adapter)
+    expected = engine.read(recordings, QUESTIONS, INDEX, want_states=True)
+    heard = engine.hear(recordings)
+    monkeypatch.setattr(adapter, "encode", lambda _: pytest.fail("encoded again"))
+    assert_same(engine.read(heard, QUESTIONS, INDEX, want_states=True), expected)
+    assert len(engine.answer(heard, QUESTIONS, INDEX, 2)) == len(QUESTIONS)
+
+
+@pytest.mark.parametrize("name", STEERINGS)
+def test_nothing_is_computed_that_nobody_reads(adapter, vectors, recordings, monkeypatch, name):
+    steering = STEERINGS[name]
+    for module in (adapter.blocks[-1].mlp, adapter.text_stack.norm):
+        monkeypatch.setattr(module, "forward", lambda *_: pytest.fail("computed for nobody"))
+    own = None if steering is None else vectors
+    reading = Engine(adapter).read(recordings, QUESTIONS, INDEX, own, steering)
+    assert np.isfinite(reading.attention[:, :, 0]).all()
+
+
+def test_blocks_before_the_first_vector_see_every_prompt_once(adapter, recordings):
+    rows = []
+    handles = [block.register_forward_pre_hook(lambda _, args: rows.append(len(args[0]))) for block in adapter.blocks]
+    steering = Steering(layers="second_half")
+    vectors = np.ones((6, adapter.n_layers, adapter.hidden_size), dtype=np.float32)
+    Engine(adapter).read(recordings[:2], QUESTIONS[:1] * 6, [0, 0, 0, 1, 1, 1], vectors, steering)
+    for handle in handles:
+        handle.remove()
+    first = adapter.n_layers // 2
+    assert rows == [2] * (first + 1) + [6] * (adapter.n_layers - first - 1)
+
+
+@pytest.mark.parametrize("site", ["block", "mlp"])
+@pytest.mark.parametrize("positions", ["all", "last"])
+def test_no_hook_outlives_an_exception_wherever_it_sits(adapter, vectors, recordings, monkeypatch, site, positions):
+    def hooks():
+        return sum(len(module._forward_hooks) for module in adapter.model.modules())
+
+    before = hooks()
+    seen = []
+
+    def fail(*_args, **_kwargs):
+        seen.append(hooks())
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(adapter.blocks[-1].self_attn.o_proj, "forward", fail)
+    engine = Engine(adapter)
+    with pytest.raises(RuntimeError, match="broken"):
+        engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(positions=positions, site=site), want_states=True)
+    assert seen == [before + 2 * adapter.n_layers]
+    assert hooks() == before
+
+
+def naive_rows(query, key, scaling, n_seen):
+    """softmax(q·Kᵀ) of one row's queries, query number n seeing the first n_seen[n] keys; [head, token, key]."""
+    key = key.repeat_interleave(query.shape[0] // key.shape[0], dim=0)
+    weights = torch.zeros(query.shape[0], query.shape[1], key.shape[1])
+    for head in range(query.shape[0]):
+        for token, n in enumerate(n_seen):
+            weights[head, token, :n] = (key[head, :n] @ query[head, token] * scaling).softmax(dim=0)
+    return weights
+
+
+@pytest.mark.parametrize("n_cached", [0, 5])
+@pytest.mark.parametrize("n_key_heads", [1, 2, 4])
+@pytest.mark.parametrize("padding", ["none", "left", "right"])
+def test_rows_are_those_of_the_softmax(n_cached, n_key_heads, padding):
+    torch.manual_seed(n_cached + n_key_heads)
+    n_tokens, n_pad = 7, 2 if padding != "none" else 0
+    query, key = torch.randn(2, 4, n_tokens, 8), torch.randn(2, n_key_heads, n_cached + n_tokens, 8)
+    # Both rows read two tokens about the keys 1-3; padding concerns the second row.
+    shift = n_pad if padding == "left" else 0
+    columns = torch.tensor([[5, 6], [3 + shift, 4 + shift]])
+    spans = torch.tensor([[1, 4], [1 + shift, 4 + shift]])
+    rows = attention.Rows(columns, torch.tensor([[0, 1], [2, 3]]), spans)
+    mask = None
+    if padding != "none":
+        real = torch.ones(2, n_cached + n_tokens, dtype=torch.bool)
+        real[1, :n_pad] = padding != "left"
+        real[1, n_cached + n_tokens - n_pad :] = padding != "right"
+        causal = torch.arange(n_cached + n_tokens) <= torch.arange(n_tokens)[:, None] + n_cached
+        mask = (causal & real[:, None, :])[:, None]
+    reader = attention.AttentionReader(rows, head_mass=True)
+    reader.read(0, query, key, 0.3, mask)
+    for row in range(2):
+        skip = shift if row else 0
+        seen = [n_cached + int(column) + 1 - skip for column in columns[row]]
+        weights = naive_rows(query[row][:, columns[row]], key[row][:, skip:], 0.3, seen)
+        masses = weights[..., spans[row, 0] - skip : spans[row, 1] - skip]
+        torch.testing.assert_close(reader.attention()[row, 0], masses.mean(dim=0).sum(dim=0), rtol=0, atol=1e-6)
+        torch.testing.assert_close(reader.head_mass()[row, 0], masses[:, -1].sum(dim=-1), rtol=0, atol=1e-6)
+
+
+def test_flash_attention_is_refused_where_it_cannot_run(adapter, monkeypatch):
+    with pytest.raises(UserError, match="kernel: flash needs the package flash-attn"):
+        Engine(adapter, kernel="flash")
+    monkeypatch.setattr(attention, "is_flash_attn_2_available", lambda: True)
+    with pytest.raises(UserError, match=r"not in torch\.float32 on cpu; set kernel: sdpa"):
+        Engine(adapter, kernel="flash")
+
+
+def test_flash_attention_takes_the_causal_passes_and_reads_the_same(adapter, vectors, recordings, monkeypatch):
+    calls = []
+
+    def flash(query, key, value, mask, query_length, is_causal, softmax_scale, attn_implementation):
+        assert mask is None
+        assert is_causal
+        assert query_length == query.shape[1]
+        calls.append(attn_implementation)
+        query, key, value = (tensor.transpose(1, 2) for tensor in (query, key, value))
+        output = torch.nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=softmax_scale, enable_gqa=True
+        )
+        return output.transpose(1, 2)
+
+    expected = [Engine(adapter).read(recordings, QUESTIONS, INDEX, want_states=True)]
+    expected.append(Engine(adapter).read(recordings, QUESTIONS, INDEX, vectors, Steering(), want_states=True))
+    monkeypatch.setattr(attention, "check_kernel", lambda *_: None)
+    monkeypatch.setattr(attention, "_flash_attention_forward", flash)
+    engine = Engine(adapter, kernel="flash")
+    found = [engine.read(recordings, QUESTIONS, INDEX, want_states=True)]
+    found.append(engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(), want_states=True))
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other, atol=1e-5)
+    # The prefix pass ends before the last block's kernel; the steered one asks for states and runs it.
+    assert calls == ["flash_attention_2"] * (adapter.n_layers - 1 + adapter.n_layers)
+
+
+def test_blocks_behind_dispatch_hooks_read_the_same(checkpoints, adapter, vectors, recordings):
+    # As transformers spreads a model over devices (device_map): every block is wrapped to move its inputs.
+    spread = load(Model(checkpoint=adapter.name, device="cpu", dtype="float32"))
+    names = [
+        name for name, module in spread.model.named_modules() if name.endswith("norm") or not list(module.children())
+    ]
+    blocks = [f"model.language_model.layers.{layer}" for layer in range(spread.n_layers)]
+    names = [name for name in names if not name.startswith("model.language_model.layers.")]
+    accelerate.dispatch_model(spread.model, dict.fromkeys(names + blocks, "cpu"), force_hooks=True)
+    assert all(hasattr(block, "_hf_hook") for block in spread.blocks)
+    for own, steering in ((None, None), (vectors, Steering(scale=0.5))):
+        expected = Engine(adapter).read(recordings, QUESTIONS, INDEX, own, steering, want_states=True)
+        assert_same(Engine(spread).read(recordings, QUESTIONS, INDEX, own, steering, want_states=True), expected)
+    assert Engine(spread).answer(recordings, QUESTIONS, INDEX, 4) == Engine(adapter).answer(
+        recordings, QUESTIONS, INDEX, 4
+    )
+
+
+def test_the_meter_counts_every_stage(adapter, vectors, recordings):
+    engine = Engine(adapter)
+    engine.read(recordings, QUESTIONS, INDEX)
+    engine.read(recordings, QUESTIONS, INDEX, vectors, Steering())
+    engine.answer(recordings, QUESTIONS, INDEX, 2)
+    with engine.meter.stage("store"):
+        engine.meter.n_samples += len(recordings)
+    summary = engine.meter.summary()
+    assert list(summary["seconds"]) == ["encode", "prefill", "suffix", "steer", "answer", "store"]
+    assert all(seconds > 0 for name, seconds in summary["seconds"].items() if name != "store")
+    assert sum(summary["seconds"].values()) <= summary["wall_s"]
+    n_tokens = int(adapter.prepare(recordings, QUESTIONS, INDEX).attention_mask.sum())
+    assert summary["tokens"]["steer"] == n_tokens
+    assert summary["tokens_per_s"] > 0
+    assert summary["samples_per_s"] == pytest.approx(4 / summary["wall_s"], rel=0.01)
+    assert summary["peak_memory_mb"]["host"] > 100

@@ -1,12 +1,13 @@
 """The configuration: what it accepts, and the one sentence that it refuses the rest with."""
 
 import json
+import re
 
 import pytest
 import yaml
 
 from wheretolisten import config as configuration
-from wheretolisten.config import Prompts, SteeringSettings, load, select_layers
+from wheretolisten.config import Prompts, Steering, SteeringSettings, load, select_layers
 from wheretolisten.errors import UserError
 
 
@@ -227,3 +228,69 @@ def test_direct_prompting_depends_on_no_other_prompt(raw_config, root):
     assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() == before
     raw_config["probe"]["prompts"]["label_wording"] = {"dog": "a dog"}
     assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() != before
+
+
+@pytest.mark.parametrize(
+    ("layers", "n_layers", "expected"),
+    [
+        ("1-3", 6, [1, 2, 3]),
+        ("0-0", 6, [0]),
+        ("50%-100%", 5, [2, 3, 4]),
+        ("0%-34%", 6, [0, 1]),
+        ("25%-50%", 32, list(range(8, 16))),
+    ],
+)
+def test_ranges_of_layers(layers, n_layers, expected):
+    assert select_layers(layers, n_layers) == expected
+
+
+def test_ranges_that_the_model_does_not_hold_are_refused():
+    with pytest.raises(UserError, match="block 7 does not exist; the text stack has 6 blocks"):
+        select_layers("5-7", 6)
+    with pytest.raises(UserError, match="10%-20% holds none of the 4 blocks"):
+        select_layers("10%-20%", 4)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ("upper_half", "'upper_half' is none of all, second_half, a list of blocks, a range such as 14-29"),
+        ("1-50%", "'1-50%' is none of all"),
+        ("3-1", "'3-1' holds no block; write the lower end first"),
+        ("50%-120%", "'50%-120%' holds no block"),
+        (["a"], "a list of blocks holds different numbers from 0 on"),
+        ([1, 1], "a list of blocks holds different numbers from 0 on"),
+        (3, "3 is none of all"),
+    ],
+)
+@pytest.mark.parametrize("section", ["steering", "localization"])
+def test_unknown_layers_end_in_one_sentence(raw_config, root, section, layers, message):
+    raw_config["probe"][section]["layers"] = layers
+    with pytest.raises(UserError, match=re.escape(f"config.yaml: probe.{section}.layers: {message}")) as error:
+        load(raw_config, root)
+    assert str(error.value).count("config.yaml") == str(error.value).count("layers:") == 1
+
+
+@pytest.mark.parametrize("key", ["site", "positions", "normalisation"])
+def test_unknown_kinds_of_steering_end_in_one_sentence(raw_config, root, key):
+    raw_config["probe"]["steering"][key] = "heads"
+    with pytest.raises(UserError, match=rf"^config\.yaml: probe\.steering\.{key}: input should be .*, not 'heads'$"):
+        load(raw_config, root)
+
+
+def test_emphasis_weighs_layers_as_avs_does():
+    # AVS on Qwen2-Audio: blocks 14-29 of 32, β = 0.5, λ = 0.05.
+    scales = Steering(scale=0.05, emphasis={"layers": "14-29", "beta": 0.5}).scales(32)
+    assert scales[14] == scales[29] == pytest.approx(0.05 * (1 + 16 / 16 * 0.5))
+    assert scales[13] == scales[30] == pytest.approx(0.05 * 0.5)
+    assert sum(scales.values()) == pytest.approx(32 * 0.05)
+    some = Steering(scale=1.0, layers=[0, 1, 2, 5], emphasis={"layers": [5, 7], "beta": 0.2}).scales(8)
+    assert some == pytest.approx({0: 0.8, 1: 0.8, 2: 0.8, 5: 1 + 0.2 * 3})
+    assert Steering(emphasis={"layers": "all"}).scales(4) == pytest.approx(dict.fromkeys(range(4), 0.1))
+    assert Steering().scales(3) == {0: 0.1, 1: 0.1, 2: 0.1}
+
+
+def test_an_emphasis_on_blocks_that_are_not_steered_is_refused(raw_config, root):
+    raw_config["probe"]["steering"] |= {"layers": [0, 1], "emphasis": {"layers": [3]}}
+    with pytest.raises(UserError, match=r"probe\.steering\.emphasis\.layers: \[3\] holds no steered block; .*\[0, 1\]"):
+        load(raw_config, root)

@@ -8,6 +8,7 @@ import torch
 from transformers import GenerationConfig
 
 from wheretolisten.config import MODEL_TYPES, Model
+from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import ADAPTERS, load
 
@@ -88,7 +89,7 @@ def test_greedy_whatever_the_checkpoint_says(root, tmp_path):
         recordings, prompts = [sound(3.0), sound(6.0, 1)], ["Describe the audio.", "Is there the sound of dog?"]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            answers = [model.generate(model.prepare(recordings, prompts), 6) for model in (sampling, sampling, plain)]
+            answers = [Engine(model).answer(recordings, prompts, None, 6) for model in (sampling, sampling, plain)]
         assert answers[0] == answers[1] == answers[2]
         assert not any("assistant" in answer or "audio" in answer.lower()[:5] for answer in answers[0])
 

@@ -90,6 +90,27 @@ def test_logs_say_what_was_steered_and_read(finished_run):
     assert "every token of the prompt, audio included" in text
 
 
+def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
+    results = finished_run.folder / "results"
+    stages = {
+        "extract_activations": {"encode", "prefill", "suffix", "store"},
+        "steer_attention": {"encode", "steer", "store"},
+        "map_attention": {"encode", "steer", "store"},
+        "prompt_directly": {"encode", "prefill", "answer", "store"},
+    }
+    for rule, used in stages.items():
+        files = list((results / "performance" / rule).rglob("*.json"))
+        assert len(files) == len(list((results / "logs" / rule).rglob("*.log"))) > 0
+        for path in files:
+            summary = json.loads(path.read_text())
+            assert {name for name, seconds in summary["seconds"].items() if seconds > 0} == used
+            assert summary["n_samples"] > 0
+            assert summary["samples_per_s"] > 0
+            assert summary["tokens_per_s"] > 0
+            assert summary["peak_memory_mb"]["host"] > 0
+    assert "samples/s" in next((results / "logs/prompt_directly").rglob("*.log")).read_text()
+
+
 def test_second_run_does_nothing(finished_run):
     assert "Nothing to be done" in finished_run.run("--dry-run")
 

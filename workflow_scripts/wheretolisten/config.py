@@ -11,7 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from wheretolisten.errors import UserError
 
@@ -40,10 +49,33 @@ REHEARSAL = "rehearsal-"
 _NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 
 
-def _check_layer_list(layers: Any) -> Any:
-    if isinstance(layers, list) and (not layers or min(layers) < 0 or len(set(layers)) != len(layers)):
-        raise ValueError("a list of blocks holds different numbers from 0 on, at least one")
+_LAYER_RANGE = re.compile(r"^(\d+)(%?) ?- ?(\d+)(%?)$")
+
+
+def _check_layers(layers: Any) -> Any:
+    """Refuse what `select_layers` does not know, in one sentence instead of one per member of a union."""
+    if isinstance(layers, list):
+        numbers = all(isinstance(layer, int) and not isinstance(layer, bool) for layer in layers)
+        if not numbers or not layers or min(layers) < 0 or len(set(layers)) != len(layers):
+            raise ValueError("a list of blocks holds different numbers from 0 on, at least one")
+        return layers
+    if layers in ("all", "second_half"):
+        return layers
+    found = _LAYER_RANGE.match(layers) if isinstance(layers, str) else None
+    if found is None or found[2] != found[4]:
+        raise ValueError(
+            f"{layers!r} is none of all, second_half, a list of blocks, a range such as 14-29 "
+            "or a part of the depth such as 50%-100%"
+        )
+    first, last, percent = int(found[1]), int(found[3]), bool(found[2])
+    if first > last or (percent and (first == last or last > 100)):
+        raise ValueError(f"{layers!r} holds no block; write the lower end first, percentages up to 100%")
     return layers
+
+
+Layers = Annotated[Any, BeforeValidator(_check_layers)]
+"""Decoder blocks, counted from 0: `all`, `second_half`, a list, a range "14-29" (ends included), or a part of the depth
+"50%-100%"."""
 
 
 def _check_interval(interval: tuple[float, float], key: str) -> None:
@@ -255,25 +287,51 @@ class Model(Section):
 # ------------------------------------------------------------------------------------------------------------- probe
 
 
+class Emphasis(Section):
+    """Steer some blocks more strongly and the others less, at the same total strength (AVS, layer weights).
+
+    λ_l = λ(1 + β·|L_dec|/|L_inc|) for the emphasised blocks L_inc, λ(1 − β) for the other steered blocks L_dec.
+    """
+
+    layers: Layers = Field(description="emphasised blocks L_inc, among the steered ones")
+    beta: float = Field(0.5, ge=0, le=1, description="β, dimensionless; 0: all alike, 1: the others not at all")
+
+
 class Steering(Section):
-    """How a vector is added to the residual stream: h' = Norm(h + scale · v) after each steered block."""
+    """How a vector is added to the residual stream: h' = Norm(h + scale · v) at each steered block."""
 
     scale: float = Field(0.1, description="λ, dimensionless")
-    layers: Literal["all", "second_half"] | list[int] = Field("all", description="steered blocks, 0-based")
+    layers: Layers = Field("all", description="steered blocks, 0-based")
+    emphasis: Emphasis | None = Field(None, description="null: every steered block at the same strength")
+    site: Literal["block", "mlp"] = Field("block", description="h: output of the block, or of its MLP alone")
     positions: Literal["all", "after_audio", "last"] = Field("all", description="steered tokens of the prompt")
     normalisation: Literal["none", "unit"] = Field("none", description="unit: every layer's vector to length 1")
     preserve_norm: bool = Field(True, description="restore the length of every steered state")
 
-    @field_validator("layers")
-    @classmethod
-    def _check_layers(cls, layers: Any) -> Any:
-        return _check_layer_list(layers)
+    def scales(self, n_layers: int) -> dict[int, float]:
+        """Strength λ_l of every steered block, by its index; AVS's weights where there is an emphasis.
+
+        Raises
+        ------
+        UserError
+            If a block does not exist, or none of the steered blocks is emphasised.
+        """
+        layers = select_layers(self.layers, n_layers)
+        if self.emphasis is None:
+            return dict.fromkeys(layers, self.scale)
+        increased = set(select_layers(self.emphasis.layers, n_layers)) & set(layers)
+        if not increased:
+            raise UserError(f"emphasis.layers: {self.emphasis.layers!r} holds no steered block; name one of {layers}")
+        beta, n_decreased = self.emphasis.beta, len(layers) - len(increased)
+        more, less = self.scale * (1 + beta * n_decreased / len(increased)), self.scale * (1 - beta)
+        return {layer: more if layer in increased else less for layer in layers}
 
 
 class Readout(Section):
     """Which attention is read: rows of text queries, columns of audio keys, every block."""
 
     text_rows: Literal["all", "last"] = Field("all", description="text tokens after the audio that are summed over")
+    kernel: Literal["sdpa", "flash"] = Field("sdpa", description="flash: the package flash-attn, on a GPU only")
 
 
 class Prompts(Section):
@@ -315,15 +373,10 @@ class Prompts(Section):
 class Localization(Section):
     """From attention to a window (SWL §3.3)."""
 
-    layers: Literal["all", "second_half"] | list[int] = Field("second_half", description="blocks scored, 0-based")
+    layers: Layers = Field("second_half", description="blocks scored, 0-based")
     layer_weights: Literal["linear", "uniform"] = Field("linear", description="w_l: rising with depth, or equal")
     epsilon: float = Field(1e-8, gt=0, description="ε in the ratio of window shares")
     tie_tolerance: float = Field(1e-6, ge=0, lt=1, description="relative; windows closer to the best than this tie")
-
-    @field_validator("layers")
-    @classmethod
-    def _check_layers(cls, layers: Any) -> Any:
-        return _check_layer_list(layers)
 
 
 class DirectPrompt(Section):
@@ -622,6 +675,11 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
                 select_layers(getattr(config.probe, key).layers, n_layers)
         except UserError as error:
             raise UserError(f"config.yaml: probe.{key}.layers: {error} (model {name!r})") from None
+    try:
+        if n_layers is not None:
+            config.probe.steering.scales(n_layers)
+    except UserError as error:
+        raise UserError(f"config.yaml: probe.steering.{error} (model {name!r})") from None
     processor = _read_json(folder / "preprocessor_config.json") | _read_json(folder / "processor_config.json")
     extractor = processor.get("feature_extractor", processor)
     seconds = processor.get("max_audio_len", extractor.get("chunk_length"))
@@ -646,20 +704,30 @@ def _read_json(path: Path) -> dict[str, Any]:
 def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
     """Indices of the chosen decoder blocks, 0-based and ascending.
 
-    `second_half` is L/2 … L−1 (SWL §3.3).
+    `second_half` is L/2 … L−1 (SWL §3.3), the same as "50%-100%"; "14-29" holds both its ends.
 
     Raises
     ------
     UserError
-        If an index is not below `n_layers`.
+        If an index is not below `n_layers`, or a part of the depth holds no block.
     """
     if layers == "all":
         return list(range(n_layers))
     if layers == "second_half":
         return list(range(n_layers // 2, n_layers))
-    if max(layers) >= n_layers:
-        raise UserError(f"block {max(layers)} does not exist; the text stack has {n_layers} blocks, counted from 0")
-    return sorted(layers)
+    if isinstance(layers, list):
+        chosen = sorted(layers)
+    else:
+        first, percent, last, _ = _LAYER_RANGE.match(layers).groups()
+        if percent:
+            chosen = list(range(int(first) * n_layers // 100, int(last) * n_layers // 100))
+        else:
+            chosen = list(range(int(first), int(last) + 1))
+    if not chosen:
+        raise UserError(f"{layers} holds none of the {n_layers} blocks of the text stack; widen it")
+    if chosen[-1] >= n_layers:
+        raise UserError(f"block {chosen[-1]} does not exist; the text stack has {n_layers} blocks, counted from 0")
+    return chosen
 
 
 def _first_sentence(error: ValidationError, where: str) -> str:

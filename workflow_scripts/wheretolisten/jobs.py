@@ -1,5 +1,6 @@
 """What the scripts that run a model over a shard have in common."""
 
+import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ import torch
 
 from wheretolisten.benchmark import load_audio, read_shard
 from wheretolisten.config import Model
+from wheretolisten.engine.meter import Meter
+from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
 from wheretolisten.models.base import Adapter
 
@@ -60,13 +63,17 @@ def batches_of(shard: Path, size: int) -> list[Batch]:
     ]
 
 
-def unfinished(batches: Sequence[Batch], result: Any) -> Iterator[Batch]:
-    """Batches that `result` (a store.PartedFile or PartedTable) does not hold yet, with progress in the log."""
+def unfinished(batches: Sequence[Batch], result: Any, meter: Meter) -> Iterator[Batch]:
+    """Batches that `result` (a store.PartedFile or PartedTable) does not hold yet, with progress in the log.
+
+    `meter` counts their samples as they are done.
+    """
     missing = [batch for batch in batches if not result.has(batch.number)]
     if len(missing) < len(batches):
         _log.info("%d of %d batches are there already", len(batches) - len(missing), len(batches))
     for done, batch in enumerate(missing):
         yield batch
+        meter.n_samples += len(batch.events)
         _log.info("batch %d of %d", done + 1, len(missing))
 
 
@@ -77,3 +84,18 @@ def load_model(model: Model, threads: int) -> tuple[Adapter, dict[str, str]]:
     facts = {"device": str(adapter.device), "dtype": str(adapter.model.dtype).removeprefix("torch.")}
     _log.info("%s on %s in %s, %d CPU threads", model.checkpoint, facts["device"], facts["dtype"], threads)
     return adapter, facts
+
+
+def report(meter: Meter, path: Path) -> None:
+    """Say in the log how fast the job was and where its time went, and write the same figures as JSON."""
+    summary = meter.summary()
+    stages = ", ".join(f"{name} {seconds:.2f}" for name, seconds in summary["seconds"].items() if seconds)
+    memory = ", ".join(f"{name} {size:.0f} MB" for name, size in summary["peak_memory_mb"].items())
+    _log.info(
+        "%d samples in %.2f s: %.3g samples/s, %.4g tokens/s; seconds in %s; peak memory: %s",
+        *(summary[key] for key in ("n_samples", "wall_s", "samples_per_s", "tokens_per_s")),
+        stages,
+        memory,
+    )
+    with atomic_path(path) as target:
+        target.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

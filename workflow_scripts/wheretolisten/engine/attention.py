@@ -1,10 +1,12 @@
 """Reading a few rows of attention inside the attention call, without keeping any map.
 
-An attention function is registered with transformers under the name `IMPLEMENTATION`. It is the fast sdpa kernel; when
-a forward pass carries an `AttentionReader` as the keyword `attention_reader`, it computes the softmax of the requested
-query rows besides, reduced before it leaves the block: over heads, and unless they are to be kept over the queries.
+Attention functions are registered with transformers, one per kernel (`KERNELS`). They are the fast kernel and nothing
+else, unless a forward pass carries the keyword `attention_reader`: a function that is shown queries, keys, scaling and
+mask of every block, and may compute the softmax of the rows it wants.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,94 +14,194 @@ from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
+from transformers.modeling_flash_attention_utils import _flash_attention_forward
+from transformers.utils import is_flash_attn_2_available
 
-IMPLEMENTATION = "sdpa_with_readout"
+from wheretolisten.errors import UserError
+
+KERNELS = {"sdpa": "sdpa_with_readout", "flash": "fa2_with_readout"}
+"""Name under which each kernel is registered with transformers, which takes names with "flash" for packages."""
+
+Read = Callable[[int, torch.Tensor, torch.Tensor, float, torch.Tensor | None], None]
+"""Takes block, queries [row, head, token, channel], keys, factor of the scores and mask, as `AttentionReader.read`."""
+
+
+def check_kernel(kernel: str, device: torch.device, dtype: torch.dtype) -> None:
+    """Refuse a kernel that cannot run here.
+
+    Raises
+    ------
+    UserError
+        If flash attention is asked for without its package, off the GPU, or in float32.
+    """
+    if kernel != "flash":
+        return
+    if not is_flash_attn_2_available():
+        raise UserError(
+            "probe.readout.kernel: flash needs the package flash-attn and a GPU, and one of them is missing here; "
+            "install it or set kernel: sdpa"
+        )
+    if device.type != "cuda" or dtype == torch.float32:
+        raise UserError(
+            f"probe.readout.kernel: flash runs in bfloat16 or float16 on a GPU, not in {dtype} on {device}; "
+            "set kernel: sdpa, or the model's dtype and device"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Which rows of attention are read in a pass; tensors lie on one device.
+
+    Attributes
+    ----------
+    columns
+        Query tokens that are read, as columns of the pass, [row, read_token]; rows with fewer repeat any of theirs.
+    places
+        Of every query its read tokens, in order, [query, text_token]: indices into the flattened `columns`; -1 beyond
+        the query's own.
+    audio_span
+        First audio token of every query and the index after its last, as columns of the keys, [query, 2].
+    """
+
+    columns: torch.Tensor
+    places: torch.Tensor
+    audio_span: torch.Tensor
 
 
 class AttentionReader:
-    """Collects attention from a run of query tokens per row to all keys, averaged over heads.
+    """Collects attention from text tokens to audio tokens, averaged over heads, block by block.
 
     Parameters
     ----------
-    first, last
-        First and last query token that is read, inclusive, indices in the padded batch, [row].
-    n_layers
-        Number of blocks that will report.
-    keep_queries
-        False: the queries of a row are summed.
+    rows
+        What is read.
+    keep_text
+        False: the text tokens of a query are summed.
+    head_mass
+        Whether the audio's share of the last token's attention is kept for every head, too.
     """
 
-    def __init__(self, first: torch.Tensor, last: torch.Tensor, n_layers: int, keep_queries: bool = False) -> None:
-        counts = last - first + 1
-        steps = torch.arange(int(counts.max()), device=first.device)
-        # Rows with fewer queries repeat their last one, which then counts nothing.
-        self._queries = torch.minimum(first[:, None] + steps, last[:, None])
-        self._counted = (steps < counts[:, None]).float()
-        self._keep_queries = keep_queries
-        self._layers: list[torch.Tensor | None] = [None] * n_layers
+    def __init__(self, rows: Rows, keep_text: bool = False, head_mass: bool = False) -> None:
+        self._rows, self._keep_text, self._head_mass = rows, keep_text, head_mass
+        first, after = rows.audio_span.unbind(dim=1)
+        steps = torch.arange(int((after - first).max()), device=first.device)
+        self._audio = torch.minimum(first[:, None] + steps, after[:, None] - 1)
+        self._is_audio = steps < (after - first)[:, None]
+        self._is_text = rows.places >= 0
+        self._last = rows.places.gather(1, self._is_text.sum(dim=1, keepdim=True) - 1)[:, 0]
+        self._read: list[tuple[torch.Tensor, torch.Tensor | None]] = []
 
     def read(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, scaling: float, mask: torch.Tensor | None
     ) -> None:
-        """Take in one block: softmax(q·Kᵀ · scaling + mask) of the requested queries, in float32.
+        """Take in one block: softmax(q·Kᵀ · scaling + mask) of the requested rows, in float32.
 
         Parameters
         ----------
         layer
-            Index of the block.
+            Index of the block; blocks come in order.
         query, key
-            [row, head, token, channel] after the position encoding; heads may share keys (grouped-query attention).
+            [row, head, token, channel] after the position encoding; heads may share keys (grouped-query attention),
+            and keys may be more than queries (a cache).
         scaling
             Factor of the scores.
         mask
-            True where a query sees a key, [row, 1, token, key]; None: causal without padding.
+            True where a query sees a key, [row, 1, token, key]; None: causal, queries at the end of the keys.
         """
-        n_rows, n_heads, n_tokens, _ = query.shape
+        n_rows, n_heads, n_tokens, n_channels = query.shape
         n_key_heads, n_keys = key.shape[1:3]
-        queries, counted = self._queries.to(query.device), self._counted.to(query.device)
-        query = query.gather(2, queries[:, None, :, None].expand(-1, n_heads, -1, query.shape[3])).float()
+        columns = self._rows.columns.to(query.device)
+        query = query.gather(2, columns[:, None, :, None].expand(-1, n_heads, -1, n_channels)).float()
         # Consecutive heads share a key head, so they can queue up as further queries of it.
-        scores = query.reshape(n_rows, n_key_heads, -1, query.shape[3]) @ key.float().transpose(2, 3) * scaling
-        scores = scores.view(n_rows, n_heads, -1, n_keys)
+        scores = query.reshape(n_rows, n_key_heads, -1, n_channels) @ key.float().transpose(2, 3)
+        scores = scores.mul_(scaling).view(n_rows, n_heads, -1, n_keys)
         if mask is None:
-            seen = torch.arange(n_keys, device=query.device) <= queries[:, None, :, None] + n_keys - n_tokens
+            seen = torch.arange(n_keys, device=query.device) <= columns[:, None, :, None] + n_keys - n_tokens
         else:
-            seen = mask.gather(2, queries[:, None, :, None].expand(-1, 1, -1, n_keys))
+            seen = mask.expand(n_rows, -1, -1, -1).gather(2, columns[:, None, :, None].expand(-1, 1, -1, n_keys))
         weights = scores.masked_fill_(~seen, -torch.inf).softmax(dim=-1)
-        if self._keep_queries:
-            self._layers[layer] = weights.mean(dim=1).masked_fill(counted[:, :, None] == 0, torch.nan)
+
+        places, audio, is_text = (tensor.to(query.device) for tensor in (self._rows.places, self._audio, self._is_text))
+        text = weights.mean(dim=1).flatten(0, 1)[places.clamp(min=0)]
+        text = text.gather(2, audio[:, None, :].expand(-1, places.shape[1], -1))
+        if self._keep_text:
+            text = text.masked_fill(~is_text[:, :, None], torch.nan)
         else:
-            self._layers[layer] = torch.einsum("bhqk,bq->bk", weights, counted) / n_heads
+            text = text.masked_fill(~is_text[:, :, None], 0).sum(dim=1)
+        mass = None
+        if self._head_mass:
+            last = weights.transpose(1, 2).flatten(0, 1)[self._last.to(query.device)]
+            last = last.gather(2, audio[:, None, :].expand(-1, n_heads, -1))
+            mass = last.masked_fill(~self._is_audio.to(query.device)[:, None, :], 0).sum(dim=2)
+        self._read.append((text, mass))
 
-    def audio_columns(self, audio_span: torch.Tensor) -> torch.Tensor:
-        """Attention to each row's audio tokens, float32 [row, layer, audio_token] on the CPU.
+    @property
+    def has_read(self) -> bool:
+        """Whether a block came by."""
+        return bool(self._read)
 
-        With kept queries [row, layer, query, audio_token]. NaN beyond a row's own queries and audio tokens.
-        `audio_span` is [row, 2], first and after-last audio token.
+    def attention(self) -> torch.Tensor:
+        """Attention to each query's audio tokens, float32 on the CPU, [query, layer, audio_token].
+
+        With kept text [query, layer, text_token, audio_token]. NaN beyond a query's own text and audio tokens.
         """
-        attention = torch.stack([layer.cpu() for layer in self._layers], dim=1)
-        spans = audio_span.tolist()
-        columns = attention.new_full((*attention.shape[:-1], max(after - first for first, after in spans)), torch.nan)
-        for row, (first, after) in enumerate(spans):
-            columns[row, ..., : after - first] = attention[row, ..., first:after]
-        return columns
+        attention = torch.stack([text.cpu() for text, _ in self._read], dim=1)
+        is_audio = self._is_audio.cpu()[:, None, None] if self._keep_text else self._is_audio.cpu()[:, None]
+        return attention.masked_fill_(~is_audio, torch.nan)
+
+    def head_mass(self) -> torch.Tensor:
+        """Share of the last token's attention that goes to the audio, float32 on the CPU, [query, layer, head]."""
+        return torch.stack([mass.cpu() for _, mass in self._read], dim=1)
 
 
-def _sdpa_with_readout(
+def _with_readout(kernel: Callable[..., torch.Tensor]) -> Callable[..., tuple[torch.Tensor, None]]:
+    def attend(
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: torch.Tensor | None,
+        attention_reader: Read | None = None,
+        scaling: float | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, None]:
+        scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+        if attention_reader is not None:
+            attention_reader(module.layer_idx, query, key, scaling, attention_mask)
+        return kernel(module, query, key, value, attention_mask, scaling=scaling, **kwargs), None
+
+    return attend
+
+
+def _sdpa(*args: Any, **kwargs: Any) -> torch.Tensor:
+    return sdpa_attention_forward(*args, **kwargs)[0]
+
+
+def _flash(
     module: nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    attention_reader: AttentionReader | None = None,
-    scaling: float | None = None,
+    scaling: float,
     **kwargs: Any,
-) -> tuple[torch.Tensor, None]:
-    if attention_reader is not None:
-        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        attention_reader.read(module.layer_idx, query, key, scale, attention_mask)
-    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+) -> torch.Tensor:
+    if attention_mask is not None:
+        # Flash attention knows causal passes only; prompts side by side behind one prefix are masked by block.
+        return _sdpa(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    return _flash_attention_forward(
+        query.transpose(1, 2),
+        key.transpose(1, 2),
+        value.transpose(1, 2),
+        None,
+        query_length=query.shape[2],
+        is_causal=True,
+        softmax_scale=scaling,
+        attn_implementation="flash_attention_2",
+    )
 
 
-AttentionInterface.register(IMPLEMENTATION, _sdpa_with_readout)
-AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
+for _name, _kernel in (("sdpa", _sdpa), ("flash", _flash)):
+    AttentionInterface.register(KERNELS[_name], _with_readout(_kernel))
+    # Without padding and cache this yields None, which both kernels take as causal.
+    AttentionMaskInterface.register(KERNELS[_name], sdpa_mask)

@@ -1,20 +1,20 @@
 """Adding a vector to the residual stream, by hooks that never outlive their context."""
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import nn
 
-from wheretolisten.config import Steering, select_layers
+from wheretolisten.config import Steering
 from wheretolisten.models.base import Inputs
 
-BlockHook = Callable[[torch.Tensor], torch.Tensor | None]
-"""Takes a block's output [row, token, hidden] and returns its replacement, or None to leave it."""
+Hook = Callable[[torch.Tensor], torch.Tensor | None]
+"""Takes a module's output [row, token, hidden] and returns its replacement, or None to leave it."""
 
 
 def steer(
-    hidden: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor, scale: float, preserve_norm: bool
+    hidden: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor | None, scale: float, preserve_norm: bool
 ) -> torch.Tensor:
     """Steered states h' = Norm(h + λ v), where Norm restores the length of h (SWL §3.1).
 
@@ -24,71 +24,79 @@ def steer(
     Parameters
     ----------
     hidden
-        Output of a block, [row, token, hidden].
+        Output of a block or MLP, [row, token, hidden].
     vectors
-        One vector per row, [row, hidden].
+        One vector per row, [row, hidden], or per token, [row, token, hidden].
     tokens
-        True at the tokens to steer, [row, token]; the others are returned as they are.
+        True at the tokens to steer, [row, token]; the others are returned as they are. None: every token.
     scale
         λ.
     preserve_norm
         False: plain addition, h + λ v.
     """
     states = hidden.float()
-    steered = states + scale * vectors.to(states)[:, None, :]
+    vectors = vectors.to(states)
+    steered = torch.add(states, vectors if vectors.ndim == 3 else vectors[:, None, :], alpha=scale)
     if preserve_norm:
         length = steered.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        steered = steered * (states.norm(dim=-1, keepdim=True) / length)
-    return torch.where(tokens[:, :, None].to(hidden.device), steered.to(hidden.dtype), hidden)
+        steered *= states.norm(dim=-1, keepdim=True) / length
+    steered = steered.to(hidden.dtype)
+    return steered if tokens is None else torch.where(tokens[:, :, None].to(hidden.device), steered, hidden)
 
 
-def steered_tokens(inputs: Inputs, positions: str) -> torch.Tensor:
-    """True at the tokens of each prompt that `positions` names, [row, token]; never at padding.
+def first_steered(inputs: Inputs, positions: str) -> torch.Tensor:
+    """First of the tokens that `positions` names, an index in the padded batch, [row]; they end with the last one.
 
     all: the whole prompt, audio and template included; after_audio: every token after the audio; last: the last one.
     """
-    index = torch.arange(inputs.input_ids.shape[1], device=inputs.input_ids.device)
     if positions == "last":
-        return index == inputs.last[:, None]
-    real = inputs.attention_mask.bool()
-    return real & (index >= inputs.text_start[:, None]) if positions == "after_audio" else real
+        return inputs.last
+    return inputs.text_start if positions == "after_audio" else inputs.first
 
 
 @contextlib.contextmanager
-def hooked(blocks: Sequence[nn.Module], hooks: dict[int, BlockHook]) -> Iterator[None]:
-    """Attach hooks to the outputs of blocks, by index, while the context lasts; an exception removes them too."""
+def hooked(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
+    """Attach hooks to the outputs of modules while the context lasts; an exception removes them too."""
     with contextlib.ExitStack() as stack:
-        for layer, hook in hooks.items():
-            handle = blocks[layer].register_forward_hook(lambda _module, _args, output, hook=hook: hook(output))
+        for module, hook in hooks:
+            handle = module.register_forward_hook(lambda _module, _args, output, hook=hook: hook(output))
             stack.callback(handle.remove)
         yield
 
 
-def steering_hooks(vectors: torch.Tensor, tokens: torch.Tensor, steering: Steering) -> dict[int, BlockHook]:
-    """The hook of every steered block, by its index.
+def steering_hooks(
+    vectors: torch.Tensor, tokens: torch.Tensor | None, steering: Steering, owner: torch.Tensor | None = None
+) -> dict[int, Hook]:
+    """The hook of every steered block, by its index; where it is attached is `steering.site`.
 
     Parameters
     ----------
     vectors
-        [row, layer, hidden], one vector per row and block of the text stack.
+        [query, layer, hidden], one vector per query and block of the text stack.
     tokens
-        True at the tokens to steer, [row, token].
+        True at the tokens to steer, [row, token]; None: every token.
     steering
-        Scale, layers, normalisation. `unit` brings every vector to length 1 first; a zero vector stays zero.
+        Strengths, layers, normalisation. `unit` brings every vector to length 1 first; a zero vector stays zero.
+    owner
+        Query that every token belongs to, [row, token]; None: every row is the query of its index.
     """
     vectors = vectors.float()
     if steering.normalisation == "unit":
         vectors = nn.functional.normalize(vectors, dim=-1)
 
-    def hook_for(layer: int) -> BlockHook:
-        return lambda hidden: steer(hidden, vectors[:, layer], tokens, steering.scale, steering.preserve_norm)
+    def hook_for(layer: int, scale: float) -> Hook:
+        def hook(hidden: torch.Tensor) -> torch.Tensor:
+            of_layer = vectors[:, layer] if owner is None else vectors[:, layer][owner]
+            return steer(hidden, of_layer, tokens, scale, steering.preserve_norm)
 
-    return {layer: hook_for(layer) for layer in select_layers(steering.layers, vectors.shape[1])}
+        return hook
+
+    return {layer: hook_for(layer, scale) for layer, scale in steering.scales(vectors.shape[1]).items()}
 
 
 def describe(steering: Steering, n_layers: int) -> str:
     """What is steered, in words for a log: blocks, tokens, scale, normalisation."""
-    layers = select_layers(steering.layers, n_layers)
+    scales = steering.scales(n_layers)
     tokens = {
         "all": "every token of the prompt, audio included",
         "after_audio": "every token after the audio",
@@ -96,9 +104,14 @@ def describe(steering: Steering, n_layers: int) -> str:
     }[steering.positions]
     vector = "brought to length 1" if steering.normalisation == "unit" else "of its own length"
     norm = "the length of every steered state restored" if steering.preserve_norm else "lengths left to change"
+    site = "the output of" if steering.site == "block" else "the output of the MLP in"
+    strengths = sorted(set(scales.values()), reverse=True)
+    if len(strengths) == 2:
+        more = ranges([layer for layer, scale in scales.items() if scale == strengths[0]])
+        norm += f"; of the strength, blocks {more} get {strengths[0]:g} and the others {strengths[1]:g}"
     return (
-        f"steering adds {steering.scale:g} times the vector ({vector}) to the output of {len(layers)} of {n_layers} "
-        f"decoder blocks ({ranges(layers)}) at {tokens}, {norm}"
+        f"steering adds {steering.scale:g} times the vector ({vector}) to {site} {len(scales)} of {n_layers} "
+        f"decoder blocks ({ranges(list(scales))}) at {tokens}, {norm}"
     )
 
 

@@ -15,7 +15,7 @@ from wheretolisten.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """A padded batch of prompts, each about one of the batch's recordings; tensors lie on the model's device.
+    """A padded batch of prompts, each about one of the batch's recordings; tensors lie on the CPU.
 
     Attributes
     ----------
@@ -29,12 +29,8 @@ class Inputs:
         First audio token and the index after the last, [row, 2]; begin and end markers and padding lie outside.
     last
         Index of the last prompt token, [row].
-    features
-        Log-mel spectrograms of the recordings' windows, [window, mel_bin, frame].
-    feature_mask
-        1 for frames of the recording, 0 for padding, [window, frame].
-    windows
-        Number of windows of each recording.
+    recordings
+        The recordings, float32 [frame] each.
     """
 
     input_ids: torch.Tensor
@@ -42,9 +38,12 @@ class Inputs:
     audio_index: torch.Tensor
     audio_span: torch.Tensor
     last: torch.Tensor
-    features: torch.Tensor
-    feature_mask: torch.Tensor
-    windows: tuple[int, ...]
+    recordings: tuple[np.ndarray, ...]
+
+    @property
+    def first(self) -> torch.Tensor:
+        """Index of the first prompt token, [row]."""
+        return self.attention_mask.argmax(dim=1)
 
     @property
     def text_start(self) -> torch.Tensor:
@@ -55,11 +54,6 @@ class Inputs:
     def n_audio_tokens(self) -> torch.Tensor:
         """Number of audio tokens, [row]."""
         return self.audio_span[:, 1] - self.audio_span[:, 0]
-
-    @property
-    def position_ids(self) -> torch.Tensor:
-        """Position of each token in its own prompt, whatever the padding, [row, token]; 0 for padding before it."""
-        return (self.attention_mask.cumsum(dim=1) - 1).clamp(min=0)
 
 
 class Adapter(abc.ABC):
@@ -180,7 +174,7 @@ class Adapter(abc.ABC):
         audio_index: Sequence[int] | None = None,
         padding_side: str = "left",
     ) -> Inputs:
-        """Prompts about recordings as one padded batch on the model's device.
+        """Prompts about recordings as one padded batch.
 
         Each prompt is put after its recording in the checkpoint's chat template, and the turn of the model is opened.
 
@@ -193,7 +187,7 @@ class Adapter(abc.ABC):
         audio_index
             Which recording each prompt is about; by default the first prompt is about the first recording and so on.
         padding_side
-            `left` or `right`; generating needs `left`.
+            `left` or `right`.
 
         Raises
         ------
@@ -206,7 +200,6 @@ class Adapter(abc.ABC):
             raise ValueError(f"{len(prompts)} prompts about recordings {audio_index} of {len(recordings)}")
         for index, recording in enumerate(recordings):
             self.check_length(len(recording), f"recording {index} of the batch")
-        features, feature_mask, windows = self._extract_features(recordings)
         n_tokens = torch.tensor([self.n_audio_tokens(len(recordings[index])) for index in audio_index])
         texts = [self._render(prompt, int(n)) for prompt, n in zip(prompts, n_tokens, strict=True)]
         batch = self.processor.tokenizer(texts, padding=True, padding_side=padding_side, return_tensors="pt")
@@ -220,41 +213,45 @@ class Adapter(abc.ABC):
                 f"{n_tokens.tolist()}; use the processor and tokenizer files that belong to the weights"
             )
         return Inputs(
-            input_ids=batch["input_ids"].to(self.device),
-            attention_mask=batch["attention_mask"].to(self.device),
-            audio_index=torch.tensor(audio_index, device=self.device),
-            audio_span=torch.stack([first, after], dim=1).to(self.device),
-            last=(n_total - 1 - batch["attention_mask"].flip(1).argmax(dim=1)).to(self.device),
-            features=features.to(self.device),
-            feature_mask=feature_mask.to(self.device),
-            windows=windows,
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            audio_index=torch.tensor(audio_index),
+            audio_span=torch.stack([first, after], dim=1),
+            last=n_total - 1 - batch["attention_mask"].flip(1).argmax(dim=1),
+            recordings=tuple(recordings),
         )
-
-    def embed(self, inputs: Inputs) -> torch.Tensor:
-        """Input embeddings of a batch, [row, token, hidden], every recording encoded once and put in its place."""
-        features = inputs.features.to(next(self._tower.parameters()).dtype)
-        projected = self._project_audio(features, inputs.feature_mask)
-        _, n_tokens = self._tower._get_feat_extract_output_lengths(inputs.feature_mask.sum(dim=1))
-        by_window = [window[:n] for window, n in zip(projected, n_tokens.tolist(), strict=True)]
-        by_recording, start = [], 0
-        for n_windows in inputs.windows:
-            by_recording.append(torch.cat(by_window[start : start + n_windows]))
-            start += n_windows
-        embeddings = self.model.get_input_embeddings()(inputs.input_ids)
-        audio = torch.cat([by_recording[index] for index in inputs.audio_index.tolist()])
-        is_audio = inputs.input_ids == self.model.config.audio_token_id
-        return embeddings.masked_scatter(is_audio.unsqueeze(-1), audio.to(embeddings))
 
     @torch.inference_mode()
-    def generate(self, inputs: Inputs, max_new_tokens: int) -> list[str]:
-        """Greedy answers, one per row, without the prompt and without special tokens.
+    def encode(self, recordings: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        """Embeddings of the audio tokens of each recording, [audio_token, hidden], on the model's device."""
+        features, mask, windows = self._extract_features(recordings)
+        tower = next(self._tower.parameters())
+        mask = mask.to(tower.device)
+        projected = self._project_audio(features.to(tower), mask)
+        _, n_tokens = self._tower._get_feat_extract_output_lengths(mask.sum(dim=1))
+        by_window = [window[:n].to(self.device) for window, n in zip(projected, n_tokens.tolist(), strict=True)]
+        by_recording, start = [], 0
+        for n_windows in windows:
+            by_recording.append(torch.cat(by_window[start : start + n_windows]))
+            start += n_windows
+        return by_recording
 
-        `inputs` must be padded on the left.
+    def embed(self, input_ids: torch.Tensor, audio: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Input embeddings, [row, token, hidden], of token ids [row, token].
+
+        `audio` holds embeddings [audio_token, hidden] that take the audio tokens' places, in the order of rows.
         """
-        tokens = self.model.generate(
-            inputs_embeds=self.embed(inputs), attention_mask=inputs.attention_mask, max_new_tokens=max_new_tokens
-        )
-        return self.processor.tokenizer.batch_decode(tokens, skip_special_tokens=True)
+        embeddings = self.model.get_input_embeddings()(input_ids)
+        if not audio:
+            return embeddings
+        is_audio = input_ids == self.model.config.audio_token_id
+        return embeddings.masked_scatter(is_audio.unsqueeze(-1), torch.cat(list(audio)).to(embeddings))
+
+    @property
+    def eos_token_ids(self) -> list[int]:
+        """Tokens that end an answer."""
+        eos = self.model.generation_config.eos_token_id
+        return list(eos) if isinstance(eos, list | tuple) else [eos]
 
     def _extract_features(self, recordings: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor, tuple[int, ...]]:
         extractor = self.processor.feature_extractor

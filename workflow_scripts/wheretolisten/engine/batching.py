@@ -1,0 +1,62 @@
+"""Batches that fit into memory: as large as allowed, halved whenever the device runs out."""
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+from wheretolisten.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Batches:
+    """Cuts work into batches; after an out-of-memory error it goes on with half the size, from there to the end.
+
+    Parameters
+    ----------
+    what
+        What is counted, in the plural, for messages.
+    limit
+        Largest batch; None: everything in one.
+    """
+
+    def __init__(self, what: str, limit: int | None = None) -> None:
+        self._what, self.limit = what, limit
+
+    def run(self, n: int, function: Callable[[slice], T]) -> list[T]:
+        """Call `function` with consecutive slices of 0 … n-1 and return what it returned, in order.
+
+        Raises
+        ------
+        UserError
+            If a single item does not fit into memory.
+        """
+        results, done = [], 0
+        while done < n:
+            size = min(n - done, self.limit or n)
+            fits = True
+            try:
+                results.append(function(slice(done, done + size)))
+            except RuntimeError as error:
+                if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+                    raise
+                message = str(error).strip().split("\n")[0]
+                fits = False
+            if fits:
+                done += size
+                continue
+            # Only here, with the exception gone, are the tensors of the failed pass free.
+            clear_device_cache(garbage_collection=True)
+            if size == 1:
+                raise UserError(
+                    f"the device runs out of memory even with one of the {self._what} at a time ({message}); "
+                    "use a device with more memory, shorter recordings or a smaller dtype"
+                )
+            self.limit = size // 2
+            _log.warning("out of memory with %d %s in a pass, going on with %d", size, self._what, self.limit)
+        return results
