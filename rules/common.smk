@@ -175,6 +175,14 @@ def failed_jobs():
     return lines
 
 
+def ended_by_slurm():
+    if workflow.local_exec:
+        return ""
+    return (
+        "            or of .snakemake/slurm_logs/<rule or group>/, where a limit or scancel ended the job\n"
+    )
+
+
 def what_to_do(log):
     failed = failed_jobs()
     return (
@@ -182,6 +190,7 @@ def what_to_do(log):
         f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt)\n"
         f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
         "  Why:      the last lines of the failed job's log (results/logs/<rule>/..., named above)\n"
+        f"{ended_by_slurm()}"
         f"  All:      {log}\n"
         "  Go on:    the same command again; it continues where it stopped\n"
     )

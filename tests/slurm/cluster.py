@@ -98,8 +98,10 @@ class Cluster:
         database = self.folder / "mysql"
         options = ["--no-defaults", f"--datadir={database}", f"--user={self._user}", "--skip-log-bin"]
         subprocess.run(
-            ["mariadb-install-db", *options, "--skip-test-db"]
-            + ["--auth-root-authentication-method=socket", f"--auth-root-socket-user={self._user}"],
+            [
+                *("mariadb-install-db", *options, "--skip-test-db"),
+                *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={self._user}"),
+            ],
             env=self.environment(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -108,7 +110,11 @@ class Cluster:
         self._launch(
             "mariadbd",
             *("mariadbd", *options, f"--socket={self.folder}/run/mysql.sock", "--skip-networking"),
-            *(f"--pid-file={self.folder}/run/mariadbd.pid", "--innodb-buffer-pool-size=64M", "--performance-schema=OFF"),
+            *(
+                f"--pid-file={self.folder}/run/mariadbd.pid",
+                "--innodb-buffer-pool-size=64M",
+                "--performance-schema=OFF",
+            ),
             *("--innodb-log-file-size=32M", "--innodb-flush-log-at-trx-commit=0", "--innodb-lock-wait-timeout=900"),
         )
         self._wait("mariadbd", (self.folder / "run/mysql.sock").exists)
@@ -220,16 +226,24 @@ class Cluster:
 
     def records(self, folder: Path) -> list[dict[str, str]]:
         """SLURM's own records of the jobs submitted from a folder, oldest first; a requeued job has several."""
-        fields = "JobID,State,Partition,NodeList,AllocTRES,ReqTRES,Comment,WorkDir,TimelimitRaw,Elapsed,Account,Start,End"
-        output = self.run("sacct", "--allocations", "--duplicates", "--parsable2", "--starttime=now-1days", f"-o{fields}")
+        fields = (
+            "JobID,State,Partition,NodeList,AllocTRES,ReqTRES,Comment,WorkDir,TimelimitRaw,Elapsed,Account,Start,End"
+        )
+        output = self.run(
+            "sacct", "--allocations", "--duplicates", "--parsable2", "--starttime=now-1days", f"-o{fields}"
+        )
         rows = csv.DictReader(io.StringIO(output), delimiter="|")
         return [row for row in rows if row["WorkDir"] == str(folder)]
 
-    def jobs_in_queue(self, folder: Path, state: str = "RUNNING") -> list[str]:
-        """Ids of the jobs of a folder that are in a state."""
-        output = self.run("squeue", "--noheader", "--format=%A|%T|%Z")
+    def running(self, folder: Path) -> list[dict[str, str]]:
+        """JobID, NodeList and Comment of the jobs of a folder that run now; the records get a comment at the end only."""
+        output = self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A|%N|%k|%Z")
         rows = (line.split("|") for line in output.splitlines())
-        return [job for job, job_state, job_folder in rows if job_state == state and job_folder == str(folder)]
+        return [
+            {"JobID": job, "NodeList": node, "Comment": comment}
+            for job, node, comment, job_folder in rows
+            if job_folder == str(folder)
+        ]
 
     # ---------------------------------------------------------------------------------------------------- configuration
 

@@ -7,14 +7,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.workflow.conftest import NOT_COPIED
+from tests.workflow.conftest import NOT_COPIED, kill
 
 from .cluster import CPUS_PER_NODE, GPUS_PER_NODE, NODE_MB, PACKAGES, Cluster, missing_programs
 
@@ -53,6 +53,7 @@ class Run:
 
     folder: Path
     cluster: Cluster
+    started: list[subprocess.Popen] = field(default_factory=list)
 
     def start(self, *arguments: str, overlay: dict[str, Any] | None = None, local: bool = False) -> subprocess.Popen:
         """Start Snakemake in a process group of its own, with an overlay over the small configuration.
@@ -63,25 +64,37 @@ class Run:
         (self.folder / "overlay.yaml").write_text(yaml.safe_dump(overlay or {}, sort_keys=False))
         # What a user of the cluster edits.
         (self.folder / "profiles/slurm/partitions.yaml").write_text(yaml.safe_dump(PARTITIONS, sort_keys=False))
-        environment = self.cluster.environment() | {"OMP_NUM_THREADS": "1"}
-        environment["PATH"] = os.pathsep.join(
-            [str(self.cluster.folder / "bin"), str(Path(sys.executable).parent), environment["PATH"]]
-        )
-        # A job starts Python four times.
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        profile = ("--cores", "2") if local else ("--workflow-profile", "profiles/slurm")
-        waits = ("--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "1")
-        command = (Path(__file__).parent / "fast_polling.py", *profile, "--latency-wait", "10")
+        command = [str(Path(__file__).parent / "fast_polling.py"), "--latency-wait", "10"]
+        if local:
+            command += ["--cores", "2"]
+        else:
+            command += ["--workflow-profile", "profiles/slurm"]
+            command += ["--slurm-init-seconds-before-status-checks", "1", "--max-status-checks-per-second", "1"]
         with open(self.folder / "output.txt", "w") as output:
-            return subprocess.Popen(
-                [sys.executable, *command, *(() if local else waits), *arguments]
-                + ["--configfile", "small.yaml", "overlay.yaml"],
+            process = subprocess.Popen(
+                [sys.executable, *command, *arguments, "--configfile", "small.yaml", "overlay.yaml"],
                 cwd=self.folder,
-                env=environment,
+                env=self.environment(),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
+
+    def recover(self) -> None:
+        """Run the command that clears up after a killed Snakemake."""
+        subprocess.run(["profiles/slurm/recover.sh"], cwd=self.folder, env=self.environment(), check=True, timeout=200)
+
+    def environment(self) -> dict[str, str]:
+        """The cluster's, with this Python's programs in front."""
+        environment = self.cluster.environment() | {"OMP_NUM_THREADS": "1"}
+        environment["PATH"] = os.pathsep.join(
+            [str(self.cluster.folder / "bin"), str(Path(sys.executable).parent), environment["PATH"]]
+        )
+        # A job starts Python three times; cached byte code makes that several times faster.
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        return environment
 
     def run(self, *arguments: str, fails: bool = False, seconds: float = 500, **options: Any) -> str:
         """Run Snakemake to its end and return what it printed."""
@@ -92,7 +105,7 @@ class Run:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            process.terminate()
+            kill(process)
             raise AssertionError(f"no end after {seconds} s:\n{self.output()[-5000:]}") from None
         assert (process.returncode != 0) == fails, self.output()[-5000:] + self.logs_of_jobs()
         return self.output()
@@ -138,11 +151,25 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(scope="session")
+def clips(cluster: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the repository in which the clips are made. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("clips") / "clone"
+    shutil.copytree(root, folder, ignore=NOT_COPIED)
+    run = Run(folder, cluster)
+    run.run("results/clips/synthetic/clips.csv", local=True)
+    return run
+
+
 @pytest.fixture
-def run(cluster: Cluster, root: Path, tmp_path: Path) -> Run:
-    """A copy of the repository in which nothing ran yet."""
-    shutil.copytree(root, tmp_path / "clone", ignore=NOT_COPIED)
-    return Run(tmp_path / "clone", cluster)
+def run(clips: Run, tmp_path: Path) -> Iterator[Run]:
+    """A copy of the repository in which the clips are made, to run in."""
+    shutil.copytree(clips.folder, tmp_path / "clone", symlinks=True)
+    run = Run(tmp_path / "clone", clips.cluster)
+    yield run
+    for process in run.started:
+        if process.poll() is None:
+            kill(process)
 
 
 @pytest.fixture(scope="session")
