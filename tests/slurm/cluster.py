@@ -236,7 +236,7 @@ class Cluster:
         return [row for row in rows if row["WorkDir"] == str(folder)]
 
     def running(self, folder: Path) -> list[dict[str, str]]:
-        """JobID, NodeList and Comment of the jobs of a folder that run now; the records get a comment at the end only."""
+        """JobID, NodeList and Comment of a folder's running jobs; the records get their comment only at the end."""
         output = self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A|%N|%k|%Z")
         rows = (line.split("|") for line in output.splitlines())
         return [
