@@ -90,6 +90,10 @@ rule train_tiny_models:
     localrule: True
 
 
+onstart:
+    refuse_orphans()
+
+
 onsuccess:
     print(where_to_look())
 

@@ -19,6 +19,7 @@ rule prompt_directly:
     resources:
         mem_mb=model_mem_mb,
         runtime=shard_runtime,
+        gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),
     shell:

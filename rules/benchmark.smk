@@ -16,8 +16,8 @@ rule compose_benchmark:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=doubled(2000),
+        runtime=doubled(30),
     params:
         settings=lambda wildcards: CONFIG.benchmarks[wildcards.benchmark].composition.as_json(),
         first=lambda wildcards: CONFIG.shard_range(wildcards.benchmark, int(wildcards.shard))[0],

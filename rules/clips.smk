@@ -16,8 +16,8 @@ rule prepare_clips:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=60,
+        mem_mb=doubled(2000),
+        runtime=doubled(60),
     params:
         settings=lambda wildcards: CONFIG.libraries[wildcards.library].as_json(),
     shell:

@@ -1,10 +1,12 @@
 """Shared by all of `rules/`: the checked configuration, names of files, code dependencies, resources."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.scheduling.job_scheduler import JobScheduler
 
 SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
@@ -125,6 +127,38 @@ def shard_runtime(wildcards, attempt):
     return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
 
 
+def model_gpus(wildcards):
+    return sizing.gpus(CONFIG.models[wildcards.model].device)
+
+
+def doubled(amount):
+    return lambda wildcards, attempt: sizing.doubled(amount, attempt)
+
+
+# ------------------------------------------------------------------------------------------------------- on a cluster
+
+if workflow.remote_exec:
+    # Compute nodes often have no network, and a request that hangs costs a job its time: what a model needs is fetched
+    # before. The cache must be on storage that all nodes see (HF_HOME).
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    # Snakemake does not hand --keep-going on to its jobs, and has no option for it. Without it, a shard that fails
+    # would keep the shards that are packed with it from running.
+    JobScheduler.keepgoing = property(lambda self: True, lambda self, value: None)
+
+
+def refuse_orphans():
+    """Stop before the first job if jobs of a killed run still work in this folder: they would write the same files."""
+    if workflow.local_exec:
+        return
+    recover = Path(workflow.basedir) / "profiles/slurm/recover.sh"
+    orphans = subprocess.run([recover, "--list"], capture_output=True, text=True, check=True).stdout.split()
+    if orphans:
+        raise WorkflowError(
+            f"{len(orphans)} jobs of an earlier run still work in this folder ({' '.join(orphans[:10])}); "
+            "cancel them with profiles/slurm/recover.sh or wait for their end, then start again"
+        )
+
+
 # ------------------------------------------------------------------------------------------------------------ messages
 
 
@@ -143,10 +177,33 @@ def where_to_look():
     return "\nDone. Look at\n" + "".join(lines)
 
 
+def failed_jobs():
+    """One line per job whose inputs are there and whose outputs are not: it failed, or the run ended before it."""
+    lines = []
+    for job in sorted(workflow.dag.needrun_jobs(), key=str):
+        missing = [path for path in job.output if not os.path.exists(path)]
+        if missing and all(map(os.path.exists, job.input)):
+            limits = f"{job.resources.get('runtime')} min, {job.resources.get('mem_mb')} MB, attempt {job.attempt}"
+            lines.append(f"    {job.rule.name} {missing[0]}  ({limits}; log: {', '.join(job.log)})\n")
+    return lines
+
+
+def ended_by_slurm():
+    if workflow.local_exec:
+        return ""
+    return (
+        "            or of .snakemake/slurm_logs/<rule or group>/, where a limit or scancel ended the job\n"
+    )
+
+
 def what_to_do(log):
+    failed = failed_jobs()
     return (
         "\nThe run stopped before its end; nothing finished is lost.\n"
+        f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt)\n"
+        f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
         "  Why:      the last lines of the failed job's log (results/logs/<rule>/..., named above)\n"
+        f"{ended_by_slurm()}"
         f"  All:      {log}\n"
         "  Go on:    the same command again; it continues where it stopped\n"
     )

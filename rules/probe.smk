@@ -19,6 +19,7 @@ rule extract_activations:
     resources:
         mem_mb=model_mem_mb,
         runtime=shard_runtime,
+        gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model).as_json(),
     shell:
@@ -41,8 +42,8 @@ rule average_vectors:
         "../envs/figures.yaml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=doubled(4000),
+        runtime=doubled(60),
     shell:
         "python workflow_scripts/average_vectors.py --activations {input.activations:q} --shards {input.shards:q}"
         " --output {output.vectors:q} > {log:q} 2>&1"
@@ -67,6 +68,7 @@ rule map_attention:
     resources:
         mem_mb=model_mem_mb,
         runtime=shard_runtime,
+        gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
         sample=CONFIG.figures.reading_sample,
@@ -97,6 +99,7 @@ rule steer_attention:
     resources:
         mem_mb=model_mem_mb,
         runtime=shard_runtime,
+        gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.steering_settings(wildcards.model).as_json(),
     shell:

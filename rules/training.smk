@@ -16,8 +16,8 @@ rule train_tiny_model:
         "../envs/models.yaml"
     threads: 1
     resources:
-        mem_mb=8000,
-        runtime=120,
+        mem_mb=doubled(8000),
+        runtime=doubled(120),
     params:
         family=lambda wildcards: TINY_MODELS[wildcards.tiny_model],
         folder=subpath(output.card, parent=True),

@@ -135,6 +135,13 @@ def test_retries_ask_for_more():
     assert sizing.memory_mb(2_000_000_000, 3) == 9000
     assert sizing.runtime_minutes(6000, 1) == 25
     assert sizing.runtime_minutes(6000, 2) == 50
+    assert [sizing.doubled(30, attempt) for attempt in (1, 2, 3)] == [30, 60, 120]
+
+
+def test_only_a_model_that_may_use_a_gpu_asks_for_one():
+    assert {device: sizing.gpus(device) for device in ("auto", "cpu", "cuda", "cuda:1")} == (
+        {"auto": 1, "cpu": 0, "cuda": 1, "cuda:1": 1}
+    )
 
 
 @pytest.mark.parametrize("name", ["models", "figures"])

@@ -53,3 +53,17 @@ def runtime_minutes(audio_seconds: float, attempt: int) -> int:
     Doubled with every retry. A guess that is generous for a GPU and for the tiny models on a CPU; profiles override it.
     """
     return int((15 + audio_seconds / 600) * 2 ** (attempt - 1))
+
+
+def doubled(amount: int, attempt: int) -> int:
+    """Memory (MB) or time limit (minutes) of a job without a model: `amount`, doubled with every retry."""
+    return amount * 2 ** (attempt - 1)
+
+
+def gpus(device: str) -> int:
+    """GPUs of a job that loads a model, from the model's `device`: none for cpu, else one.
+
+    A number without meaning on one machine, where Snakemake limits no resource that it was not given; on a cluster it
+    chooses the partition.
+    """
+    return 0 if device == "cpu" else 1

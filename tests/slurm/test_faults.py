@@ -1,0 +1,189 @@
+"""What goes wrong on a cluster, made to go wrong on a real one: nothing finished is lost, the end says what is missing.
+
+The faults hit `compose_benchmark`, which is quick; what SLURM and Snakemake do about them is the same for every rule.
+"""
+
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from .conftest import Run
+
+pytestmark = [pytest.mark.slurm, pytest.mark.slow]
+
+SIX = {"benchmarks": {"sequences": {"n_samples": 6}}}
+"""Six samples: three shards."""
+
+HOLD = """
+import pathlib, sys, time
+shard = pathlib.Path(sys.argv[sys.argv.index("--shard") + 1]).stem
+with open(f"started-{shard}", "a") as file:
+    file.write("x")
+while pathlib.Path(f"hold-{shard}").exists():
+    time.sleep(0.1)
+"""
+"""Put before a script: it notes that it started, and waits while there is a file hold-<shard>."""
+
+
+def tamper(run: Run, code: str, **replaced: str) -> None:
+    """Put code before compose_benchmark.py, and replace resources of its rule."""
+    script = run.folder / "workflow_scripts/compose_benchmark.py"
+    script.write_text(code + script.read_text())
+    rules = run.folder / "rules/benchmark.smk"
+    text = rules.read_text()
+    for key, value in replaced.items():
+        text, n = re.subn(rf"\b{key}=doubled\(\d+\)", f"{key}={value}", text)
+        assert n == 1
+    rules.write_text(text)
+
+
+def hold(run: Run, *shards: int) -> None:
+    for shard in shards:
+        (run.folder / f"hold-{shard}").touch()
+
+
+def release(run: Run, *shards: int) -> None:
+    for shard in shards:
+        (run.folder / f"hold-{shard}").unlink()
+
+
+def starts(run: Run, shard: int) -> int:
+    """How often the job of a shard started."""
+    path = run.folder / f"started-{shard}"
+    return len(path.read_text()) if path.exists() else 0
+
+
+def states(run: Run, shard: int) -> list[str]:
+    """What SLURM recorded of the jobs of a shard, in order; "CANCELLED by 0" becomes "CANCELLED"."""
+    jobs = run.records("compose_benchmark")
+    return [job["State"].split()[0] for job in jobs if job["Comment"].endswith(f"_{shard}")]
+
+
+def running(run: Run, shard: int) -> list[dict[str, str]]:
+    """What `Cluster.running` says of a shard."""
+    return [job for job in run.cluster.running(run.folder) if job["Comment"].endswith(f"_{shard}")]
+
+
+def samples(run: Run) -> list[str]:
+    return pd.read_csv(run.folder / "results/benchmarks/sequences/samples.csv")["sample_id"].tolist()
+
+
+def shard_file(run: Run, shard: int) -> Path:
+    return run.folder / f"results/benchmarks/sequences/shards/{shard}.csv"
+
+
+def test_a_cancelled_job_is_retried(run):
+    tamper(run, HOLD)
+    hold(run, 1)
+    process = run.start("benchmark")
+    run.wait_for(process, lambda: starts(run, 1))
+    run.cluster.run("scancel", *(job["JobID"] for job in running(run, 1)))
+    run.wait_for(process, lambda: starts(run, 1) == 2)
+    release(run, 1)
+    run.finish(process)
+    assert states(run, 0)[-1] == "COMPLETED"
+    assert states(run, 1) == ["CANCELLED", "COMPLETED"]
+    assert len(set(samples(run))) == len(samples(run)) == 4
+
+
+def test_the_job_of_a_node_that_dies_is_finished_on_another(run):
+    tamper(run, HOLD)
+    hold(run, 0)
+    process = run.start("benchmark")
+    run.wait_for(process, lambda: starts(run, 0))
+    ((job_id, node, _),) = (job.values() for job in running(run, 0))
+    run.cluster.kill_node(node)
+    try:
+        run.wait_for(process, lambda: starts(run, 0) == 2)
+        release(run, 0)
+        run.finish(process)
+    finally:
+        run.cluster.revive_node(node)
+    # One job with two records: SLURM put it back into the queue, so it cost no retry.
+    jobs = [job for job in run.cluster.records(run.folder) if job["JobID"] == job_id]
+    assert [job["State"] for job in jobs] == ["NODE_FAIL", "COMPLETED"]
+    assert jobs[0]["NodeList"] == node != jobs[1]["NodeList"]
+    assert starts(run, 0) == 2
+    assert len(set(samples(run))) == len(samples(run)) == 4
+
+
+def test_a_job_over_its_time_limit_gets_twice_the_time(run):
+    # One minute is the shortest limit that SLURM knows.
+    tamper(run, HOLD, runtime="doubled(1)")
+    hold(run, 0)
+    process = run.start("benchmark")
+    run.wait_for(process, lambda: starts(run, 0) == 2)
+    release(run, 0)
+    run.finish(process)
+    jobs = [job for job in run.records("compose_benchmark") if job["Comment"].endswith("_0")]
+    assert [(job["State"], job["TimelimitRaw"]) for job in jobs] == [("TIMEOUT", "1"), ("COMPLETED", "2")]
+
+
+def test_a_job_over_its_memory_limit_gets_more_and_the_end_says_which_one_never_had_enough(run):
+    # Shard 0 fits into the second limit, shard 1 into none; shard 2 needs little.
+    hungry = """
+import pathlib, sys, time
+shard = pathlib.Path(sys.argv[sys.argv.index("--shard") + 1]).stem
+filled = b"x" * {"0": 700_000_000, "1": 2_500_000_000, "2": 1}[shard]
+time.sleep(3 * (shard != "2"))
+del filled
+"""
+    tamper(run, hungry, mem_mb="doubled(600)")
+    output = run.run("benchmark", "--retries", "1", overlay=SIX, fails=True)
+    assert states(run, 0) == ["FAILED", "COMPLETED"]
+    assert states(run, 1) == ["FAILED", "FAILED"]
+    assert states(run, 2) == ["COMPLETED"]
+    assert [shard_file(run, shard).exists() for shard in range(3)] == [True, False, True]
+    missing = output[output.index("Missing:") :]
+    assert "Missing:  1 results" in missing
+    assert "compose_benchmark results/benchmarks/sequences/shards/1.csv" in missing
+    assert "(60 min, 1200 MB, attempt 2; log: results/logs/compose_benchmark/sequences/1.log)" in missing
+    assert ".snakemake/slurm_logs/<rule or group>/" in missing
+    (log, *_) = sorted(run.folder.glob(".snakemake/slurm_logs/rule_compose_benchmark/sequences_1/*.log"))
+    assert "memory" in log.read_text()
+
+
+def test_a_shard_that_always_fails_stops_no_other_not_even_those_packed_with_it(run):
+    tamper(run, "import sys\nif '1.csv' in str(sys.argv): sys.exit('shard 1 fails')\n")
+    packed = ("--groups", "compose_benchmark=composing", "--group-components", "composing=3")
+    output = run.run("benchmark", "--retries", "0", *packed, overlay=SIX, fails=True)
+    assert [job["Comment"] for job in run.records()] == ["rule_composing_compose_benchmark"]
+    assert [shard_file(run, shard).exists() for shard in range(3)] == [True, False, True]
+    missing = output[output.index("Missing:") :]
+    assert "Missing:  1 results" in missing
+    assert "compose_benchmark results/benchmarks/sequences/shards/1.csv" in missing
+    assert "shard 1 fails" in (run.folder / "results/logs/compose_benchmark/sequences/1.log").read_text()
+
+
+def test_after_sigkill_nothing_is_redone_lost_or_doubled(run):
+    tamper(run, HOLD)
+    hold(run, 1, 2)
+    process = run.start("benchmark", overlay=SIX)
+    run.wait_for(process, lambda: starts(run, 1) and starts(run, 2) and states(run, 0) == ["COMPLETED"])
+    time.sleep(3)  # until Snakemake has seen it, too
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    orphans = [job["JobID"] for job in run.cluster.running(run.folder)]
+    assert len(orphans) == 2
+    before = shard_file(run, 0).stat().st_mtime_ns
+
+    # Started again at once, the jobs would run twice; it is refused, by name.
+    run.run("--unlock")
+    refusal = run.run("benchmark", overlay=SIX, fails=True)
+    assert "2 jobs of an earlier run still work in this folder" in refusal
+    assert all(job in refusal for job in orphans)
+    assert len(run.cluster.records(run.folder)) == 3
+
+    run.recover()
+    assert run.cluster.running(run.folder) == []
+    release(run, 1, 2)
+    run.run("benchmark", overlay=SIX)
+    assert [starts(run, shard) for shard in range(3)] == [1, 2, 2]
+    assert shard_file(run, 0).stat().st_mtime_ns == before
+    assert states(run, 1) == ["CANCELLED", "COMPLETED"]
+    assert len(set(samples(run))) == len(samples(run)) == 6

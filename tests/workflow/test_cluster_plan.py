@@ -1,0 +1,35 @@
+"""What a run on a cluster would do, seen without a cluster."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+pytestmark = pytest.mark.workflow
+
+
+def test_the_estimate_counts_jobs_submissions_and_gpu_hours(clean_copy):
+    estimate = subprocess.run(
+        [sys.executable, "profiles/slurm/estimate.py"],
+        cwd=clean_copy.folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table = {line.split()[0]: line.split()[1:] for line in estimate.stdout.splitlines()}
+    # 500 samples: two shards, and one of the other benchmark, for two models; three shards share a job.
+    assert table["extract_activations"][:2] == ["6", "2"]
+    assert table["steer_attention"][:2] == ["18", "6"]
+    assert table["compose_benchmark"][:2] == ["3", "3"]
+    assert table["localize_events"][:2] == ["4", "-"]
+    # 32 jobs of a model, each with the 22 minutes of a shard of 4,700 s.
+    assert table["total"] == ["59", "20", f"{32 * 22 / 60:.1f}", "6.5"]
+
+
+def test_names_of_partitions_are_in_one_file(root):
+    partitions = yaml.safe_load((root / "profiles/slurm/partitions.yaml").read_text())["partitions"]
+    assert set(partitions) == {"cpu", "gpu"}
+    for path in (root / "Snakefile", root / "profiles/slurm/profile.yaml", *(root / "rules").glob("*.smk")):
+        assert "partition:" not in path.read_text()
+        assert "slurm_account" not in path.read_text()
