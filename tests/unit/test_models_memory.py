@@ -13,6 +13,7 @@ from transformers import AutoConfig
 
 from wheretolisten import provenance
 from wheretolisten.config import ExtractionSettings, Model, Prompts, Readout
+from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models import memory
 from wheretolisten.models.registry import ADAPTERS, load
@@ -136,7 +137,7 @@ def test_random_weights_are_the_same_in_every_job_and_run_the_model(small, famil
     inputs = first.prepare([recording], ["Describe the audio."])
     assert inputs.n_audio_tokens.tolist() == [425]
     # The vocabulary of the weights is far larger than the tokenizer's; ids beyond it are left out of the answer.
-    assert isinstance(first.generate(inputs, 3)[0], str)
+    assert isinstance(Engine(first).answer([recording], ["Describe the audio."], max_new_tokens=3)[0], str)
 
 
 def test_a_rehearsal_is_marked_in_the_provenance(small):
@@ -165,7 +166,7 @@ def test_device_map_places_the_same_model(root, tmp_path):
     split.model = accelerate.dispatch_model(split.model, places, main_device="cpu", offload_dir=tmp_path)
     assert next(split.blocks.parameters()).is_meta
     models, prompts = (plain, mapped, split), ["Describe the audio."]
-    answers = [model.generate(model.prepare([recording], prompts), 8) for model in models]
+    answers = [Engine(model).answer([recording], prompts, max_new_tokens=8) for model in models]
     assert answers[0] == answers[1] == answers[2]
 
 
