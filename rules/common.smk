@@ -16,6 +16,8 @@ from wheretolisten import config as configuration
 from wheretolisten.errors import UserError
 
 try:
+    for file in workflow.configfiles:
+        configuration.refuse_repeated_keys(file)
     CONFIG = configuration.load(config, root=workflow.basedir)
 except UserError as error:
     raise WorkflowError(str(error)) from None

@@ -57,7 +57,11 @@ def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(
         ("benchmarks/..%2Fetc", {"library": "synthetic"}, r"benchmarks: the name '\.\.%2Fetc' becomes a folder"),
         ("models/random", {"checkpoint": "resources/tiny-qwen2-audio"}, r"'random' is the name of the random baseline"),
         ("models/other", {"checkpoint": "no/such/folder"}, r"models\.other\.checkpoint: .*neither an existing folder"),
-        ("models/other", {"checkpoint": "rules"}, r"models\.other\.checkpoint: .*of type None"),
+        (
+            "models/other",
+            {"checkpoint": "rules"},
+            r"models\.other\.checkpoint: no config\.json can be read in .*rules'",
+        ),
         ("models/other", {"checkpoint": "a/b", "revision": "main"}, r"models\.other\.revision: .*'main'"),
         ("models/tiny-qwen2-audio/device", "gpu", r"models\.tiny-qwen2-audio\.device: .*'gpu'"),
         ("models/tiny-qwen2-audio/revision", "0" * 40, r"models\.tiny-qwen2-audio\.revision: .*is a folder"),
@@ -218,6 +222,7 @@ def test_select_layers(layers, n_layers, expected):
 
 def test_published_checkpoints_that_leave_out_defaults_are_accepted(raw_config, root, tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "qwen2_audio", "text_config": {"vocab_size": 156032}}')
+    (tmp_path / "model.safetensors").write_bytes((2).to_bytes(8, "little") + b"{}")
     raw_config["models"]["downloaded"] = {"checkpoint": str(tmp_path)}
     assert load(raw_config, root).models["downloaded"].checkpoint == str(tmp_path)
 

@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from wheretolisten.config import MODEL_TYPES, Model
+from wheretolisten.checkpoint import MODEL_TYPES
+from wheretolisten.config import Model
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import ADAPTERS, load
@@ -120,7 +121,7 @@ def test_unknown_type_is_named(copy):
 
 
 def test_missing_folder_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no config\.json can be read there"):
+    with pytest.raises(UserError, match=r"no config\.json can be read in .*nowhere"):
         load(Model(checkpoint=str(tmp_path / "nowhere")))
 
 
@@ -138,7 +139,7 @@ def test_missing_and_pickled_weights_are_refused(copy):
 )
 def test_broken_weights_are_refused(copy, content):
     (copy / "model.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="cannot be loaded"):
+    with pytest.raises(UserError, match="cut off or no safetensors file"):
         load(Model(checkpoint=str(copy)))
 
 
@@ -164,6 +165,7 @@ def test_missing_template_and_processor_files_are_refused(root, tmp_path):
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(UserError, match="no chat template"):
         load(Model(checkpoint=str(folder)))
+    shutil.copy(root / "resources" / SHIPPED[1] / "chat_template.jinja", folder)
     (folder / "processor_config.json").unlink()
     with pytest.raises(UserError):
         load(Model(checkpoint=str(folder)))

@@ -17,8 +17,11 @@ def use_offline(cache: str | None) -> None:
         os.environ["HF_HUB_CACHE"] = str(Path(cache).expanduser().absolute())
 
 
-def snapshot_folder(checkpoint: str, revision: str) -> Path:
-    """Folder of a hub repository at a commit in huggingface_hub's cache, whether it is there or not."""
+def snapshot_folder(checkpoint: str, revision: str, cache: str | None = None) -> Path:
+    """Folder of a hub repository at a commit in huggingface_hub's cache, whether it is there or not.
+
+    `cache` as for `use_offline`.
+    """
     home = os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
-    cache = Path(os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
-    return cache / f"models--{checkpoint.replace('/', '--')}" / "snapshots" / revision
+    folder = Path(cache or os.environ.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+    return folder / f"models--{checkpoint.replace('/', '--')}" / "snapshots" / revision

@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from wheretolisten import cache, checkpoint
 from wheretolisten.errors import UserError
 
 SAMPLING_RATE = 16_000
@@ -40,13 +41,10 @@ PROCEDURAL_LABELS = {
 }
 """Sounds that can be synthesised, by domain."""
 
-MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
-"""Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
-
 REHEARSAL = "rehearsal-"
 """How the names of models with random weights start, and no others, so that no file or table hides what they are."""
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 
 
 _LAYER_RANGE = re.compile(r"^(\d+)(%?) ?- ?(\d+)(%?)$")
@@ -95,12 +93,23 @@ def _check_template(text: str, key: str, required: set[str], optional: frozenset
 
 
 def _check_domains(domains: dict[str, list[str]] | None) -> dict[str, list[str]] | None:
+    if domains == {}:
+        raise ValueError("no domain is listed; list one with its labels, or write null for a single one")
     owner: dict[str, str] = {}
     for domain, labels in (domains or {}).items():
+        if not labels:
+            raise ValueError(f"domain {domain!r} lists no label; add its labels or take it out")
+        _check_repetition(labels)
         for label in labels:
             if owner.setdefault(label, domain) != domain:
                 raise ValueError(f"label {label!r} is listed under {owner[label]!r} and {domain!r}; keep one of them")
     return domains
+
+
+def _check_repetition(labels: list[str]) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"label {label!r} is listed twice; keep one of them")
 
 
 def _join(first: str, second: str) -> str:
@@ -111,6 +120,15 @@ class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values are frozen and strictly typed where it matters."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_numbers(cls, values: Any) -> Any:
+        # pydantic would take yes and no, which YAML reads as true and false, for 1 and 0.
+        for key, field in cls.model_fields.items():
+            if field.annotation in (int, float) and isinstance(values, dict) and isinstance(values.get(key), bool):
+                raise ValueError(f"{key} must be a number, not {values[key]}")
+        return values
 
     def as_json(self) -> str:
         """The section as canonical JSON (sorted keys), fit for a command line and for a digest."""
@@ -157,6 +175,7 @@ class ProceduralLibrary(Section):
         for label in labels or ():
             if label not in known:
                 raise ValueError(f"there is no procedural sound {label!r}; there are {', '.join(known)}")
+        _check_repetition(labels or [])
         return labels
 
     @model_validator(mode="after")
@@ -476,7 +495,7 @@ class Config(Section):
     def _check_across(self) -> "Config":
         for section in ("libraries", "benchmarks", "models"):
             for name in getattr(self, section):
-                if not _NAME.match(name):
+                if not _NAME.fullmatch(name):
                     raise ValueError(
                         f"{section}: the name {name!r} becomes a folder; use lower-case letters, digits, '.', '_', '-'"
                     )
@@ -633,8 +652,38 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     return config
 
 
+def refuse_repeated_keys(path: str | Path) -> None:
+    """Refuse a configuration file that names something twice; YAML would keep the last one without a word.
+
+    Raises
+    ------
+    UserError
+        Naming the file, the line and the key.
+    """
+    import yaml  # comes with Snakemake, and jobs do without it
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            waiting = [yaml.compose(file, Loader=yaml.SafeLoader)]
+        except yaml.YAMLError:
+            return  # Snakemake, which has read the file before, says so; tabs in JSON are none of its concern
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    raise UserError(
+                        f"{path}: line {key.start_mark.line + 1}: {key.value!r} is named twice; rename or remove one"
+                    )
+                seen.add(key.value)
+                waiting.append(value)
+
+
 def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> None:
-    """Refuse what a checkpoint's files already show to be wrong; a hub repository is looked at when it is loaded."""
+    """Refuse what a checkpoint's files already show to be wrong; all of a hub repository's when it is fetched."""
     where = f"config.yaml: models.{name}.checkpoint"
     folder = root / model.checkpoint
     if not folder.is_dir():
@@ -655,20 +704,24 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
                 'uv run python -c "import huggingface_hub as h; '
                 f"print(h.model_info('{model.checkpoint}').sha)\""
             )
+        # Fetched, in part perhaps: the jobs check the rest, and a refusal here would keep a fetch from completing it.
+        folder = cache.snapshot_folder(model.checkpoint, model.revision, config.model_cache)
+        _check_fit(name, model, config, folder, checkpoint.read_json(folder / "config.json"))
         return
     if model.revision is not None:
         raise UserError(
             f"config.yaml: models.{name}.revision: {model.checkpoint!r} is a folder, which has no revision; set "
             "revision to null, or rename the folder if the hub repository is meant"
         )
-    description = _read_json(folder / "config.json")
-    if description.get("model_type") not in MODEL_TYPES or not isinstance(description.get("text_config"), dict):
-        raise UserError(
-            f"{where}: {folder / 'config.json'} is missing or of type {description.get('model_type')!r}; "
-            f"point to a saved model of type {' or '.join(MODEL_TYPES)}"
-        )
+    description = checkpoint.check(where, folder, model.weights)
+    _check_fit(name, model, config, folder, description)
+
+
+def _check_fit(name: str, model: Model, config: Config, folder: Path, description: dict[str, Any]) -> None:
+    """Refuse layers that a model does not have, and samples that are too long for it."""
     # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
-    n_layers = description["text_config"].get("num_hidden_layers")
+    text_stack = description.get("text_config")
+    n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
     for key in ("steering", "localization"):
         try:
             if n_layers is not None:
@@ -680,25 +733,18 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
             config.probe.steering.scales(n_layers)
     except UserError as error:
         raise UserError(f"config.yaml: probe.steering.{error} (model {name!r})") from None
-    processor = _read_json(folder / "preprocessor_config.json") | _read_json(folder / "processor_config.json")
+    processor = checkpoint.read_json(folder / "preprocessor_config.json")
+    processor |= checkpoint.read_json(folder / "processor_config.json")
     extractor = processor.get("feature_extractor", processor)
     seconds = processor.get("max_audio_len", extractor.get("chunk_length"))
     for benchmark, settings in config.benchmarks.items():
         longest = settings.composition.longest_seconds
         if seconds is not None and longest > seconds:
             raise UserError(
-                f"{where}: {model.checkpoint!r} hears at most {seconds:g} s, but samples of {benchmark!r} last "
-                f"up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the model out"
+                f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but samples "
+                f"of {benchmark!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the "
+                "model out"
             )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where the file is missing or holds something else."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
@@ -735,11 +781,15 @@ def _first_sentence(error: ValidationError, where: str) -> str:
     for item in error.errors():
         # The discriminator of a union appears in the location, though the user never wrote it.
         location = ".".join(
-            str(part) for part in item["loc"] if part not in {"procedural", "folder", "esc50", "sakura"}
+            str(part) for depth, part in enumerate(item["loc"]) if depth != 2 or item["loc"][0] != "libraries"
         )
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "unknown key; remove it or correct its spelling"
+        elif item["type"] == "missing":
+            message = "the key is missing; add it"
+        elif item["type"] == "union_tag_not_found":
+            message = "the key type is missing; add procedural, folder, esc50 or sakura"
         elif item["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
         problems.append(f"{location}: {message}" if location else message)

@@ -1,8 +1,9 @@
 """What a job asks of the machine, from what it has to do. Light functions; the rules in `rules/` call them."""
 
-import json
 import math
 from pathlib import Path
+
+from wheretolisten.checkpoint import read_header
 
 _OVERHEAD_MB = 2500
 """Python, torch and one batch of a small model, in MB (measured: about 1 GB; the rest is headroom)."""
@@ -35,16 +36,8 @@ def weight_bytes(folder: Path, dtype: str, device: str) -> int:
 
 
 def _n_parameters(path: Path) -> int:
-    """Number of parameters in a safetensors file, from its header; 0 for a broken one, which loading will report."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        if size > path.stat().st_size:
-            return 0
-        try:
-            header = json.loads(file.read(size))
-        except ValueError:
-            return 0
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
+    """Number of parameters in a safetensors file, from its header; 0 for a broken one, which is refused elsewhere."""
+    return sum(math.prod(tensor["shape"]) for tensor in (read_header(path) or {}).values())
 
 
 def runtime_minutes(audio_seconds: float, attempt: int) -> int:

@@ -1,5 +1,6 @@
 """The tables of a benchmark, and its audio as models hear it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
+from wheretolisten.clips.records import label_problem, path_problem
 from wheretolisten.config import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
@@ -49,13 +51,15 @@ def read_shard(path: str | Path) -> pd.DataFrame:
     Raises
     ------
     UserError
-        If the file is missing, lacks a column, holds a value that does not fit, or lists an event twice.
+        If the file is missing, lacks a column, holds a value that does not fit, lists an event twice, or names an
+        audio file outside the benchmark.
     """
     remedy = "build the benchmark again"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a table of events ({error}); {remedy}") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be read as a table of events ({reason}); {remedy}") from error
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; {remedy}")
@@ -70,7 +74,17 @@ def read_shard(path: str | Path) -> pd.DataFrame:
     if len(repeated):
         row = repeated.iloc[0]
         raise UserError(f"{path} lists sample {row['sample_id']}, position {row['position']} twice; {remedy}")
+    # shards/<k>.csv and events.csv lie at different depths; paths start from the benchmark's folder.
+    for row in table.to_dict("records"):
+        if problem := label_problem(row["label"]) or path_problem(row["path"], "the benchmark") or _time_problem(row):
+            raise UserError(f"{path}: sample {row['sample_id']}, position {row['position']} {problem}; {remedy}")
     return table
+
+
+def _time_problem(row: Mapping[str, Any]) -> str | None:
+    if 0 <= row["onset"] < row["offset"] <= row["sample_seconds"] < math.inf:
+        return None
+    return f"lasts from {row['onset']:g} to {row['offset']:g} s in a sample of {row['sample_seconds']:g} s"
 
 
 def collect(shards: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:

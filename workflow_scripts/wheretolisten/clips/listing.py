@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wheretolisten.clips.records import label_problem, path_problem
 from wheretolisten.config import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
 
@@ -47,14 +47,7 @@ class Entry:
         """Why the entry cannot serve as a clip, whatever the file holds; None if it can."""
         if any("\ud800" <= letter <= "\udfff" for letter in self.name + self.label):
             return "has a name that is not valid UTF-8"
-        if not self.label:
-            return "has no label"
-        if re.search(r"[/\\|\x00-\x1f\x7f]", self.label):
-            return f"has the label {self.label!r}; a label holds no slash, no '|' and no line break"
-        inside = os.path.normpath(self.name)
-        if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
-            return f"lies outside {self.root}"
-        return None
+        return label_problem(self.label) or path_problem(self.name, self.root)
 
 
 def clean_label(text: str) -> str:
@@ -84,13 +77,14 @@ def _list_folder(library: FolderLibrary) -> Iterator[Entry]:
     for folder in sorted(root.iterdir()):
         if not folder.is_dir() or folder.name.startswith("."):
             continue
-        files = sorted(file.name for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES)
-        if not files:
-            _log.warning("%s holds no wav, flac or ogg file", folder)
-        for file in files:
-            if not file.startswith("."):
-                name = f"{folder.name}/{file}"
-                yield Entry(root, name, clean_label(folder.name), _ONLY_DOMAIN, name)
+        for file in sorted(folder.iterdir()):
+            if file.name.startswith("."):
+                continue
+            if file.suffix.lower() not in _SUFFIXES:
+                _log.warning("skipped: %s is no wav, flac or ogg file", file)
+                continue
+            name = f"{folder.name}/{file.name}"
+            yield Entry(root, name, clean_label(folder.name), _ONLY_DOMAIN, name)
 
 
 def _list_esc50(library: Esc50Library) -> Iterator[Entry]:

@@ -1,5 +1,7 @@
 """The record of a clip, and the table of a library's clips."""
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -27,6 +29,23 @@ class Clip:
     """SHA-256 of the audio as little-endian int16."""
 
 
+def label_problem(label: str) -> str | None:
+    """Why a label cannot be used, to follow the name of what has it; None if it can."""
+    if not label:
+        return "has no label"
+    if re.search(r"[/\\|\x00-\x1f\x7f]", label):
+        return f"has the label {label!r}; a label holds no slash, no '|' and no line break"
+    return None
+
+
+def path_problem(path: str, folder: str | Path) -> str | None:
+    """Why a path in a table, relative to `folder`, cannot be followed; None if it can."""
+    inside = os.path.normpath(path)
+    if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
+        return f"lies outside {folder}"
+    return None
+
+
 def write_clips(clips: Sequence[Clip], path: str | Path) -> None:
     """Write the table of a library, one row per clip, atomically."""
     table = pd.DataFrame([asdict(clip) for clip in clips], columns=[field.name for field in fields(Clip)])
@@ -40,12 +59,14 @@ def read_clips(path: str | Path) -> list[Clip]:
     Raises
     ------
     UserError
-        If the file is missing or is not such a table.
+        If the file is missing or is not such a table, or a clip's label or path cannot be used.
     """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a table of clips ({error}); prepare the clips again") from error
+        raise UserError(
+            f"{path} cannot be read as a table of clips ({' '.join(str(error).split())}); prepare the clips again"
+        ) from error
     missing = [field.name for field in fields(Clip) if field.name not in table.columns]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; prepare the clips again")
@@ -53,6 +74,9 @@ def read_clips(path: str | Path) -> list[Clip]:
     if len(duplicates):
         raise UserError(f"{path} lists clip {duplicates.iloc[0]!r} twice; prepare the clips again")
     rows = table[[field.name for field in fields(Clip)]].to_dict("records")
+    for row in rows:
+        if problem := label_problem(row["label"]) or path_problem(row["path"], Path(path).parent):
+            raise UserError(f"{path}: clip {row['clip_id']!r} {problem}; prepare the clips again")
     try:
         return [Clip(**{**row, "n_frames": int(row["n_frames"])}) for row in rows]
     except ValueError as error:

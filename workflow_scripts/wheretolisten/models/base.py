@@ -80,8 +80,6 @@ class Adapter(abc.ABC):
         self.name = name
         self.model = model.eval().requires_grad_(False)
         self.processor = processor
-        if getattr(processor, "chat_template", None) is None:
-            raise UserError(f"{name}: the checkpoint has no chat template; add chat_template.jinja to it")
         tokenizer = processor.tokenizer
         if tokenizer.convert_tokens_to_ids(processor.audio_token) != model.config.audio_token_id:
             raise UserError(

@@ -5,10 +5,8 @@ and a group shares one copy. Only weights in safetensors and the files that desc
 code.
 """
 
-import json
 import logging
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +22,13 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 
 from wheretolisten import cache
+from wheretolisten.checkpoint import check, check_weights
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 # Top level only: repositories keep other models in sub-folders (Audio Flamingo 3 its `think/` variant).
 _WANTED = {"allow_patterns": ["*.safetensors", "*.json", "*.jinja", "*.txt"], "ignore_patterns": ["*/*"]}
-_INDEX = "model.safetensors.index.json"
 
 
 def snapshot_folder(checkpoint: str, revision: str) -> Path:
@@ -72,7 +70,8 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
     ------
     UserError
         If the repository or commit does not exist or may not be read, the hub cannot be reached, the weights are
-        pickled or incomplete, the disk is too small, or a file differs from the digest that the hub states.
+        pickled or incomplete, the disk is too small, a file differs from the digest that the hub states, or the files
+        show that the model cannot be used (see `checkpoint.check`).
     """
     api = HfApi()
     where = f"{checkpoint} at revision {revision}"
@@ -83,7 +82,7 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
             if isinstance(file, RepoFile)
         }
         files = {name: tree[name] for name in filter_repo_objects(tree, **_WANTED)}
-        _check_weights(where, files, tree)
+        check_weights(where, (name for name in tree if "/" not in name))
         _check_disk(where, files, checkpoint, revision)
         _log.info("%s: %d files, %.1f GB", where, len(files), sum(file.size for file in files.values()) / 1e9)
         folder = Path(snapshot_download(checkpoint, revision=revision, **_WANTED))
@@ -116,7 +115,7 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
             f"{where}: {', '.join(damaged)} arrived with another digest than the hub states and was removed; run the "
             "same command again, and tell the owner of the repository if it happens twice"
         )
-    _check_index(where, folder)
+    check(where, folder)
     return {
         "checkpoint": checkpoint,
         "revision": revision,
@@ -133,18 +132,6 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
     }
 
 
-def _check_weights(where: str, files: Iterable[str], tree: Iterable[str]) -> None:
-    if any(name.endswith(".safetensors") for name in files):
-        return
-    pickled = sorted(name for name in tree if name.endswith((".bin", ".pt", ".pth")))
-    if pickled:
-        raise UserError(
-            f"{where}: the weights are pickled ({pickled[0]}), which may run code when read; choose a repository or "
-            "revision with safetensors, or convert them yourself and point models.<name>.checkpoint to the folder"
-        )
-    raise UserError(f"{where}: there is no weights file (*.safetensors); choose another repository or revision")
-
-
 def _check_disk(where: str, files: dict[str, RepoFile], checkpoint: str, revision: str) -> None:
     snapshot = cache.snapshot_folder(checkpoint, revision)
     missing = sum(file.size for name, file in files.items() if not (snapshot / name).exists())
@@ -154,15 +141,4 @@ def _check_disk(where: str, files: dict[str, RepoFile], checkpoint: str, revisio
         raise UserError(
             f"{where} takes {missing / 1e9:.1f} GB, but {existing} has {free / 1e9:.1f} GB free; make room, or set "
             "model_cache in the configuration to a larger disk"
-        )
-
-
-def _check_index(where: str, folder: Path) -> None:
-    if not (folder / _INDEX).exists():
-        return
-    named = set(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["weight_map"].values())
-    missing = sorted(name for name in named if not (folder / name).exists())
-    if missing:
-        raise UserError(
-            f"{where}: {_INDEX} names {missing[0]}, which the repository does not have; choose another revision"
         )

@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from transformers import AutoProcessor, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
+from wheretolisten import checkpoint
 from wheretolisten.config import Model
 from wheretolisten.errors import UserError
 from wheretolisten.models import hub, memory
@@ -42,10 +43,8 @@ def load(model: Model) -> Adapter:
         folder = hub.snapshot_folder(name, model.revision)
     # A progress bar would fill the log of the job with control characters.
     transformers_logging.disable_progress_bar()
-    adapter_class = _find_adapter(name, folder)
+    adapter_class = ADAPTERS[checkpoint.check(name, folder, model.weights)["model_type"]]
     device, dtype = _device_and_dtype(model)
-    if model.weights == "pretrained":
-        _check_weights(folder)
     try:
         config = adapter_class.model_class.config_class.from_pretrained(folder, local_files_only=True)
         demand = memory.estimate(config, adapter_class.model_class, dtype)
@@ -117,34 +116,6 @@ def _load_network(
             return adapter_class.model_class.from_pretrained(None, state_dict={}, **arguments)
     finally:
         transformers_logging.set_verbosity(level)
-
-
-def _find_adapter(name: str, folder: Path) -> type[Adapter]:
-    try:
-        settings, _ = PretrainedConfig.get_config_dict(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name}: no config.json can be read there ({_first_line(error)}); "
-            "point models.<name>.checkpoint to a saved model, or fetch it from the hub first"
-        ) from error
-    model_type = settings.get("model_type")
-    if model_type not in ADAPTERS:
-        raise UserError(
-            f"{name}/config.json: there is no adapter for models of type {model_type!r}; "
-            f"choose a checkpoint of type {' or '.join(sorted(ADAPTERS))}"
-        )
-    return ADAPTERS[model_type]
-
-
-def _check_weights(folder: Path) -> None:
-    if not folder.is_dir() or any(folder.glob("*.safetensors")):
-        return
-    pickled = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
-    if pickled:
-        raise UserError(
-            f"{folder}: the weights are pickled ({pickled[0]}), which may run code when read; convert to safetensors"
-        )
-    raise UserError(f"{folder}: there is no weights file (*.safetensors); put it there, or train or fetch the model")
 
 
 def _device_and_dtype(model: Model) -> tuple[torch.device, torch.dtype]:

@@ -1,0 +1,587 @@
+"""What users get wrong: configuration, clips, tables and checkpoints. Each ends in one sentence with a way out."""
+
+import json
+import logging
+import pickle
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from wheretolisten import config as configuration
+from wheretolisten.benchmark import read_shard
+from wheretolisten.clips import library
+from wheretolisten.clips.records import read_clips
+from wheretolisten.config import Esc50Library, FolderLibrary, Model, SakuraLibrary
+from wheretolisten.errors import UserError
+from wheretolisten.models import registry
+
+RATE = 16_000
+
+
+def is_refused(message: str, function, *arguments) -> None:
+    """Whether a call ends in one short line that says what `message`, a regular expression, says."""
+    with pytest.raises(UserError, match=message) as caught:
+        function(*arguments)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert "Traceback" not in sentence
+    assert len(sentence) < 700
+
+
+def table(cases: list[tuple]) -> list:
+    """Arguments of `parametrize`, from rows that start with their name."""
+    return [pytest.param(*case[1:], id=case[0]) for case in cases]
+
+
+# ----------------------------------------------------------------------------------------------------- configuration
+
+CONFIG = [
+    # what is put where, and what the sentence says
+    ("unknown section", "lambda", 0.1, r"lambda: unknown key; remove it or correct its spelling"),
+    ("unknown key", "probe > steering > lambda", 0.1, r"probe\.steering\.lambda: unknown key; remove it"),
+    ("a key of another kind", "libraries > synthetic > path", "x", r"libraries\.synthetic\.path: unknown key"),
+    ("a list for a section", "models", ["tiny"], r"models: input should be a valid dictionary, not \['tiny'\]"),
+    ("text for a section", "probe > steering", "strong", r"probe\.steering: input should be a valid dict.*'strong'"),
+    ("text for a whole number", "probe > random_draws", "many", r"probe\.random_draws: .*integer.*'many'"),
+    ("half a sample", "benchmarks > sequences > n_samples", 2.5, r"benchmarks\.sequences\.n_samples: .*integer.*2\.5"),
+    (
+        "yes for a number",
+        "benchmarks > sequences > n_samples",
+        True,
+        r"sequences: n_samples must be a number, not True",
+    ),
+    ("a number for a name", "models > 7", {"checkpoint": 7}, r"models\.7\.checkpoint: .*valid string, not 7"),
+    (
+        "a missing key",
+        "benchmarks > sequences",
+        {"n_samples": 3},
+        r"benchmarks\.sequences\.library: the key is missing",
+    ),
+    ("a missing type", "libraries > mine", {"path": "."}, r"libraries\.mine: the key type is missing; add procedural"),
+    ("lambda is a word", "probe > steering > scale", "strong", r"probe\.steering\.scale: .*valid number.*'strong'"),
+    ("lambda is a list", "probe > steering > scale", [0.1], r"probe\.steering\.scale: .*valid number, not \[0\.1\]"),
+    ("lambda is yes", "probe > steering > scale", True, r"probe\.steering: scale must be a number, not True"),
+    ("lambda is NaN", "probe > steering > scale", float("nan"), r"probe\.steering\.scale: .*finite number, not nan"),
+    (
+        "lambda is infinite",
+        "probe > steering > scale",
+        float("inf"),
+        r"probe\.steering\.scale: .*finite number, not inf",
+    ),
+    (
+        "a steered layer out of range",
+        "probe > steering > layers",
+        [6],
+        r"steering\.layers: block 6 does not exist; .*has 4",
+    ),
+    (
+        "a scored layer out of range",
+        "probe > localization > layers",
+        "4-9",
+        r"localization\.layers: block 9 .*tiny-qwen2",
+    ),
+    (
+        "a negative layer",
+        "probe > steering > layers",
+        [-1],
+        r"probe\.steering\.layers: a list of blocks holds .*from 0 on",
+    ),
+    ("no layer", "probe > steering > layers", [], r"probe\.steering\.layers: a list of blocks holds .*at least one"),
+    ("an unknown model", "models > mine", {"checkpoint": "whisper"}, r"models\.mine\.checkpoint: 'whisper' is neither"),
+    ("no model", "models", {}, r"models: dictionary should have at least 1 item.*not \{\}"),
+    (
+        "an unknown library",
+        "benchmarks > sequences > library",
+        "esc",
+        r"'esc' is not in libraries \(synthetic, mine\); name one",
+    ),
+    ("a model called random", "models > random", {"checkpoint": "x"}, r"'random' is the name of the random baseline"),
+    (
+        "a name that leaves results",
+        "models > ../up",
+        {"checkpoint": "x"},
+        r"models: the name '\.\./up' becomes a folder; use lower-case",
+    ),
+    ("a hidden name", "models > .hidden", {"checkpoint": "x"}, r"models: the name '\.hidden' becomes a folder"),
+    (
+        "a name with a line break",
+        "models > tiny\n",
+        {"checkpoint": "x"},
+        r"models: the name 'tiny\\n' becomes a folder",
+    ),
+    ("no label", "libraries > synthetic > labels", [], r"libraries\.synthetic\.labels: .*at least 1 item.*not \[\]"),
+    (
+        "a label twice",
+        "libraries > synthetic > labels",
+        ["dog", "cat", "dog"],
+        r"labels: label 'dog' is listed twice; keep",
+    ),
+    ("an unknown label", "libraries > synthetic > labels", ["yeti"], r"no procedural sound 'yeti'; there are dog, cat"),
+    (
+        "a domain without labels",
+        "libraries > mine > domains",
+        {"a": []},
+        r"mine\.domains: domain 'a' lists no label; add",
+    ),
+    ("no domain", "libraries > mine > domains", {}, r"mine\.domains: no domain is listed; list one .* or write null"),
+    (
+        "a label in two domains",
+        "libraries > mine > domains",
+        {"a": ["x"], "b": ["x"]},
+        r"'x' is listed under 'a' and 'b'",
+    ),
+    (
+        "no folder",
+        "libraries > mine > path",
+        "no/such",
+        r"libraries\.mine\.path: 'no/such' does not exist as a folder; cor",
+    ),
+    (
+        "backward durations",
+        "benchmarks > sequences > composition > clip_seconds",
+        [5, 4],
+        r"must be \[shortest, longest\]",
+    ),
+    ("negative durations", "benchmarks > sequences > composition > clip_seconds", [-1, 4], r"0\.1 <= shortest"),
+    (
+        "one duration",
+        "benchmarks > sequences > composition > clip_seconds",
+        [5],
+        r"composition\.clip_seconds\.1: the key is",
+    ),
+    ("a duration of NaN", "benchmarks > sequences > composition > gap_seconds", float("nan"), r"gap_seconds: .*finite"),
+    ("a negative gap", "benchmarks > sequences > composition > gap_seconds", -1, r"gap_seconds: .*equal to 0, not -1"),
+    (
+        "longer than the clips",
+        "benchmarks > sequences > composition > clip_seconds",
+        [6, 7],
+        r"shorten the events or len",
+    ),
+    (
+        "longer than models hear",
+        "benchmarks > sequences > composition > gap_seconds",
+        4,
+        r"hears at most 20 s.*; shorten",
+    ),
+    ("shards below one sample", "shard_seconds", 10, r"shard_seconds: 10 s is less than one sample .*; raise it"),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "message"), table(CONFIG))
+def test_configuration(raw_config, root, path, value, message):
+    raw_config["libraries"]["mine"] = {"type": "folder", "path": "."}
+    *parents, last = path.split(" > ")
+    section = raw_config
+    for key in parents:
+        section = section[key]
+    section[last] = value
+    is_refused(rf"^config\.yaml: .*{message}", configuration.load, raw_config, root)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    table(
+        [
+            ("a model twice", "models:\n  a: {dtype: auto}\n  b: {}\n  a: {}\n", r"line 4: 'a' is named twice; rename"),
+            ("a section twice", "figures: {}\nmodels: {}\nfigures: {}\n", r"line 3: 'figures' is named twice"),
+            ("a key twice", "probe:\n  steering: {scale: 1, scale: 2}\n", r"line 2: 'scale' is named twice"),
+        ]
+    ),
+)
+def test_names_that_yaml_would_drop(tmp_path, text, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    is_refused(rf"mine\.yaml: {message}", configuration.refuse_repeated_keys, path)
+
+
+def test_good_configurations_name_nothing_twice(root):
+    for path in [root / "config.yaml", *root.glob("profiles/*.yaml")]:
+        configuration.refuse_repeated_keys(path)
+
+
+def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, tmp_path):
+    hub = {"checkpoint": "someone/some-model", "revision": "0" * 40}
+    snapshot = tmp_path / "models--someone--some-model/snapshots" / hub["revision"]
+    snapshot.mkdir(parents=True)
+    shutil.copy(root / "resources/rehearsal-qwen2-audio/config.json", snapshot)
+    raw_config["models"] = {"large": hub}
+    raw_config["model_cache"] = str(tmp_path)
+    raw_config["probe"]["steering"]["layers"] = "14-29"
+    configuration.load(raw_config, root)
+    raw_config["probe"]["steering"]["layers"] = "14-32"
+    is_refused(r"layers: block 32 does not exist; .* \(model 'large'\)", configuration.load, raw_config, root)
+
+
+def test_configurations_are_checked_without_loading_anything(root):
+    code = (
+        "import sys, yaml; from wheretolisten.config import load; load(yaml.safe_load(open('../config.yaml')), '..'); "
+        "sys.exit(bool({'torch', 'transformers', 'safetensors'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=root / "workflow_scripts", check=True)
+
+
+# ------------------------------------------------------------------------------------------------------------- clips
+
+
+def tone(seconds: float, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    wave = 0.3 * np.sin(2 * np.pi * 440 * np.arange(round(seconds * rate)) / rate)
+    return np.repeat(wave[:, None], channels, axis=1)
+
+
+def sound(seconds: float, rate: int = RATE, channels: int = 1):
+    return lambda path: soundfile.write(path, tone(seconds, rate, channels), rate)
+
+
+def holed(value: float):
+    signal = tone(2)
+    signal[500] = value
+    return lambda path: soundfile.write(path, signal, RATE, subtype="FLOAT")
+
+
+def cut_off(path: Path) -> None:
+    sound(2)(path)
+    path.write_bytes(path.read_bytes()[:20])
+
+
+CLIPS = [
+    # file of the library, what is put there, and why it is left out, or how many seconds are heard
+    ("missing", "x.wav", None, "does not exist"),
+    ("empty", "x.wav", Path.touch, r"is empty \(0 bytes\)"),
+    ("0 s", "x.wav", sound(0), r"lasts 0\.00 s, less than min_seconds \(0\.5 s\)"),
+    ("short", "x.wav", sound(0.3), r"lasts 0\.30 s, less than min_seconds"),
+    ("NaN", "x.wav", holed(np.nan), "holds values that are not finite numbers"),
+    ("infinite", "x.wav", holed(-np.inf), "holds values that are not finite numbers"),
+    ("silent", "x.wav", lambda path: soundfile.write(path, np.zeros(2 * RATE), RATE), "is silent"),
+    ("cut off", "x.wav", cut_off, "cannot be read as audio"),
+    ("not audio", "x.wav", lambda path: path.write_text("hello " * 99), "cannot be read as audio"),
+    ("not audio, flac", "x.flac", lambda path: path.write_bytes(b"fLaC" + bytes(99)), "cannot be read as audio"),
+    ("a pickle", "x.wav", lambda path: path.write_bytes(pickle.dumps([1])), "cannot be read as audio"),
+    ("a folder", "x.wav", Path.mkdir, "is not a file"),
+    ("an extension that is no sound's", "x.txt", lambda path: path.write_text("notes"), "cannot be read as audio"),
+    ("a path outside", "../x.wav", sound(2), "lies outside .*audio"),
+    ("a path outside, later", "a/../../x.wav", sound(2), "lies outside .*audio"),
+    ("an absolute path", "/etc/passwd", None, "lies outside .*audio"),
+    ("wav called flac", "x.flac", lambda path: soundfile.write(path, tone(2), RATE, format="WAV"), 2.0),
+    ("8 channels", "x.wav", sound(2, channels=8), 2.0),
+    ("192 kHz", "x.wav", sound(2, rate=192_000), 2.0),
+    ("8 channels at 192 kHz", "x.flac", sound(2, rate=192_000, channels=8), 2.0),
+]
+
+
+@pytest.fixture
+def esc50(tmp_path) -> Path:
+    """Folder of a library that is a table and its audio, with four good clips."""
+    (tmp_path / "audio/a").mkdir(parents=True)
+    rows = [f"{label}.wav,{label}" for label in ("dog", "cat", "rain", "bell")]
+    for row in rows:
+        sound(1)(tmp_path / "audio" / row.split(",")[0])
+    (tmp_path / "clips.csv").write_text("\n".join(["filename,category", *rows, ""]))
+    return tmp_path
+
+
+def prepare(folder: Path, on_bad_file: str = "skip") -> list:
+    where = {"csv": str(folder / "clips.csv"), "audio": str(folder / "audio")}
+    return library.prepare(Esc50Library(type="esc50", on_bad_file=on_bad_file, **where), folder / "results/audio")
+
+
+@pytest.mark.parametrize(("name", "make", "expected"), table(CLIPS))
+def test_clips(esc50, caplog, name, make, expected):
+    if make:
+        make(esc50 / "audio" / name)
+    with (esc50 / "clips.csv").open("a") as rows:
+        rows.write(f"{name},dog\n")
+    with caplog.at_level(logging.WARNING):
+        clips = prepare(esc50)
+    assert [clip.source for clip in clips[:4]] == ["dog.wav", "cat.wav", "rain.wav", "bell.wav"]
+    assert {path.parent for path in esc50.rglob("*.flac") if path.name != "x.flac"} == {esc50 / "results/audio"}
+    if isinstance(expected, float):
+        assert clips[4].n_frames == expected * RATE
+        assert not caplog.messages
+        return
+    assert len(clips) == 4
+    (warning,) = caplog.messages
+    assert name in warning
+    assert "\n" not in warning
+    is_refused(rf"{expected}.*; repair or remove it, or set on_bad_file: skip$", prepare, esc50, "refuse")
+    (esc50 / "clips.csv").write_text(f"filename,category\n{name},dog\n")
+    is_refused("none of the 1 files of the clip library can be used; the log names the reasons", prepare, esc50)
+
+
+def test_a_file_of_another_extension_is_named_and_left_out_of_a_folder(esc50, caplog):
+    for label in ("dog", "cat", "rain"):
+        (esc50 / "sounds" / label).mkdir(parents=True)
+        shutil.copy(esc50 / "audio" / f"{label}.wav", esc50 / "sounds" / label)
+    (esc50 / "sounds/dog/bark.mp3").touch()
+    clips = library.prepare(FolderLibrary(type="folder", path=str(esc50 / "sounds")), esc50 / "results/audio")
+    assert [clip.label for clip in clips] == ["cat", "dog", "rain"]
+    assert [message.split(" ", 2)[2] for message in caplog.messages] == ["is no wav, flac or ogg file"]
+    assert "sounds/dog/bark.mp3" in caplog.text
+
+
+# --------------------------------------------------------------------------------------------------------- manifests
+
+EVENT = {"sample_id": "00000", "label": "dog", "domain": "animals", "onset": "0.0", "offset": "5.0", "clip_id": "d-1"}
+EVENT |= {"source": "d", "duration": "5.0", "sample_seconds": "17.0", "path": "audio/0/00000.flac", "digest": "0"}
+MANIFESTS = {
+    "clips.csv": [
+        {"clip_id": name, "label": name, "domain": "animals", "source": name}
+        | {"path": f"audio/{name}.flac", "n_frames": "80000", "digest": "0"}
+        for name in ("dog", "cat", "cow")
+    ],
+    "shard.csv": [
+        EVENT | {"position": "begin"},
+        EVENT | {"position": "middle", "onset": "6.0", "offset": "11.0"},
+        EVENT | {"position": "end", "onset": "12.0", "offset": "17.0"},
+    ],
+    "esc50.csv": [{"filename": f"{name}.wav", "category": name} for name in ("dog", "cat", "cow")],
+    "sakura/Animal/metadata.csv": [{"file": f"{name}.wav", "attribute_label": name} for name in ("dog", "cat", "cow")],
+}
+
+
+def without(*columns: str):
+    return lambda rows: rows.drop(columns=list(columns))
+
+
+def value(column: str, text: str):
+    """Put `text` in the first row."""
+    return lambda rows: rows.assign(**{column: [text, *rows[column][1:]]})
+
+
+def first_row_twice(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat([rows, rows.head(1)])
+
+
+def read(path: Path, audio: Path) -> None:
+    """Read a manifest as the workflow does."""
+    if path.name == "clips.csv":
+        read_clips(path)
+    elif path.name == "shard.csv":
+        read_shard(path)
+    elif path.name == "esc50.csv":
+        settings = Esc50Library(type="esc50", csv=str(path), audio=str(audio), on_bad_file="refuse")
+        library.prepare(settings, path.parent / "results")
+    else:
+        settings = SakuraLibrary(type="sakura", path="sakura", tracks={"animals": "Animal"}, on_bad_file="refuse")
+        library.prepare(settings, path.parent / "results")
+
+
+TABLE_OF_CLIPS, SHARD, ESC50, SAKURA = MANIFESTS
+MANIFEST_CASES = [
+    # file, what is done to its rows, and what the sentence says
+    ("no labels", ESC50, without("category"), r"esc50\.csv lacks the column 'category'; it has filename; correct"),
+    ("no files", SAKURA, without("file"), r"metadata\.csv lacks the column 'file'; it has attribute_label; correct"),
+    ("no digests", TABLE_OF_CLIPS, without("digest"), r"clips\.csv lacks the columns digest; prepare the clips again"),
+    ("no times", SHARD, without("onset", "offset"), r"shard\.csv lacks the columns onset, offset; build the benchmark"),
+    ("a file twice", ESC50, first_row_twice, r"dog\.wav is listed twice; repair or remove it"),
+    ("a clip twice", TABLE_OF_CLIPS, first_row_twice, r"clips\.csv lists clip 'dog' twice; prepare the clips again"),
+    ("an event twice", SHARD, first_row_twice, r"lists sample 00000, position begin twice; build the benchmark again"),
+    ("a slash, esc50", ESC50, value("category", "a/b"), r"dog\.wav has the label 'a/b'; a label holds no slash"),
+    ("a slash, sakura", SAKURA, value("attribute_label", "../b"), r"dog\.wav has the label '\.\./b'; a label holds no"),
+    (
+        "a slash, clips",
+        TABLE_OF_CLIPS,
+        value("label", "a/b"),
+        r"clips\.csv: clip 'dog' has the label 'a/b'; .*; prepare",
+    ),
+    ("a slash, shard", SHARD, value("label", "a/b"), r"sample 00000, position begin has the label 'a/b'; .*; build"),
+    ("a line break, esc50", ESC50, value("category", "a\nb"), r"dog\.wav has the label 'a\\nb'; .*no line break"),
+    (
+        "a line break, clips",
+        TABLE_OF_CLIPS,
+        value("label", "a\nb"),
+        r"clip 'dog' has the label 'a\\nb'; .*no line break",
+    ),
+    ("a line break, shard", SHARD, value("label", "a\nb"), r"position begin has the label 'a\\nb'; .*no line break"),
+    ("an empty label", SHARD, value("label", ""), r"sample 00000, position begin has no label; build"),
+    ("a path outside, esc50", ESC50, value("filename", "../dog.wav"), r"dog\.wav lies outside .*; repair or remove"),
+    ("a path outside, clips", TABLE_OF_CLIPS, value("path", "../../a"), r"clip 'dog' lies outside .*; prepare"),
+    ("a path outside, shard", SHARD, value("path", "/etc/passwd"), r"position begin lies outside the benchmark; build"),
+    (
+        "a time that is a word",
+        SHARD,
+        value("onset", "soon"),
+        r"holds a time that is not a number \(.*'soon'.*'onset'\); build",
+    ),
+    ("a time of NaN", SHARD, value("offset", "nan"), r"lasts from 0 to nan s in a sample of 17 s; build"),
+    ("an offset before the onset", SHARD, value("onset", "6"), r"lasts from 6 to 5 s in a sample of 17 s; build"),
+    ("an offset after the end", SHARD, value("offset", "18"), r"lasts from 0 to 18 s in a sample of 17 s; build"),
+    (
+        "frames that are a word",
+        TABLE_OF_CLIPS,
+        value("n_frames", "many"),
+        r"n_frames is not a whole number .*; prepare",
+    ),
+    ("an unknown position", SHARD, value("position", "last"), r"holds the position 'last', not one of begin, middle"),
+    ("nothing", SHARD, None, r"shard\.csv cannot be read as a table of events \(.*\); build the benchmark again"),
+    ("nothing, clips", TABLE_OF_CLIPS, None, r"clips\.csv cannot be read as a table of clips \(.*\); prepare"),
+    ("nothing, esc50", ESC50, None, r"esc50\.csv cannot be read as a csv table \(.*\); repair it"),
+]
+
+
+@pytest.fixture
+def manifests(esc50, monkeypatch) -> Path:
+    """Folder with one good manifest of each kind."""
+    monkeypatch.chdir(esc50)
+    sound(1)(esc50 / "audio/cow.wav")
+    for name, rows in MANIFESTS.items():
+        (esc50 / name).parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows).to_csv(esc50 / name, index=False)
+    shutil.copytree(esc50 / "audio", esc50 / "sakura/Animal/audio")
+    return esc50
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_good_manifests(manifests, name):
+    read(manifests / name, manifests / "audio")
+
+
+@pytest.mark.parametrize(("name", "change", "message"), table(MANIFEST_CASES))
+def test_manifests(manifests, name, change, message):
+    rows = pd.read_csv(manifests / name, dtype=str)
+    (manifests / name).write_text(change(rows).to_csv(index=False) if change else "")
+    is_refused(message, read, manifests / name, manifests / "audio")
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_row_that_is_too_long_ends_in_one_line(manifests, name):
+    with (manifests / name).open("a") as file:
+        file.write("x," * 20 + "\n")
+    is_refused(rf"{Path(name).name} cannot be read as .*saw 21\); ", read, manifests / name, manifests / "audio")
+
+
+# ------------------------------------------------------------------------------------------------------- checkpoints
+
+
+def edited(name: str, **keys):
+    """Set keys of a JSON file."""
+
+    def change(folder: Path) -> None:
+        content = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+        (folder / name).write_text(json.dumps(content | keys))
+
+    return change
+
+
+def removed(*names: str):
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+def written(name: str, content: bytes):
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def shards(*names: str):
+    """An index of the weights that names files."""
+    return edited("model.safetensors.index.json", weight_map={str(number): name for number, name in enumerate(names)})
+
+
+def halved(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+
+
+WEIGHTS, PICKLED, INDEX = "model.safetensors", "pytorch_model.bin", r"model\.safetensors\.index\.json"
+OWN_CODE = {"auto_map": {"AutoConfig": "modeling_evil.Evil", "AutoModel": "modeling_evil.Evil"}}
+CHECKPOINTS = [
+    # what is done to a good folder, and what the sentence says
+    ("no config", removed("config.json"), r"no config\.json can be read in '.*/model'; point to a saved model"),
+    ("a broken config", written("config.json", b"{"), r"no config\.json can be read in '.*/model'; point to a saved"),
+    (
+        "a wrong architecture",
+        edited("config.json", model_type="whisper"),
+        r"no adapter .*'whisper'; choose .*qwen2_audio",
+    ),
+    ("no architecture", edited("config.json", model_type=None), r"config\.json: there is no adapter .*None; choose"),
+    (
+        "code of its own",
+        edited("config.json", **OWN_CODE),
+        r"config\.json asks for code .*\(key auto_map\), .*; choose",
+    ),
+    (
+        "code and architecture of its own",
+        edited("config.json", model_type="evil", **OWN_CODE),
+        r"config\.json asks for code that comes with the checkpoint \(key auto_map\), which is never run; choose",
+    ),
+    ("code of a processor", edited("processor_config.json", **OWN_CODE), r"processor_config\.json asks for code"),
+    ("code of a tokenizer", edited("tokenizer_config.json", **OWN_CODE), r"tokenizer_config\.json asks for code"),
+    ("no chat template", removed("chat_template.jinja"), r"no chat template in '.*/model'; add .*chat_template\.jinja"),
+    ("an empty chat template", written("chat_template.jinja", b""), r"no chat template in '.*/model'; add"),
+    (
+        "pickled weights",
+        removed(WEIGHTS),
+        r"pickled \(pytorch_model\.bin\), which may run code.*; choose .*safetensors",
+    ),
+    ("no weights", removed(WEIGHTS, PICKLED), r"no weights file \(\*\.safetensors\); put it there, or choose another"),
+    (
+        "a missing shard",
+        shards(WEIGHTS, "2.safetensors"),
+        rf"{INDEX} names 2\.safetensors, which is not .*; put it there",
+    ),
+    (
+        "a shard outside",
+        shards("../2.safetensors"),
+        rf"{INDEX} names \.\./2\.safetensors, which is not in that folder; put",
+    ),
+    ("a broken index", written("model.safetensors.index.json", b"?"), rf"{INDEX} names no weights files; take it"),
+    ("half of the weights", halved, r"model\.safetensors is cut off or no safetensors file; fetch it again"),
+    ("a pointer for weights", written(WEIGHTS, b"version https://git-lfs"), r"; fetch it again \(with git lfs pull"),
+    ("a pickle for weights", written(WEIGHTS, pickle.dumps({})), r"is cut off or no safetensors file; fetch it again"),
+]
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.mark,)
+
+
+@pytest.fixture
+def mark(tmp_path) -> Path:
+    return tmp_path / "evil"
+
+
+@pytest.fixture
+def trapped(root, tmp_path, mark) -> Path:
+    """A good checkpoint with a pickle and code beside it, both of which leave a mark."""
+    folder = shutil.copytree(root / "resources/tiny-audio-flamingo-3", tmp_path / "model")
+    (folder / PICKLED).write_bytes(pickle.dumps(Trap(mark)))
+    (folder / "modeling_evil.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()\n")
+    shutil.copy(folder / WEIGHTS, tmp_path / "2.safetensors")
+    return folder
+
+
+def test_a_good_checkpoint_loads_and_what_lies_beside_it_stays_untouched(raw_config, root, trapped, mark):
+    raw_config["models"] = {"mine": {"checkpoint": str(trapped)}}
+    configuration.load(raw_config, root)
+    assert registry.load(Model(checkpoint=str(trapped), device="cpu")).n_layers == 4
+    assert not mark.exists()
+    pickle.loads((trapped / PICKLED).read_bytes())
+    assert mark.exists()
+
+
+@pytest.mark.parametrize(("change", "message"), table(CHECKPOINTS))
+def test_checkpoints(raw_config, root, trapped, mark, change, message):
+    change(trapped)
+    raw_config["models"] = {"mine": {"checkpoint": str(trapped)}}
+    # Before any job, and again where a model is loaded.
+    is_refused(rf"^config\.yaml: models\.mine\.checkpoint: .*{message}", configuration.load, raw_config, root)
+    is_refused(rf"^{trapped}: .*{message}", registry.load, Model(checkpoint=str(trapped), device="cpu"))
+    assert not mark.exists()
+
+
+def test_qwen2_audio_needs_no_template_of_its_own(raw_config, root, tmp_path):
+    folder = shutil.copytree(root / "resources/tiny-qwen2-audio", tmp_path / "model")
+    (folder / "chat_template.jinja").unlink()
+    raw_config["models"] = {"mine": {"checkpoint": str(folder)}}
+    configuration.load(raw_config, root)
+    assert registry.load(Model(checkpoint=str(folder), device="cpu")).processor.chat_template
