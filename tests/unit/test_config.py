@@ -112,7 +112,7 @@ def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(
         ("figures/overlap", "none", r"figures\.overlap: 'none' is not in benchmarks"),
         ("figures/attention_change", "sequences", r"figures\.attention_change: .*4\.5 to 5\.5 s"),
         ("figures/reading_sample", 500, r"figures\.reading_sample: 500 is beyond benchmark 'sequences'"),
-        ("models", {}, r"models: .*at least 1"),
+        ("models", {}, r"models: .*at least one"),
     ],
 )
 def test_wrong_values_are_named_with_key_and_way_out(raw_config, root, path, value, message):

@@ -174,7 +174,7 @@ class ProceduralLibrary(Section):
         known = [label for names in PROCEDURAL_LABELS.values() for label in names]
         for label in labels or ():
             if label not in known:
-                raise ValueError(f"there is no procedural sound {label!r}; there are {', '.join(known)}")
+                raise ValueError(f"there is no procedural sound {label!r}; choose from {', '.join(known)}")
         _check_repetition(labels or [])
         return labels
 
@@ -772,7 +772,9 @@ def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
     if not chosen:
         raise UserError(f"{layers} holds none of the {n_layers} blocks of the text stack; widen it")
     if chosen[-1] >= n_layers:
-        raise UserError(f"block {chosen[-1]} does not exist; the text stack has {n_layers} blocks, counted from 0")
+        raise UserError(
+            f"block {chosen[-1]} does not exist; the text stack has {n_layers} blocks, choose from 0 to {n_layers - 1}"
+        )
     return chosen
 
 
@@ -787,7 +789,11 @@ def _first_sentence(error: ValidationError, where: str) -> str:
         if item["type"] == "extra_forbidden":
             message = "unknown key; remove it or correct its spelling"
         elif item["type"] == "missing":
-            message = "the key is missing; add it"
+            message = f"the {'value' if isinstance(item['loc'][-1], int) else 'key'} is missing; add it"
+        elif item["type"] == "too_short":
+            message = "there must be at least one; name it"
+        elif item["type"] in {"dict_type", "model_type"}:
+            message = f"must hold keys of its own, not {item['input']!r}"
         elif item["type"] == "union_tag_not_found":
             message = "the key type is missing; add procedural, folder, esc50 or sakura"
         elif item["type"] != "value_error":

@@ -14,7 +14,7 @@ from wheretolisten.clips.pcm import digest_of, quantise, write_flac
 from wheretolisten.clips.procedural import synthesize
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import POSITIONS, SAMPLING_RATE, Library, ProceduralLibrary
+from wheretolisten.config import POSITIONS, SAMPLING_RATE, Esc50Library, Library, ProceduralLibrary
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -73,8 +73,9 @@ def _synthesise(library: ProceduralLibrary) -> Iterator[_Draft]:
 
 def _decode(library: Library) -> Iterator[_Draft]:
     entries = list_entries(library)
+    where = library.csv if isinstance(library, Esc50Library) else library.path
     if not entries:
-        raise UserError("the clip library lists no audio file; correct its path or its folds")
+        raise UserError(f"the clip library {where} lists no audio file; correct its path or its folds")
     seen: set[str] = set()
     n_bad = 0
     for entry in entries:
@@ -95,7 +96,10 @@ def _decode(library: Library) -> Iterator[_Draft]:
         yield entry.clip_id, entry.label, entry.domain, entry.source, pcm
     _log.info("%d of %d files skipped", n_bad, len(entries))
     if n_bad == len(entries):
-        raise UserError(f"none of the {len(entries)} files of the clip library can be used; the log names the reasons")
+        raise UserError(
+            f"none of the {len(entries)} files of the clip library {where} can be used; repair them, the log names the "
+            "reason of each"
+        )
 
 
 def _check_labels(clips: list[Clip]) -> None:

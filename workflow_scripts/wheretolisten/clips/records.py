@@ -42,7 +42,7 @@ def path_problem(path: str, folder: str | Path) -> str | None:
     """Why a path in a table, relative to `folder`, cannot be followed; None if it can."""
     inside = os.path.normpath(path)
     if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
-        return f"lies outside {folder}"
+        return f"lies outside {folder}: {path!r}"
     return None
 
 
