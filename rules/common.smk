@@ -193,9 +193,7 @@ def failed_jobs():
 def ended_by_slurm():
     if workflow.local_exec:
         return ""
-    return (
-        "            or of .snakemake/slurm_logs/<rule or group>/, where a limit or scancel ended the job\n"
-    )
+    return "            or of .snakemake/slurm_logs/<rule or group>/, where a limit or scancel ended the job\n"
 
 
 def what_to_do(log):
