@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from wheretolisten import log
 from wheretolisten.errors import UserError
 from wheretolisten.tiny.architecture import FAMILIES
-from wheretolisten.tiny.train import TinyTrainingSettings, train
+from wheretolisten.tiny.train import SHIPPED, TinyTrainingSettings, train
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,10 +16,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", choices=FAMILIES, required=True)
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    parser.add_argument("--settings", default="{}", help="JSON of TinyTrainingSettings")
+    parser.add_argument("--settings", default="{}", help="changes to those of the shipped model, JSON")
     arguments = parser.parse_args(argv)
     try:
-        settings = TinyTrainingSettings.model_validate_json(arguments.settings)
+        changes = TinyTrainingSettings.model_validate_json(arguments.settings).model_dump(exclude_unset=True)
+        settings = TinyTrainingSettings(**SHIPPED[arguments.model].model_dump() | changes)
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"])) or "the whole"

@@ -75,6 +75,8 @@ class Stage:
         `ears` (encoder and projector). The other parts rest.
     draw
         Draws a written recording; None: sound from the clip pool.
+    gapless
+        Share of the recordings from the clip pool without noise between their events.
     batch
         Recordings per step, in units of the settings' batch size.
     tasks
@@ -92,6 +94,7 @@ class Stage:
     steps: int
     peaks: dict[str, float]
     draw: Callable[[Sequence[str], np.random.Generator], Recording] | None = None
+    gapless: float = 0.0
     batch: int = 1
     tasks: dict[str, float] = field(default_factory=dict)
     form: str = "chat"
@@ -105,7 +108,7 @@ def stages(settings) -> list[Stage]:
     listen = {"peaks": {"words": s.peak, "reader": s.peak}, "form": "name_last", "entry": "reader_alone"}
     understand = {"peaks": {"words": s.peak, "lower": s.peak}, "entry": "reader", "enough": s.enough}
     speak = dict.fromkeys(("words", "lower"), s.speak_peak) | {"reader": s.speak_reader_peak}
-    hear = dict.fromkeys(("words", "lower", "reader"), s.hear_peak) | {"ears": s.hear_ears_peak}
+    hear = dict.fromkeys(("words", "lower"), s.hear_peak) | {"reader": s.hear_reader_peak, "ears": s.hear_ears_peak}
     # Noise that is always there becomes the place where attention rests when it finds nothing.
     shortest, long = partial(draw_shortest, gapless=s.gapless_short), partial(draw_long, gapless=s.gapless_long)
     short, marked = {"draw": draw_short, "tasks": _NAMED_TASKS}, {"draw": shortest, "tasks": _MARKED_TASKS}
@@ -118,7 +121,7 @@ def stages(settings) -> list[Stage]:
         Stage("understand 4", s.understand_long_steps, draw=long, tasks=_NAMED_TASKS, **understand),
         Stage("speak", s.speak_steps, speak, draw=long, tasks=_ALL_TASKS),
         Stage("ears", s.ears_steps, {"ears": s.ears_peak}),
-        Stage("hear", s.hear_steps, hear, tasks=_ALL_TASKS),
+        Stage("hear", s.hear_steps, hear, gapless=s.gapless_heard, tasks=_ALL_TASKS),
     ]
 
 
@@ -329,7 +332,7 @@ class Trainer:
             recordings = [stage.draw(self.labels, rng) for _ in range(size)]
         else:
             turns = [clips[int(rng.integers(len(clips)))] if len(clips) > 1 else clips[0] for _ in range(size)]
-            pairs = [pool.draw(rng) for pool in turns]
+            pairs = [pool.draw(rng, gapless=stage.gapless) for pool in turns]
             recordings = [recording for recording, _ in pairs]
         counts = [count_audio_tokens(recording.seconds, self.hop_length) for recording in recordings]
         written = self.transcriber(recordings, counts)

@@ -17,6 +17,8 @@ from wheretolisten.tiny.language import Event
 TRAINING_CLIPS, EVALUATION_CLIPS, TUNING_CLIPS = 0x7A11, 0x7E57, 0x70E5
 _LONGEST_RECORDING = 18.5
 _CLIP_SECONDS = 5.5
+# Share of events that are two clips of a label at once, where clips are few.
+_SHARE_OF_MIXED = 0.3
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class ClipPool:
     entropy
         Purpose of the pool, one of the numbers above.
     vary
-        Whether every use of a clip changes its speed, timbre and begin: for training on few clips.
+        Whether every use of a clip is another take (see `vary`), or a mixture of two: for training on few clips.
     """
 
     def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, vary: bool = False) -> None:
@@ -99,7 +101,9 @@ class ClipPool:
         self._clips = clips
         self._vary = vary
 
-    def draw(self, rng: np.random.Generator, benchmark_like: bool = False) -> tuple[Recording, np.ndarray]:
+    def draw(
+        self, rng: np.random.Generator, benchmark_like: bool = False, gapless: float = 0.0
+    ) -> tuple[Recording, np.ndarray]:
         """Mix a recording: clips at varied levels with noise between them.
 
         Parameters
@@ -108,6 +112,8 @@ class ClipPool:
             Source of everything that varies.
         benchmark_like
             Three events of 4.5 to 5.5 s at their own levels, 1 s of energy-matched noise between them.
+        gapless
+            Share of the other recordings that have no noise between their events.
 
         Returns
         -------
@@ -119,6 +125,8 @@ class ClipPool:
         else:
             names = draw_labels(self.labels, rng)
             durations, gaps = draw_durations(len(names), rng)
+            if gapless and rng.random() < gapless:
+                gaps = np.zeros(len(gaps))
         durations = np.minimum(durations, 5.5)
         recording = _sequence(names, durations, gaps)
         gain = 10 ** (0.0 if benchmark_like else rng.uniform(-0.6, 0.1))
@@ -136,13 +144,17 @@ class ClipPool:
         return recording, np.clip(sound * gain, -1, 1)
 
     def _cut(self, label: str, seconds: float, whole_level: bool, rng: np.random.Generator) -> np.ndarray:
-        clips = self._clips[label]
-        clip = clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
-        if self._vary:
-            clip = vary(clip, rng)
+        clip = self._take(label, rng)
+        if self._vary and rng.random() < _SHARE_OF_MIXED:
+            clip = np.clip(clip + 10 ** rng.uniform(-1, 0.2) * self._take(label, rng), -1, 1)
         length = min(round(seconds * SAMPLING_RATE) + 1, len(clip))
         start = int(rng.integers(len(clip) - length + 1))
         return clip[start : start + length] * (1.0 if whole_level else 10 ** rng.uniform(-0.4, 0.1))
+
+    def _take(self, label: str, rng: np.random.Generator) -> np.ndarray:
+        clips = self._clips[label]
+        clip = clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
+        return vary(clip, rng) if self._vary else clip
 
 
 def synthesise_clips(
@@ -180,16 +192,26 @@ def recorded_clips(library: Esc50Library, words: Mapping[str, str]) -> dict[str,
 
 
 def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another take of a clip: up to 15 % faster or slower, duller or brighter, begun elsewhere, with some noise."""
+    """Another take of a clip [frame], as if recorded elsewhere; float32 [frame], 5.5 s.
+
+    Up to 15 % faster or slower, begun elsewhere, through another microphone (a smooth frequency response, in which a
+    band may be missing), with some noise.
+    """
     speed = 1.15 ** rng.uniform(-1, 1)
-    clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip)
-    clip = np.roll(clip, int(rng.integers(len(clip))))
+    clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip).astype(np.float32)
+    clip = np.resize(np.roll(clip, int(rng.integers(len(clip)))), round(_CLIP_SECONDS * SAMPLING_RATE))
     level = np.sqrt(np.mean(clip**2))
-    clip[1:] += rng.uniform(-0.6, 0.6) * clip[:-1]
+    pitch = np.log1p(np.fft.rfftfreq(len(clip), 1 / SAMPLING_RATE).astype(np.float32) / 700)  # mel, but for a factor
+    pitch /= pitch[-1]
+    knots = int(rng.integers(3, 9))
+    decibels = np.interp(pitch, np.linspace(0, 1, knots), rng.normal(0, 3, knots))
+    missing, width = rng.random(), 0.12 * rng.random()
+    decibels[(pitch > missing) & (pitch < missing + width)] -= 40
+    response = (10 ** (decibels / 20)).astype(np.float32)
+    clip = np.fft.irfft(np.fft.rfft(clip) * response, len(clip))
     clip *= level / np.sqrt(np.mean(clip**2))
-    clip += level * 10 ** rng.uniform(-3, -0.7) * rng.standard_normal(len(clip))
-    longest = round(_CLIP_SECONDS * SAMPLING_RATE)
-    return np.clip(np.resize(clip, max(len(clip), longest)), -1, 1).astype(np.float32)
+    clip += level * np.float32(10 ** rng.uniform(-3, -0.7)) * rng.standard_normal(len(clip), np.float32)
+    return np.clip(clip, -1, 1).astype(np.float32)
 
 
 def _sequence(names: Sequence[str], durations: np.ndarray, gaps: np.ndarray) -> Recording:
