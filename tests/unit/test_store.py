@@ -164,9 +164,8 @@ def test_a_flipped_byte_anywhere_is_refused_or_changes_nothing(written):
         data[position] ^= 0xFF
         try:
             assert read_everything(written) == good, position
-        except UserError as error:
+        except UserError:
             n_refused += 1
-            assert "is damaged" in str(error) or "schema" in str(error)
     assert n_refused > 100
 
 
@@ -221,6 +220,7 @@ def test_vectors_are_read_by_sample_and_position(tmp_path):
 FULL_DISK = """
 import sys
 import numpy as np
+import pandas as pd
 from pathlib import Path
 from tests.unit.test_store import ATTRIBUTES, IDENTITY, batch
 from wheretolisten import log, store
@@ -233,10 +233,10 @@ def main():
         with replaced_folder(folder / "audio") as audio:
             write_flac(audio / "a.flac", np.random.default_rng(0).integers(-9999, 9999, 100_000).astype(np.int16))
     elif kind == "csv":
-        store.PartedTable(folder / "0.csv", IDENTITY).write(0, __import__("pandas").DataFrame({"a": ["x" * 90_000]}))
+        store.PartedTable(folder / "0.csv", IDENTITY).write(0, pd.DataFrame({"a": ["x" * 200_000]}))
     else:
         result = store.PartedFile(folder / "0.h5", store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
-        result.write(0, batch(0, {"part": 2000, "merge": 300}[kind]))
+        result.write(0, batch(0, {"part": 2000, "merge": 700}[kind]))
         result.merge(1)
 
 log.run(main)
