@@ -82,7 +82,8 @@ def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
             finished += 1
     clean_copy.run("tables", overlay=ONE)
     assert contents(clean_copy) == expected
-    assert not [path for path in (clean_copy.folder / "results").rglob("*") if re.search(r"/\.|\.parts", str(path))]
+    left_over = {path.name for pattern in (".*", "*.parts") for path in (clean_copy.folder / "results").rglob(pattern)}
+    assert left_over <= {".snakemake_timestamp"}  # of Snakemake itself, in folders
     n_results = sum(not name.endswith(".flac") for name in expected)
     assert finished or max(states) - min(states) > n_results / 3, f"the kills were not spread: {states}"
 
