@@ -1,6 +1,8 @@
 """Shared by all of `rules/`: the checked configuration, names of files, code dependencies, resources."""
 
+import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -196,6 +198,14 @@ def ended_by_slurm():
     return "            or of .snakemake/slurm_logs/<rule or group>/, where a limit or scancel ended the job\n"
 
 
+def full_disk():
+    # A job whose log is on the full disk, too, may not have been able to say it.
+    free = shutil.disk_usage("results").free // 1_000_000 if os.path.exists("results") else math.inf
+    if free >= 10:
+        return ""
+    return f"  Disk:     results/ is full ({free} MB free); make room first\n"
+
+
 def what_to_do(log):
     failed = failed_jobs()
     return (
@@ -204,6 +214,7 @@ def what_to_do(log):
         f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
         "  Why:      the last lines of the failed job's log (results/logs/<rule>/..., named above)\n"
         f"{ended_by_slurm()}"
+        f"{full_disk()}"
         f"  All:      {log}\n"
         "  Go on:    the same command again; it continues where it stopped\n"
     )

@@ -25,9 +25,11 @@ rule localize_events:
         runtime=30,
     params:
         settings=CONFIG.probe.localization.as_json(),
+        identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
         "python workflow_scripts/localize_events.py --settings {params.settings:q} --model {wildcards.model}"
-        " --benchmark {wildcards.benchmark} --shards {input.shards:q} --activations {input.activations:q}"
+        " --identity {params.identity:q} --benchmark {wildcards.benchmark} --shards {input.shards:q}"
+        " --activations {input.activations:q}"
         " --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q} --answers {input.answers:q}"
         " --output {output.localization:q} > {log:q} 2>&1"
 

@@ -44,9 +44,11 @@ rule average_vectors:
     resources:
         mem_mb=doubled(4000),
         runtime=doubled(60),
+    params:
+        identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
         "python workflow_scripts/average_vectors.py --activations {input.activations:q} --shards {input.shards:q}"
-        " --output {output.vectors:q} > {log:q} 2>&1"
+        " --identity {params.identity:q} --output {output.vectors:q} > {log:q} 2>&1"
 
 
 rule map_attention:

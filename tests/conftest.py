@@ -1,5 +1,8 @@
 """Fixtures that all tests share."""
 
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,21 @@ def root() -> Path:
 def raw_config() -> dict:
     """A fresh copy of the default configuration, as read from config.yaml."""
     return yaml.safe_load((ROOT / "config.yaml").read_text())
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own, of 128 kB; `mount -o remount,size=...` makes it larger or smaller."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", folder], capture_output=True, text=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip(f"a disk to fill needs root and mount: {mounted and mounted.stderr.strip()}")
+    yield folder
+    # Lazily: a process that a failed test left behind may still hold a file in it.
+    subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ import numpy as np
 from wheretolisten import log, provenance, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config import POSITIONS, Section
+from wheretolisten.files import sha256_of_file
 from wheretolisten.steering.vectors import contrast, cosine, norms, vectors_by_kind
 
 
@@ -16,11 +17,15 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", nargs="+", required=True, help="activations, one file per shard")
     parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, in the same order")
+    parser.add_argument("--identity", required=True, help="identity of the model that the activations are of")
     parser.add_argument("--output", type=Path, required=True, help="vectors, HDF5")
     args = parser.parse_args(argv)
     logger = log.start("average_vectors")
 
-    states = [store.read_states(path) for path in args.activations]
+    digests = [sha256_of_file(path) for path in args.shards]
+    states = [
+        store.read_states(path, digest, args.identity) for path, digest in zip(args.activations, digests, strict=True)
+    ]
     labels = np.concatenate([_labels(path, shard[0]) for path, shard in zip(args.shards, states, strict=True)])
     sample_ids = np.concatenate([shard[0] for shard in states])
     own = np.concatenate([contrast(positive, negative[:, None]) for _, negative, positive in states])
@@ -29,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     kinds = vectors_by_kind(own, labels, sample_ids)
     inputs = {f"activations_{number}": path for number, path in enumerate(args.activations)}
     identity, attributes = provenance.of_job("average_vectors", Section(), inputs)
+    attributes |= {"model": args.identity, "benchmark_digests": digests}
     result = store.PartedFile(args.output, store.VECTORS, identity, attributes)
     result.write(
         0,

@@ -20,6 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", required=True, help="section probe.localization, JSON")
     parser.add_argument("--model", required=True, help="name of the model")
+    parser.add_argument("--identity", required=True, help="identity of the model, as the HDF5 files note it")
     parser.add_argument("--benchmark", required=True, help="name of the benchmark")
     parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, csv")
     parser.add_argument("--activations", nargs="+", required=True, help="HDF5, one per shard")
@@ -33,8 +34,10 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    activations = store.read_activations(args.activations, digests)
-    steered = {position: store.read_attention(getattr(args, position), digests) for position in POSITIONS}
+    activations = store.read_activations(args.activations, digests, args.identity)
+    steered = {
+        position: store.read_attention(getattr(args, position), digests, args.identity) for position in POSITIONS
+    }
     answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
     answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
     row_of = {sample_id: row for row, sample_id in enumerate(activations.sample_id)}

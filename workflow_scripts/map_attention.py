@@ -42,7 +42,11 @@ def main(argv: list[str] | None = None) -> None:
     # Whatever rows the probe sums, the map shows them all.
     engine = Engine(adapter, "all")
     logger.info(engine.describe(settings.steering, recording, settings.prompts.inference))
-    own = store.read_vectors(args.vectors, batch.sample_ids, position)[0, VECTOR_KINDS.index(args.vector)]
+    identity, attributes = provenance.of_job(
+        "map_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
+    )
+    origin = (attributes["benchmark_digest"], attributes["model"])
+    own = store.read_vectors(args.vectors, batch.sample_ids, position, *origin)[0, VECTOR_KINDS.index(args.vector)]
     # A vector of zeros changes no bit, so that all passes fit into one.
     vectors = np.stack([own if name == "steered" else np.zeros_like(own) for name in prompts])
     inputs = adapter.prepare([recording], list(prompts.values()), [0] * len(prompts))
@@ -50,9 +54,6 @@ def main(argv: list[str] | None = None) -> None:
     reading = engine.read_inputs(inputs, vectors, settings.steering, keep_text=True)
     tokens = engine.text_tokens(inputs)
 
-    identity, attributes = provenance.of_job(
-        "map_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
-    )
     query = {"sample_id": batch.sample_ids[0], "position": args.position, "vector_kind": args.vector}
     attributes |= facts | query | {"prompts": prompts, "tokens_per_second": adapter.tokens_per_second}
     result = store.PartedFile(args.output, store.ATTENTION_MAP, provenance.digest_of(identity, query), attributes)

@@ -32,10 +32,11 @@ def main(argv: list[str] | None = None) -> None:
         "steer_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
     )
     identity = provenance.digest_of(identity, args.position)
+    origin = (attributes["benchmark_digest"], attributes["model"])
     attributes |= facts | {"position": args.position, "vector_kinds": list(VECTOR_KINDS)}
     result = store.PartedFile(args.output, store.ATTENTION, identity, attributes)
     for batch in jobs.unfinished(batches, result, engine.meter):
-        vectors = store.read_vectors(args.vectors, batch.sample_ids, POSITIONS.index(args.position))
+        vectors = store.read_vectors(args.vectors, batch.sample_ids, POSITIONS.index(args.position), *origin)
         n_samples, n_kinds = vectors.shape[:2]
         reading = engine.read(
             batch.recordings(adapter),

@@ -1,5 +1,12 @@
 """Result files: what was written comes back, and nothing else is taken for it."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -9,7 +16,7 @@ from wheretolisten import store
 from wheretolisten.errors import UserError
 
 IDENTITY = "a" * 64
-ATTRIBUTES = {"tokens_per_second": 25.0, "benchmark_digest": "b" * 64}
+ATTRIBUTES = {"tokens_per_second": 25.0, "benchmark_digest": "b" * 64, "model": "someone/model@abc"}
 
 
 def batch(first, n_tokens):
@@ -109,23 +116,71 @@ def test_wrong_columns_are_refused(tmp_path):
         result.write(0, columns)
 
 
-def test_reader_names_other_schema_and_other_benchmark(written, tmp_path):
-    with pytest.raises(UserError, match="benchmark with digest bbbbbbbbbbbb, this one has cccccccccccc"):
+def refused(what, rebuilt_by="extract_activations"):
+    """The one sentence that a reader ends with: the file, what is wrong, the command, and the rule it leads to."""
+    return pytest.raises(UserError, match=rf"^\S+\.h5: {what}.*; delete it \(rm \S+\.h5\) .* with {rebuilt_by}$")
+
+
+def test_reader_names_other_schema_benchmark_and_model(written):
+    with refused("it was made from a benchmark with digest bbbbbbbbbbbb, this one has cccccccccccc"):
         store.read_activations([written], ["c" * 64])
-    assert len(store.read_activations([written], ["b" * 64]).sample_id) == 4
-    with pytest.raises(UserError, match=r"schema is 'where-to-listen/activations/1'.*rebuilds it with steer_attention"):
+    with refused("it was made from a benchmark"):
+        store.read_states(written, "c" * 64)
+    with refused("it was made with the model someone/model@abc, this run has resources/mine"):
+        store.read_activations([written], ["b" * 64], "resources/mine")
+    with refused("it was made with the model"):
+        store.read_states(written, "b" * 64, "resources/mine")
+    assert len(store.read_activations([written], ["b" * 64], "someone/model@abc").sample_id) == 4
+    assert len(store.read_states(written, "b" * 64, "someone/model@abc")[0]) == 4
+    with refused("the file's schema is 'where-to-listen/activations/2'", "steer_attention"):
         store.read_attention([written])
 
 
-def test_reader_names_a_damaged_file(written):
+def read_everything(path):
+    activations = store.read_activations([path])
+    arrays = [activations.sample_id, activations.n_audio_tokens, activations.base, activations.prompted]
+    return [array.tobytes() for array in (*arrays, *store.read_states(path))], sorted(activations.attributes.items())
+
+
+@pytest.mark.parametrize("column", store.ACTIVATIONS.column_names)
+def test_a_flipped_byte_in_any_column_is_refused(written, column):
+    with h5py.File(written) as file:
+        chunk = file[column].id.get_chunk_info(1)
     data = bytearray(written.read_bytes())
-    position = data.find(batch(0, 7)["attention/base"][0].tobytes())
-    data[position] ^= 0xFF
+    data[chunk.byte_offset] ^= 0xFF
     written.write_bytes(data)
-    with pytest.raises(UserError, match=r"0\.h5: the file is damaged.*extract_activations"):
+    with refused("the file is damaged"):
+        read_everything(written)
+
+
+def test_a_flipped_byte_anywhere_is_refused_or_changes_nothing(written):
+    good = read_everything(written)
+    data = bytearray(written.read_bytes())
+    positions = np.random.default_rng(0).choice(len(data), 300, replace=False)
+    n_refused = 0
+    for position in positions:
+        data[position] ^= 0xFF
+        written.write_bytes(data)
+        data[position] ^= 0xFF
+        try:
+            assert read_everything(written) == good, position
+        except UserError:
+            n_refused += 1
+    assert n_refused > 100
+
+
+@pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
+def test_a_truncated_file_is_refused(written, share):
+    data = written.read_bytes()
+    written.write_bytes(data[: int(len(data) * share)])
+    with refused("the file is damaged"):
         store.read_activations([written])
-    written.write_bytes(data[:1000])
-    with pytest.raises(UserError, match="the file is damaged"):
+
+
+def test_a_changed_attribute_is_refused(written):
+    with h5py.File(written, "r+") as file:
+        file.attrs["tokens_per_second"] = 50.0
+    with refused("the file is damaged"):
         store.read_activations([written])
 
 
@@ -133,7 +188,8 @@ def test_vectors_are_read_by_sample_and_position(tmp_path):
     path = tmp_path / "vectors.h5"
     rng = np.random.default_rng(0)
     own = rng.random((3, 3, 2, 4), dtype=np.float32)
-    result = store.PartedFile(path, store.VECTORS, IDENTITY, {})
+    origin = {"benchmark_digests": ["b" * 64, "d" * 64], "model": "resources/mine"}
+    result = store.PartedFile(path, store.VECTORS, IDENTITY, origin)
     result.write(
         0,
         {
@@ -152,8 +208,61 @@ def test_vectors_are_read_by_sample_and_position(tmp_path):
     np.testing.assert_array_equal(vectors[:, 0], own[[2, 0], 1])
     np.testing.assert_array_equal(vectors[:, 1], -own[[2, 0], 1])
     np.testing.assert_array_equal(vectors[:, 2], 2 * own[[2, 0], 1])
-    with pytest.raises(UserError, match="no vectors of sample 00009"):
+    with refused("no vectors of sample 00009", "average_vectors"):
         store.read_vectors(path, ["00009"], position=0)
+    assert store.read_vectors(path, ["00002"], 1, "d" * 64, "resources/mine").shape == (1, 3, 2, 4)
+    with refused("it was made from a benchmark", "average_vectors"):
+        store.read_vectors(path, ["00002"], 1, "c" * 64, "resources/mine")
+    with refused("it was made with the model resources/mine, this run has resources/other", "average_vectors"):
+        store.read_vectors(path, ["00002"], 1, "d" * 64, "resources/other")
+
+
+FULL_DISK = """
+import sys
+import numpy as np
+import pandas as pd
+from pathlib import Path
+from tests.unit.test_store import ATTRIBUTES, IDENTITY, batch
+from wheretolisten import log, store
+from wheretolisten.clips.folders import replaced_folder
+from wheretolisten.clips.pcm import write_flac
+
+def main():
+    folder, kind = Path(sys.argv[1]), sys.argv[2]
+    if kind == "flac":
+        with replaced_folder(folder / "audio") as audio:
+            write_flac(audio / "a.flac", np.random.default_rng(0).integers(-9999, 9999, 100_000).astype(np.int16))
+    elif kind == "csv":
+        store.PartedTable(folder / "0.csv", IDENTITY).write(0, pd.DataFrame({"a": ["x" * 200_000]}))
+    else:
+        result = store.PartedFile(folder / "0.h5", store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+        result.write(0, batch(0, {"part": 2000, "merge": 700}[kind]))
+        result.merge(1)
+
+log.run(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "named"), [("part", "0.h5.parts/000000.h5"), ("merge", "0.h5"), ("csv", "000000.csv"), ("flac", "audio")]
+)
+def test_a_full_disk_ends_a_job_in_one_sentence_and_gives_its_space_back(small_disk, kind, named):
+    (small_disk / "kept").write_bytes(b"x" * 4096)
+    before = shutil.disk_usage(small_disk).free
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, small_disk, kind],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"PYTHONPATH": "workflow_scripts"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert re.search(
+        rf"{named}: cannot be written, the disk is full .*; make room and start the run again", done.stderr
+    )
+    assert (small_disk / "kept").read_bytes() == b"x" * 4096
+    parts = sum(path.stat().st_blocks * 512 for path in small_disk.rglob("*.parts/*.h5"))
+    assert shutil.disk_usage(small_disk).free == before - parts
 
 
 def test_tables_go_on_after_their_finished_parts(tmp_path):

@@ -41,6 +41,19 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
     assert set(plan) == scripts - {"train_tiny_models", "fetch_models"}
 
 
+def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
+    # The longest sample lasts 18.5 s.
+    few, many, more_shards = (
+        clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": n}}, "shard_seconds": 18.5 * n / shards})
+        for n, shards in ((500, 2), (100_000, 2), (100_000, 4))
+    )
+    assert many == few
+    by_shard = {"compose_benchmark": 1, "extract_activations": 2, "prompt_directly": 2, "steer_attention": 6}
+    assert {rule: n - many[rule] for rule, n in more_shards.items() if n != many[rule]} == (
+        {rule: 2 * n for rule, n in by_shard.items()}
+    )
+
+
 def test_tables_hold_every_method_position_and_model(finished_run):
     table = pd.read_csv(finished_run.folder / "results/tables/overlap.csv")
     assert list(table.columns) == (

@@ -302,6 +302,11 @@ class Model(Section):
             )
         return self
 
+    @property
+    def identity(self) -> str:
+        """What results call the model they were made with."""
+        return f"{self.checkpoint}@{self.revision}" if self.revision else self.checkpoint
+
 
 # ------------------------------------------------------------------------------------------------------------- probe
 

@@ -140,6 +140,7 @@ def of_job(script: str, settings: Section, inputs: Mapping[str, str | Path]) -> 
     }
     model = getattr(settings, "model", None)
     if model is not None:
+        attributes["model"] = model.identity
         attributes["checkpoint"] = model.checkpoint
         attributes["revision"] = model.revision or ""
         attributes["weights"] = model.weights

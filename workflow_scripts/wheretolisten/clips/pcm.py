@@ -1,6 +1,7 @@
 """16-bit audio in and out of files. The samples are the identity of a file, not its bytes."""
 
 import hashlib
+import io
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import soundfile
 from wheretolisten.clips.records import Clip
 from wheretolisten.config import SAMPLING_RATE
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path
 
 FULL_SCALE = 32_768
 """Integer that stands for an amplitude of 1."""
@@ -27,10 +27,13 @@ def digest_of(pcm: np.ndarray) -> str:
 
 
 def write_flac(path: str | Path, pcm: np.ndarray) -> None:
-    """Write int16 audio [frame] at 16 kHz as FLAC, atomically."""
-    with atomic_path(path) as temporary:
-        # The lowest level: a twentieth larger than the default, and much faster to write and to read.
-        soundfile.write(temporary, pcm, SAMPLING_RATE, subtype="PCM_16", format="FLAC", compression_level=0.0)
+    """Write int16 audio [frame] at 16 kHz as FLAC, into a folder that takes its place as a whole."""
+    encoded = io.BytesIO()
+    # The lowest level: a twentieth larger than the default, and much faster to write and to read.
+    soundfile.write(encoded, pcm, SAMPLING_RATE, subtype="PCM_16", format="FLAC", compression_level=0.0)
+    # libsndfile, were it to write the file, would call a full disk a problem of the decoder.
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Path(path).write_bytes(encoded.getbuffer())
 
 
 def read_pcm(path: Path, digest: str, what: str, remedy: str) -> np.ndarray:

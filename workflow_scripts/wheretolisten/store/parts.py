@@ -4,11 +4,13 @@ HDF5 files are not crash-safe, so nothing is ever appended to one that matters. 
 its next start finds the parts, checks them, and goes on after them.
 """
 
+import contextlib
 import csv
+import io
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.files import atomic_path
-from wheretolisten.store.schema import Column, Schema
+from wheretolisten.store.schema import DAMAGE, Column, Schema, digest_of_attributes
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class PartedFile:
                         file[name][()]  # reading everything verifies every checksum
                     return True
             reason = "was written with other settings or code"
-        except (OSError, KeyError) as error:
+        except DAMAGE as error:
             reason = f"is not readable ({error})"
         _log.warning("%s %s; it is computed again", path, reason)
         path.unlink()
@@ -75,7 +77,7 @@ class PartedFile:
         rows = {len(values) for values in columns.values()}
         if len(rows) != 1:
             raise ValueError(f"{self._schema.name}: columns have different numbers of rows: {sorted(rows)}")
-        with atomic_path(self._path(part)) as path, h5py.File(path, "w") as file:
+        with _new_file(self._path(part)) as file:
             file.attrs["identity"] = self._identity
             for column in self._schema.columns:
                 _create(file, column, np.asarray(columns[column.name]).shape)[...] = columns[column.name]
@@ -83,11 +85,12 @@ class PartedFile:
     def merge(self, n_parts: int) -> None:
         """Join parts 0 … n_parts-1 into the result, in order, and remove them."""
         paths = [self._path(part) for part in range(n_parts)]
-        with atomic_path(self._target) as path, h5py.File(path, "w") as file:
+        with _new_file(self._target) as file:
             file.attrs["schema"] = self._schema.name
             file.attrs["identity"] = self._identity
             for key, value in self._attributes.items():
                 file.attrs[key] = value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
+            file.attrs["attributes_digest"] = digest_of_attributes(file.attrs)
             shapes: dict[str, list[tuple[int, ...]]] = {}
             for part in paths:
                 with h5py.File(part, "r") as source:
@@ -108,6 +111,39 @@ class PartedFile:
 
     def _path(self, part: int) -> Path:
         return self._folder / f"{part:06d}.h5"
+
+
+class _Disk(io.FileIO):
+    """A new file for HDF5 to write to, which keeps the first error to itself.
+
+    HDF5 cannot close a file after a failed write: the half file keeps its space on the full disk, and Python crashes at
+    its end. So HDF5 sees every write succeed, and `error` tells what became of them.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                remaining = memoryview(data)
+                while remaining:  # the last write that fits may be cut short
+                    remaining = remaining[super().write(remaining) :]
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+
+@contextlib.contextmanager
+def _new_file(target: Path) -> Iterator[h5py.File]:
+    """An HDF5 file to fill, which takes the place of `target` when the block succeeds."""
+    with atomic_path(target) as path, _Disk(path) as disk:
+        # Of this version on, HDF5 has checksums of what it notes about datasets, too.
+        with h5py.File(disk, "w", libver=("v110", "v110")) as file:
+            yield file
+        if disk.error is not None:
+            raise disk.error
 
 
 def _create(file: h5py.File, column: Column, shape: tuple[int, ...]) -> h5py.Dataset:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,15 @@ import numpy as np
 
 from wheretolisten.config import VECTOR_KINDS
 from wheretolisten.errors import UserError
-from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, VECTORS, Schema
+from wheretolisten.store.schema import (
+    ACTIVATIONS,
+    ATTENTION,
+    ATTENTION_MAP,
+    DAMAGE,
+    VECTORS,
+    Schema,
+    digest_of_attributes,
+)
 
 
 @dataclass(frozen=True)
@@ -60,16 +69,27 @@ class AttentionMap:
     attributes: dict[str, Any] = field(repr=False)
 
 
-def read_activations(paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None) -> Activations:
+def read_activations(
+    paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None, model: str | None = None
+) -> Activations:
     """Read the attention of shards, in order. States are left on disk; `read_states` reads them.
+
+    Parameters
+    ----------
+    paths
+        One file per shard.
+    benchmark_digests
+        Digest of each shard of the benchmark that the files must have been made from; None: not compared.
+    model
+        Identity of the model (`config.Model.identity`) that the files must have been made with; None: not compared.
 
     Raises
     ------
     UserError
-        If a file is damaged, of another kind or version, or (with `benchmark_digests`) of another benchmark.
+        If a file is damaged, of another kind or version, or of another benchmark or model.
     """
     names = ("sample_id", "n_audio_tokens", "attention/base", "attention/prompted")
-    columns, attributes = _read(paths, ACTIVATIONS, names, benchmark_digests)
+    columns, attributes = _read(paths, ACTIVATIONS, names, benchmark_digests, model)
     return Activations(
         sample_id=columns["sample_id"],
         n_audio_tokens=columns["n_audio_tokens"],
@@ -80,19 +100,24 @@ def read_activations(paths: Sequence[str | Path], benchmark_digests: Sequence[st
     )
 
 
-def read_states(path: str | Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def read_states(
+    path: str | Path, benchmark_digest: str | None = None, model: str | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sample ids, F_l(X−) [sample, layer, hidden] and F_l(X+) [sample, position, layer, hidden] of one shard.
 
     Raises
     ------
     UserError
-        If the file is damaged or of another kind or version.
+        As `read_activations`.
     """
-    columns, _ = _read([path], ACTIVATIONS, ("sample_id", "states/negative", "states/positive"))
+    digests = None if benchmark_digest is None else [benchmark_digest]
+    columns, _ = _read([path], ACTIVATIONS, ("sample_id", "states/negative", "states/positive"), digests, model)
     return columns["sample_id"], columns["states/negative"], columns["states/positive"]
 
 
-def read_attention(paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None) -> Attention:
+def read_attention(
+    paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None, model: str | None = None
+) -> Attention:
     """Read the steered attention of shards, in order.
 
     Raises
@@ -100,9 +125,8 @@ def read_attention(paths: Sequence[str | Path], benchmark_digests: Sequence[str]
     UserError
         As `read_activations`.
     """
-    columns, attributes = _read(
-        paths, ATTENTION, ("sample_id", "n_audio_tokens", "attention/steered"), benchmark_digests
-    )
+    names = ("sample_id", "n_audio_tokens", "attention/steered")
+    columns, attributes = _read(paths, ATTENTION, names, benchmark_digests, model)
     return Attention(
         sample_id=columns["sample_id"],
         n_audio_tokens=columns["n_audio_tokens"],
@@ -120,7 +144,7 @@ def read_attention_map(path: str | Path) -> AttentionMap:
     UserError
         If the file is damaged or of another kind or version.
     """
-    columns, attributes = _read([path], ATTENTION_MAP, ATTENTION_MAP.column_names)
+    columns, attributes = _read([path], ATTENTION_MAP, ATTENTION_MAP.column_names, None, None)
     counts = columns["n_text_tokens"].tolist()
     return AttentionMap(
         **{name: attributes[name] for name in ("sample_id", "position", "vector_kind")},
@@ -132,61 +156,87 @@ def read_attention_map(path: str | Path) -> AttentionMap:
     )
 
 
-def read_vectors(path: str | Path, sample_ids: Sequence[str], position: int) -> np.ndarray:
+def read_vectors(
+    path: str | Path,
+    sample_ids: Sequence[str],
+    position: int,
+    benchmark_digest: str | None = None,
+    model: str | None = None,
+) -> np.ndarray:
     """Steering vectors [sample, vector_kind, layer, hidden] of some samples' events at one position.
 
     The kinds are in the order of `config.VECTOR_KINDS`. Only these rows are read: the file holds every sample.
+    `benchmark_digest` is of the shard that holds the samples, `model` as for `read_activations`.
 
     Raises
     ------
     UserError
-        If the file is damaged, of another kind or version, or lacks one of the samples.
+        If the file is damaged, of another kind or version, of another benchmark or model, or lacks one of the samples.
     """
-    with _open(path, VECTORS) as file:
+    with _open(path, VECTORS, model) as file:
+        if benchmark_digest is not None:
+            _check_benchmark(path, VECTORS, json.loads(file.attrs["benchmark_digests"]), benchmark_digest)
         row_of = {sample_id: row for row, sample_id in enumerate(file["sample_id"].asstr()[()])}
         missing = [sample_id for sample_id in sample_ids if sample_id not in row_of]
         if missing:
-            raise UserError(f"{path}: no vectors of sample {missing[0]}; {_way_out(VECTORS)}")
+            raise UserError(f"{path}: no vectors of sample {missing[0]}; {_way_out(path, VECTORS)}")
         rows = [row_of[sample_id] for sample_id in sample_ids]
         kinds = [file[f"vector/{kind}"] for kind in VECTOR_KINDS]
         return np.stack([np.stack([kind[row, position] for kind in kinds]) for row in rows])
 
 
 @contextlib.contextmanager
-def _open(path: str | Path, schema: Schema) -> Iterator[h5py.File]:
+def _open(path: str | Path, schema: Schema, model: str | None = None) -> Iterator[h5py.File]:
     """Open a result file of a schema; what is wrong with the file becomes a `UserError`."""
     try:
         with h5py.File(path, "r") as file:
             if file.attrs.get("schema") != schema.name:
                 raise UserError(
                     f"{path}: the file's schema is {file.attrs.get('schema')!r}, this version reads "
-                    f"{schema.name!r}; {_way_out(schema)}"
+                    f"{schema.name!r}; {_way_out(path, schema)}"
+                )
+            if file.attrs["attributes_digest"] != digest_of_attributes(file.attrs):
+                raise ValueError("its attributes have changed")
+            if model is not None and file.attrs["model"] != model:
+                raise UserError(
+                    f"{path}: it was made with the model {file.attrs['model']}, this run has {model}; "
+                    f"{_way_out(path, schema)}"
                 )
             yield file
-    except (OSError, KeyError) as error:
-        raise UserError(f"{path}: the file is damaged ({error}); {_way_out(schema)}") from error
+    except DAMAGE as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: the file is damaged ({reason}); {_way_out(path, schema)}") from error
 
 
-def _way_out(schema: Schema) -> str:
-    return f"delete it and run the workflow again, which rebuilds it with {schema.rebuilt_by}"
+def _check_benchmark(path: str | Path, schema: Schema, digests: Sequence[str], expected: str) -> None:
+    if expected not in digests:
+        raise UserError(
+            f"{path}: it was made from a benchmark with digest {digests[0][:12]}, this one has {expected[:12]}; "
+            f"{_way_out(path, schema)}"
+        )
+
+
+def _way_out(path: str | Path, schema: Schema) -> str:
+    return (
+        f"delete it (rm {shlex.quote(str(path))}) and run the same command again, which rebuilds it with "
+        f"{schema.rebuilt_by}"
+    )
 
 
 def _read(
     paths: Sequence[str | Path],
     schema: Schema,
     names: Sequence[str],
-    benchmark_digests: Sequence[str] | None = None,
+    benchmark_digests: Sequence[str] | None,
+    model: str | None,
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     pieces: dict[str, list[np.ndarray]] = {name: [] for name in names}
     attributes: dict[str, Any] = {}
     for number, path in enumerate(paths):
-        with _open(path, schema) as file:
+        with _open(path, schema, model) as file:
             attributes = dict(file.attrs)
-            if benchmark_digests is not None and attributes["benchmark_digest"] != benchmark_digests[number]:
-                raise UserError(
-                    f"{path}: it was made from a benchmark with digest {attributes['benchmark_digest'][:12]}, "
-                    f"this one has {benchmark_digests[number][:12]}; {_way_out(schema)}"
-                )
+            if benchmark_digests is not None:
+                _check_benchmark(path, schema, [attributes["benchmark_digest"]], benchmark_digests[number])
             for name in names:
                 pieces[name].append(file[name][()])
     columns = {name: _concatenate(arrays) for name, arrays in pieces.items()}

@@ -1,6 +1,10 @@
 """The datasets of each kind of file: names, axes, units."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 SAMPLE_ID_BYTES = 32
 """Length of a stored sample id. Fixed, because checksums do not cover HDF5's variable-length strings."""
@@ -31,12 +35,22 @@ class Schema:
         return tuple(column.name for column in self.columns)
 
 
+DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError)
+"""What h5py raises when it reads a damaged file."""
+
+
+def digest_of_attributes(attributes: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of a file's attributes but for this digest. HDF5's checksums do not cover their text."""
+    values = {key: str(value) for key, value in attributes.items() if key != "attributes_digest"}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 _SAMPLE_ID = Column("sample_id", ("sample",), f"S{SAMPLE_ID_BYTES}", "", "sample of the benchmark")
 _N_AUDIO_TOKENS = Column("n_audio_tokens", ("sample",), "i4", "tokens", "real audio tokens, without padding or markers")
 _MASS = "attention mass: mean over heads, sum over text queries"
 
 ACTIVATIONS = Schema(
-    "where-to-listen/activations/1",
+    "where-to-listen/activations/2",
     (
         _SAMPLE_ID,
         _N_AUDIO_TOKENS,
@@ -55,7 +69,7 @@ ACTIVATIONS = Schema(
 )
 
 VECTORS = Schema(
-    "where-to-listen/vectors/2",
+    "where-to-listen/vectors/3",
     (
         _SAMPLE_ID,
         Column("label", ("sample", "position"), "S64", "", "label of the event"),
@@ -82,7 +96,7 @@ VECTORS = Schema(
 )
 
 ATTENTION = Schema(
-    "where-to-listen/attention/1",
+    "where-to-listen/attention/2",
     (
         _SAMPLE_ID,
         _N_AUDIO_TOKENS,
@@ -98,7 +112,7 @@ ATTENTION = Schema(
 )
 
 ATTENTION_MAP = Schema(
-    "where-to-listen/attention-map/1",
+    "where-to-listen/attention-map/2",
     (
         Column(
             "pass", ("pass",), "S8", "", "base (inference prompt), prompted (label prompt), steered (inference prompt)"

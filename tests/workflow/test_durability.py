@@ -1,0 +1,151 @@
+"""What may happen to a run - a kill at any moment, a full disk, a damaged file, a second run - costs no result."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import h5py
+import pytest
+
+from .conftest import NOT_COPIED, Copy, kill
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+N_KILLS = 20
+
+ONE = {
+    "libraries": {"synthetic": {"clips_per_label": 2}},
+    "benchmarks": {
+        "sequences": {"n_samples": 4, "composition": {"clip_seconds": [5.0, 5.0]}},
+        "sequences-exact": None,
+    },
+    "models": {"tiny-audio-flamingo-3": None},
+    "figures": {"attention_change": "sequences"},
+    "shard_seconds": 40,  # two samples of 17 s
+}
+"""One model and one benchmark of two shards: as few jobs as pass through every rule up to the tables."""
+
+
+@pytest.fixture(scope="module")
+def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """A copy of the repository in which the tables were made without disturbance. Read it, do not change it."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "clone"
+    shutil.copytree(root, folder, ignore=NOT_COPIED)
+    copy = Copy(folder)
+    copy.run("tables", overlay=ONE)
+    return copy
+
+
+def contents(copy: Copy) -> dict[str, bytes]:
+    """Every finished file that a run computes, by name: no logs and timings, nothing that a job left half done."""
+    results = copy.folder / "results"
+    return {
+        str(name): (results / name).read_bytes()
+        for name in (path.relative_to(results) for path in results.rglob("*") if path.is_file())
+        if name.parts[0] not in ("logs", "performance") and not any(p[0] == "." or ".parts" in p for p in name.parts)
+    }
+
+
+def wait_for_lock(process: subprocess.Popen, copy: Copy) -> None:
+    """Wait until a run has locked its folder, which it does before the first job; or until it ends."""
+    while process.poll() is None and not any((copy.folder / ".snakemake/locks").glob("*")):
+        time.sleep(0.02)
+
+
+def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
+    expected = contents(undisturbed)
+    times = [path.stat().st_mtime for path in (undisturbed.folder / "results").rglob("*.*")]
+    length = max(times) - min(times)
+    moments = random.Random(20)
+    states, finished = [], 0
+    while len(states) < N_KILLS:
+        process = clean_copy.start("tables", overlay=ONE)
+        wait_for_lock(process, clean_copy)
+        try:
+            # Long enough for some jobs to end, short enough for the kills to be spread over the whole run.
+            output, _ = process.communicate(timeout=moments.uniform(0, length / 3))
+        except subprocess.TimeoutExpired:
+            kill(process)
+            found = contents(clean_copy)
+            assert {name for name in found if found[name] != expected[name]} == set(), "a file is there in part"
+            states.append(sum(not name.endswith(".flac") for name in found))
+            clean_copy.run("--unlock", overlay=ONE)
+        else:
+            assert process.returncode == 0, output[-5000:] + clean_copy.failed_logs(output)
+            assert contents(clean_copy) == expected
+            shutil.rmtree(clean_copy.folder / "results")
+            finished += 1
+    clean_copy.run("tables", overlay=ONE)
+    assert contents(clean_copy) == expected
+    left_over = {path.name for pattern in (".*", "*.parts") for path in (clean_copy.folder / "results").rglob(pattern)}
+    assert left_over <= {".snakemake_timestamp"}  # of Snakemake itself, in folders
+    n_results = sum(not name.endswith(".flac") for name in expected)
+    assert finished or max(states) - min(states) > n_results / 3, f"the kills were not spread: {states}"
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed, clean_copy, small_disk):
+    def resize(n_bytes: int) -> None:
+        subprocess.run(["mount", "-o", f"remount,size={n_bytes}", small_disk], check=True)
+
+    resize(64_000_000)
+    (clean_copy.folder / "results").symlink_to(small_disk)
+    clean_copy.run("benchmark", overlay=ONE)
+    before, expected = contents(clean_copy), contents(undisturbed)
+    resize(shutil.disk_usage(small_disk).used + 40_000)  # one batch of one job
+    output = clean_copy.run("activations", "--cores", "1", overlay=ONE, fails=True)
+    assert re.search(r"Disk: +results/ is full \(0 MB free\); make room first", output)
+    logs = [path.read_text() for path in small_disk.glob("logs/extract_activations/*/*/*.log")]
+    sentence = r"ERROR results/activations/\S+\.h5: cannot be written, the disk is full .*; make room"
+    assert any(re.search(sentence, log) for log in logs), logs
+    assert not any("Traceback" in log for log in logs), logs
+    after = contents(clean_copy)
+    assert {name: after.get(name) for name in before} == before
+    assert {name for name in after if after[name] != expected[name]} == set(), "a file is there in part"
+
+    resize(64_000_000)
+    clean_copy.run("vectors", overlay=ONE)
+    after = contents(clean_copy)
+    assert "vectors/tiny-qwen2-audio/sequences.h5" in after
+    assert {name for name in after if after[name] != expected[name]} == set()
+
+
+def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturbed, tmp_path):
+    shutil.copytree(undisturbed.folder, tmp_path / "changed", symlinks=True)
+    copy = Copy(tmp_path / "changed")
+    vectors = copy.folder / "results/vectors/tiny-qwen2-audio/sequences.h5"
+    before = vectors.read_bytes()
+    damaged = copy.folder / "results/activations/tiny-qwen2-audio/sequences/1.h5"
+    with h5py.File(damaged) as file:
+        chunk = file["states/positive"].id.get_chunk_info(0)
+    content = bytearray(damaged.read_bytes())
+    content[chunk.byte_offset + chunk.size // 2] ^= 0xFF
+    damaged.write_bytes(content)
+
+    copy.run("vectors", overlay=ONE, fails=True)
+    log = (copy.folder / "results/logs/average_vectors/tiny-qwen2-audio/sequences.log").read_text()
+    (way_out,) = re.findall(r"1\.h5: the file is damaged .*; delete it \((rm .*)\) and run the same command again", log)
+    subprocess.run(way_out, shell=True, cwd=copy.folder, check=True)
+    copy.run("vectors", overlay=ONE)
+    assert vectors.read_bytes() == before
+    assert damaged.exists()
+
+
+def test_a_second_run_on_the_same_results_is_refused_and_the_first_goes_on(clean_copy):
+    first = clean_copy.start("benchmark", overlay=ONE)
+    wait_for_lock(first, clean_copy)
+    os.killpg(first.pid, signal.SIGSTOP)
+    try:
+        refusal = clean_copy.run("benchmark", overlay=ONE, fails=True)
+    finally:
+        os.killpg(first.pid, signal.SIGCONT)
+    assert "Directory cannot be locked" in refusal
+    assert "no other Snakemake process" in refusal
+    assert "--unlock" in refusal
+    output, _ = first.communicate()
+    assert first.returncode == 0, output[-5000:]
+    assert (clean_copy.folder / "results/benchmarks/sequences/events.csv").exists()
