@@ -98,11 +98,11 @@ class Run:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return environment
 
-    def run(self, *arguments: str, fails: bool = False, seconds: float = 900, **options: Any) -> str:
+    def run(self, *arguments: str, fails: bool = False, seconds: float = 1800, **options: Any) -> str:
         """Run Snakemake to its end and return what it printed."""
         return self.finish(self.start(*arguments, **options), fails=fails, seconds=seconds)
 
-    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 900) -> str:
+    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 1800) -> str:
         """Wait for the end of a run and return what it printed."""
         try:
             process.wait(seconds)
@@ -124,7 +124,7 @@ class Run:
         logs = sorted(self.folder.glob(".snakemake/slurm_logs/**/*.log"))
         return "".join(f"\n--- {path}\n{path.read_text(errors='replace')[-1500:]}" for path in logs[-5:])
 
-    def wait_for(self, process: subprocess.Popen, condition: Callable[[], Any], seconds: float = 400) -> Any:
+    def wait_for(self, process: subprocess.Popen, condition: Callable[[], Any], seconds: float = 600) -> Any:
         """Wait until a condition holds while Snakemake runs, and return its value."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
