@@ -24,7 +24,8 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-# Only fetch_model talks to the model hub; the jobs inherit this, on a cluster too, where each parses this file again.
+# Only fetch_model talks to the model hub; the jobs inherit this, on a cluster too, where each parses this file again:
+# compute nodes often have no network, and a request that hangs costs a job its time.
 cache.use_offline(CONFIG.model_cache)
 
 POSITIONS = configuration.POSITIONS
@@ -142,9 +143,6 @@ def doubled(amount):
 # ------------------------------------------------------------------------------------------------------- on a cluster
 
 if workflow.remote_exec:
-    # Compute nodes often have no network, and a request that hangs costs a job its time: what a model needs is fetched
-    # before. The cache must be on storage that all nodes see (HF_HOME).
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
     # Snakemake does not hand --keep-going on to its jobs, and has no option for it. Without it, a shard that fails
     # would keep the shards that are packed with it from running.
     JobScheduler.keepgoing = property(lambda self: True, lambda self, value: None)
@@ -188,7 +186,7 @@ def failed_jobs():
         missing = [path for path in job.output if not os.path.exists(path)]
         if missing and all(map(os.path.exists, job.input)):
             limits = f"{job.resources.get('runtime')} min, {job.resources.get('mem_mb')} MB, attempt {job.attempt}"
-            lines.append(f"    {job.rule.name} {missing[0]}  ({limits}; log: {', '.join(job.log)})\n")
+            lines.append(f"    {job.rule.name} {missing[0]}  ({limits}; log: {job.log[0]})\n")
     return lines
 
 

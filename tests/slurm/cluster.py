@@ -97,16 +97,13 @@ class Cluster:
     def _start_database(self) -> None:
         database = self.folder / "mysql"
         options = ["--no-defaults", f"--datadir={database}", f"--user={self._user}", "--skip-log-bin"]
-        subprocess.run(
-            [
-                *("mariadb-install-db", *options, "--skip-test-db"),
-                *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={self._user}"),
-            ],
-            env=self.environment(),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            check=True,
+        self._launch(
+            "mariadb-install-db",
+            *("mariadb-install-db", *options, "--skip-test-db"),
+            *("--auth-root-authentication-method=socket", f"--auth-root-socket-user={self._user}"),
         )
+        if self._processes["mariadb-install-db"].wait(300):
+            raise RuntimeError((self.folder / "log/mariadb-install-db.out").read_text(errors="replace"))
         self._launch(
             "mariadbd",
             *("mariadbd", *options, f"--socket={self.folder}/run/mysql.sock", "--skip-networking"),
@@ -125,7 +122,8 @@ class Cluster:
     def stop(self) -> None:
         """Cancel all jobs and end every process that this object started."""
         if self._runs("slurmctld"):
-            with contextlib.suppress(subprocess.SubprocessError):
+            # What does not end in good order is killed below.
+            with contextlib.suppress(subprocess.SubprocessError, RuntimeError):
                 self.run("scancel", "--full", f"--user={self._user}", timeout=20)
                 self._wait("slurmctld", lambda: not self.run("squeue", "--noheader", timeout=20).strip(), seconds=20)
         for name in reversed(list(self._processes)):
@@ -135,12 +133,14 @@ class Cluster:
 
     def _end(self, name: str) -> None:
         process = self._processes.pop(name)
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if process.poll() is None:
+            # The whole group: mariadb-install-db is a script.
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
 
     def _launch(self, name: str, *command: str) -> None:
         with open(self.folder / "log" / f"{name}.out", "ab") as log:
@@ -157,7 +157,7 @@ class Cluster:
     def _runs(self, name: str) -> bool:
         return name in self._processes and self._processes[name].poll() is None
 
-    def _wait(self, name: str, condition: Callable[[], bool], seconds: float = 60) -> None:
+    def _wait(self, name: str, condition: Callable[[], bool], seconds: float = 120) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             if not self._runs(name) or time.monotonic() > deadline:

@@ -1,7 +1,9 @@
 """A SLURM cluster for the session, and copies of the repository that run on it."""
 
+import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -96,17 +98,20 @@ class Run:
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         return environment
 
-    def run(self, *arguments: str, fails: bool = False, seconds: float = 500, **options: Any) -> str:
+    def run(self, *arguments: str, fails: bool = False, seconds: float = 1800, **options: Any) -> str:
         """Run Snakemake to its end and return what it printed."""
         return self.finish(self.start(*arguments, **options), fails=fails, seconds=seconds)
 
-    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 500) -> str:
+    def finish(self, process: subprocess.Popen, fails: bool = False, seconds: float = 1800) -> str:
         """Wait for the end of a run and return what it printed."""
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            kill(process)
             raise AssertionError(f"no end after {seconds} s:\n{self.output()[-5000:]}") from None
+        finally:
+            # Too slow, or the tests were interrupted, which a process group of its own does not hear of.
+            if process.poll() is None:
+                kill(process)
         assert (process.returncode != 0) == fails, self.output()[-5000:] + self.logs_of_jobs()
         return self.output()
 
@@ -119,7 +124,7 @@ class Run:
         logs = sorted(self.folder.glob(".snakemake/slurm_logs/**/*.log"))
         return "".join(f"\n--- {path}\n{path.read_text(errors='replace')[-1500:]}" for path in logs[-5:])
 
-    def wait_for(self, process: subprocess.Popen, condition: Callable[[], Any], seconds: float = 200) -> Any:
+    def wait_for(self, process: subprocess.Popen, condition: Callable[[], Any], seconds: float = 600) -> Any:
         """Wait until a condition holds while Snakemake runs, and return its value."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
@@ -129,8 +134,27 @@ class Run:
         return value
 
     def records(self, rule: str = "") -> list[dict[str, str]]:
-        """SLURM's own records of this folder's jobs, of one rule or group where it is given."""
-        return [job for job in self.cluster.records(self.folder) if job["Comment"].startswith(f"rule_{rule}")]
+        """SLURM's own records of this folder's jobs, of one rule or group where it is given; all jobs have ended."""
+        deadline = time.monotonic() + 60
+        while True:
+            jobs = self.cluster.records(self.folder)
+            if all(job["End"] != "Unknown" for job in jobs):
+                return [job for job in jobs if job["Comment"].startswith(f"rule_{rule}")]
+            # The accounting database hears of an end a moment later than Snakemake.
+            assert time.monotonic() < deadline, jobs
+            time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def handling(handler: Any, *signals: int) -> Iterator[None]:
+    """Handle signals in another way for a while, those excepted that are ignored (nohup)."""
+    heard = [number for number in signals if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heard}
+    try:
+        yield
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
 
 
 @pytest.fixture(scope="session")
@@ -143,12 +167,15 @@ def cluster() -> Iterator[Cluster]:
         pytest.fail(reason) if os.environ.get("REQUIRE_SLURM") else pytest.skip(reason)
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     cluster = Cluster(folder)
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.stop()
-        shutil.rmtree(folder)
+    # pytest ends in good order after Ctrl-C; told to terminate (by CI, by timeout), it would leave the cluster behind.
+    with handling(lambda *_: pytest.exit("terminated"), signal.SIGTERM, signal.SIGHUP):
+        try:
+            cluster.start()
+            yield cluster
+        finally:
+            with handling(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                cluster.stop()
+                shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

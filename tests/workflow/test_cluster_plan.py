@@ -1,5 +1,7 @@
 """What a run on a cluster would do, seen without a cluster."""
 
+import os
+import shutil
 import subprocess
 import sys
 
@@ -9,10 +11,13 @@ import yaml
 pytestmark = pytest.mark.workflow
 
 
-def test_the_estimate_counts_jobs_submissions_and_gpu_hours(clean_copy):
+def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_copy, tmp_path):
+    # A laptop: of the system's programs there is only the one by which the executor finds out that SLURM is missing.
+    (tmp_path / "which").symlink_to(shutil.which("which"))
     estimate = subprocess.run(
         [sys.executable, "profiles/slurm/estimate.py"],
         cwd=clean_copy.folder,
+        env=os.environ | {"PATH": str(tmp_path)},
         capture_output=True,
         text=True,
         check=True,
