@@ -272,6 +272,10 @@ def test_varied_clips_are_other_takes_of_the_same_sound():
         assert 0.9 < np.sqrt(np.mean(take**2)) / np.sqrt(np.mean(clip**2)) < 1.1
 
 
+def test_a_silent_stretch_of_a_clip_stays_silent():
+    assert not vary(np.zeros(90_000, np.float32), np.random.default_rng(0)).any()
+
+
 def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_path, caplog):
     caplog.set_level("INFO")
 

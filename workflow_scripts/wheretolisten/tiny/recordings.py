@@ -209,7 +209,7 @@ def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     decibels[(pitch > missing) & (pitch < missing + width)] -= 40
     response = (10 ** (decibels / 20)).astype(np.float32)
     clip = np.fft.irfft(np.fft.rfft(clip) * response, len(clip))
-    clip *= level / np.sqrt(np.mean(clip**2))
+    clip *= level / max(np.sqrt(np.mean(clip**2)), 1e-9)  # the stretch may be silent
     clip += level * np.float32(10 ** rng.uniform(-3, -0.7)) * rng.standard_normal(len(clip), np.float32)
     return np.clip(clip, -1, 1).astype(np.float32)
 
