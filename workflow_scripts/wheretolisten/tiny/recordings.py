@@ -64,22 +64,26 @@ def draw_short(labels: Sequence[str], rng: np.random.Generator) -> Recording:
     return _sequence(names, rng.uniform(1.0, 1.4, len(names)), np.full(len(names) - 1, 0.2))
 
 
-def draw_durations(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def draw_durations(count: int, rng: np.random.Generator, gapless: float) -> tuple[np.ndarray, np.ndarray]:
     """Durations [event] and gaps [event - 1] in seconds: two thirds as in the benchmark, the rest varied.
 
-    The whole never exceeds 18.5 s, which four events reach only when they are short.
+    A share `gapless` of both has no gaps. The whole never exceeds 18.5 s, which four events reach only when they are
+    short.
     """
     if rng.random() < 2 / 3 and count < 4:
-        return rng.uniform(4.5, 5.5, count), np.full(count - 1, 1.0)
-    longest = min(6.0, (_LONGEST_RECORDING - 2.0 * (count - 1)) / count)
-    return rng.uniform(2.0, longest, count), rng.uniform(0.0, 2.0, count - 1)
+        durations, gaps = rng.uniform(4.5, 5.5, count), np.full(count - 1, 1.0)
+    else:
+        longest = min(6.0, (_LONGEST_RECORDING - 2.0 * (count - 1)) / count)
+        durations, gaps = rng.uniform(2.0, longest, count), rng.uniform(0.0, 2.0, count - 1)
+    if gapless and rng.random() < gapless:
+        gaps = np.zeros(count - 1)
+    return durations, gaps
 
 
 def draw_long(labels: Sequence[str], rng: np.random.Generator, gapless: float) -> Recording:
     """Written recording of real length; a share `gapless` of the recordings has no gaps."""
     names = draw_labels(labels, rng)
-    durations, gaps = draw_durations(len(names), rng)
-    return _sequence(names, durations, np.zeros(len(gaps)) if rng.random() < gapless else gaps)
+    return _sequence(names, *draw_durations(len(names), rng, gapless))
 
 
 class ClipPool:
@@ -124,9 +128,7 @@ class ClipPool:
             durations, gaps = rng.uniform(4.5, 5.5, 3), np.full(2, 1.0)
         else:
             names = draw_labels(self.labels, rng)
-            durations, gaps = draw_durations(len(names), rng)
-            if gapless and rng.random() < gapless:
-                gaps = np.zeros(len(gaps))
+            durations, gaps = draw_durations(len(names), rng, gapless)
         durations = np.minimum(durations, 5.5)
         recording = _sequence(names, durations, gaps)
         gain = 10 ** (0.0 if benchmark_like else rng.uniform(-0.6, 0.1))
