@@ -14,7 +14,8 @@ SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from wheretolisten import cache, provenance, sizing
-from wheretolisten import config as configuration
+from wheretolisten.config import workflow as configuration
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 
 try:
@@ -28,7 +29,6 @@ except UserError as error:
 # compute nodes often have no network, and a request that hangs costs a job its time.
 cache.use_offline(CONFIG.model_cache)
 
-POSITIONS = configuration.POSITIONS
 HUB_MODELS = [name for name, model in CONFIG.models.items() if model.revision]
 TINY_MODELS = {"tiny-qwen2-audio": "qwen2_audio", "tiny-audio-flamingo-3": "audio_flamingo_3"}
 

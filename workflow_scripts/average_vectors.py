@@ -7,7 +7,8 @@ import numpy as np
 
 from wheretolisten import log, provenance, store
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config import POSITIONS, Section
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.sections import Section
 from wheretolisten.files import sha256_of_file
 from wheretolisten.steering.vectors import contrast, cosine, norms, vectors_by_kind
 

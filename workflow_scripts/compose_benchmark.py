@@ -11,7 +11,8 @@ from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.folders import replaced_folder
 from wheretolisten.clips.pcm import digest_of, read_clip, write_flac
 from wheretolisten.clips.records import read_clips
-from wheretolisten.config import POSITIONS, SAMPLING_RATE, Composition
+from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.constants import POSITIONS, SAMPLING_RATE
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import jobs, log, provenance, store
-from wheretolisten.config import ExtractionSettings, Prompts
+from wheretolisten.config.probe import Prompts
+from wheretolisten.config.settings import ExtractionSettings
 from wheretolisten.engine.passes import Engine
 
 

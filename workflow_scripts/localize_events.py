@@ -7,7 +7,8 @@ import pandas as pd
 
 from wheretolisten import log, store
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config import POSITIONS, Localization
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import write_localization

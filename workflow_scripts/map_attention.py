@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from wheretolisten import jobs, log, provenance, store
-from wheretolisten.config import POSITIONS, VECTOR_KINDS, MapSettings
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import VECTOR_KINDS
+from wheretolisten.config.settings import MapSettings
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 

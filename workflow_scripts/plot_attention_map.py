@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wheretolisten import log
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config import POSITIONS
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_map import Pass, draw_attention_map
 from wheretolisten.figures.reading import Event

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import log
-from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization, select_layers
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.probe import VECTOR_KINDS, Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures.reading import Event, draw_reading
 from wheretolisten.figures.style import save

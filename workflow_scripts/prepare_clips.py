@@ -10,7 +10,8 @@ from wheretolisten import log
 from wheretolisten.clips.folders import replaced_folder
 from wheretolisten.clips.library import prepare
 from wheretolisten.clips.records import write_clips
-from wheretolisten.config import SAMPLING_RATE, Library
+from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.config.libraries import Library
 from wheretolisten.errors import UserError
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import jobs, log, provenance, store
-from wheretolisten.config import DirectSettings
+from wheretolisten.config.settings import DirectSettings
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.answers import parse_onset
 

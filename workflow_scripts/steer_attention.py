@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from wheretolisten import jobs, log, provenance, store
-from wheretolisten.config import POSITIONS, VECTOR_KINDS, SteeringSettings
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import VECTOR_KINDS
+from wheretolisten.config.settings import SteeringSettings
 from wheretolisten.engine.passes import Engine
 
 

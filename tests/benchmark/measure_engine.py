@@ -26,7 +26,9 @@ import transformers
 from transformers import DynamicCache
 
 from tests.engine.oracle import Oracle
-from wheretolisten.config import POSITIONS, VECTOR_KINDS, DirectPrompt, Model, Prompts, Steering
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import VECTOR_KINDS, DirectPrompt, Prompts, Steering
 from wheretolisten.engine import layout
 from wheretolisten.engine.passes import Engine, Heard, _block_mask, _Found
 from wheretolisten.models.base import Adapter

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from wheretolisten import store
-from wheretolisten.config import POSITIONS, VECTOR_KINDS
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import VECTOR_KINDS
 
 BATCH = 8
 

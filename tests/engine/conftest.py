@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from tests.engine.oracle import Oracle
-from wheretolisten.config import Model
+from wheretolisten.config.models import Model
 from wheretolisten.models.base import Adapter
 from wheretolisten.models.registry import load
 

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from wheretolisten.config import Localization, Model, Steering, select_layers
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
 from wheretolisten.models.registry import load

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from wheretolisten.config import Model, Steering
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Steering
 from wheretolisten.engine import attention, injection
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError

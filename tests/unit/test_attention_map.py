@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.test_figures import EVENTS, RATE, check_files, check_nothing_is_clipped
 from wheretolisten.benchmark.shards import COLUMNS
-from wheretolisten.config import POSITIONS
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_map import Pass, draw_attention_map, drawn_blocks, readable
 from wheretolisten.figures.reading import Event

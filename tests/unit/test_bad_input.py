@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from wheretolisten import config as configuration
 from wheretolisten.benchmark import read_shard
 from wheretolisten.clips import library
 from wheretolisten.clips.records import read_clips
-from wheretolisten.config import Esc50Library, FolderLibrary, Model, SakuraLibrary
+from wheretolisten.config import workflow as configuration
+from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
+from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.models import registry
 
@@ -230,7 +231,8 @@ def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, 
 
 def test_configurations_are_checked_without_loading_anything(root):
     code = (
-        "import sys, yaml; from wheretolisten.config import load; load(yaml.safe_load(open('../config.yaml')), '..'); "
+        "import sys, yaml; from wheretolisten.config.workflow import load; "
+        "load(yaml.safe_load(open('../config.yaml')), '..'); "
         "sys.exit(bool({'torch', 'transformers', 'safetensors'} & set(sys.modules)))"
     )
     subprocess.run([sys.executable, "-c", code], cwd=root / "workflow_scripts", check=True)

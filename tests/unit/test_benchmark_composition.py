@@ -6,7 +6,7 @@ import pytest
 
 from wheretolisten.benchmark.composition import Composer
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import Composition
+from wheretolisten.config.benchmarks import Composition
 from wheretolisten.errors import UserError
 
 RATE = 16_000

@@ -8,7 +8,7 @@ from wheretolisten.benchmark.rendering import noise, render
 from wheretolisten.clips.pcm import digest_of
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import Composition
+from wheretolisten.config.benchmarks import Composition
 
 RATE = 16_000
 GOLDEN = {

@@ -11,7 +11,7 @@ import soundfile
 from wheretolisten.clips.library import prepare
 from wheretolisten.clips.pcm import read_clip
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import Esc50Library, FolderLibrary, SakuraLibrary
+from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
 
 RATE = 16_000

@@ -6,8 +6,11 @@ import re
 import pytest
 import yaml
 
-from wheretolisten import config as configuration
-from wheretolisten.config import Prompts, Steering, SteeringSettings, load, select_layers
+from wheretolisten.config import workflow as configuration
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.probe import Prompts, Steering
+from wheretolisten.config.settings import SteeringSettings
+from wheretolisten.config.workflow import load
 from wheretolisten.errors import UserError
 
 

@@ -12,7 +12,8 @@ import plot_overlap
 import plot_reading
 import pytest
 
-from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import VECTOR_KINDS, Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures import style
 from wheretolisten.figures.attention_change import draw_attention_change

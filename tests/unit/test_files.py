@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from wheretolisten import log, provenance, sizing
-from wheretolisten.config import Section
+from wheretolisten.config.sections import Section
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, sha256_of_file, write_text
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wheretolisten.config import Localization
+from wheretolisten.config.probe import Localization
 from wheretolisten.localization.windows import find_window, layer_weights, window_shares, window_width
 
 RATE = 25.0

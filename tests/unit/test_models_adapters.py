@@ -8,7 +8,7 @@ import torch
 from transformers import GenerationConfig
 
 from wheretolisten.checkpoint import MODEL_TYPES
-from wheretolisten.config import Model
+from wheretolisten.config.models import Model
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import ADAPTERS, load

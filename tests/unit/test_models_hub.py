@@ -19,7 +19,7 @@ from huggingface_hub import constants
 from safetensors.numpy import save
 
 from wheretolisten import cache, provenance, sizing
-from wheretolisten.config import Model
+from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.models.base import Adapter
 from wheretolisten.models.registry import load

@@ -12,7 +12,9 @@ import torch
 from transformers import AutoConfig
 
 from wheretolisten import provenance
-from wheretolisten.config import ExtractionSettings, Model, Prompts, Readout
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Prompts, Readout
+from wheretolisten.config.settings import ExtractionSettings
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models import memory

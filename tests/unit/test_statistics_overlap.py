@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wheretolisten.config import Localization
+from wheretolisten.config.probe import Localization
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.overlap import chance_overlap, overlap_fraction, window_overlap

@@ -9,7 +9,8 @@ import torch
 from transformers import AudioFlamingo3ForConditionalGeneration, AutoProcessor, Qwen2AudioForConditionalGeneration
 
 from wheretolisten.clips.procedural import LABELS
-from wheretolisten.config import POSITIONS, Prompts, Steering
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import Prompts, Steering
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.tiny.architecture import TOKENS_PER_SECOND, build_model, build_processor

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from wheretolisten.benchmark import load_audio, read_shard
-from wheretolisten.config import Model
+from wheretolisten.config.models import Model
 from wheretolisten.engine.meter import Meter
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from wheretolisten.config import Section
+from wheretolisten.config.sections import Section
 from wheretolisten.files import sha256_of_file
 
 SCRIPTS = Path(__file__).resolve().parent.parent

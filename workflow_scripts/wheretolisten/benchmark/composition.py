@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import POSITIONS, SAMPLING_RATE, Composition
+from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.constants import POSITIONS, SAMPLING_RATE
 from wheretolisten.errors import UserError
 
 MIXED = "mixed"

@@ -11,7 +11,7 @@ import numpy as np
 from wheretolisten.benchmark.composition import Plan
 from wheretolisten.clips.pcm import FULL_SCALE, quantise
 from wheretolisten.clips.randomness import generator
-from wheretolisten.config import Composition
+from wheretolisten.config.benchmarks import Composition
 
 _FIXED_POINT = 1 << 20
 

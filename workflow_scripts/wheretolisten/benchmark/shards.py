@@ -10,7 +10,7 @@ import pandas as pd
 
 from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
 from wheretolisten.clips.records import label_problem, path_problem
-from wheretolisten.config import POSITIONS
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 

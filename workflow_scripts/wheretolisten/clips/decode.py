@@ -7,7 +7,7 @@ import numpy as np
 import soundfile
 
 from wheretolisten.clips.pcm import quantise
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 
 _BLOCK = 1 << 18
 _LOWEST_RATE = 1_000  # Hz; a header that says less is wrong, and would blow up when resampled

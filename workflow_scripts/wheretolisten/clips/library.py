@@ -14,7 +14,8 @@ from wheretolisten.clips.pcm import digest_of, quantise, write_flac
 from wheretolisten.clips.procedural import synthesize
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import POSITIONS, SAMPLING_RATE, Esc50Library, Library, ProceduralLibrary
+from wheretolisten.config.constants import POSITIONS, SAMPLING_RATE
+from wheretolisten.config.libraries import Esc50Library, Library, ProceduralLibrary
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)

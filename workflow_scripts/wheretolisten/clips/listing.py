@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten.clips.records import label_problem, path_problem
-from wheretolisten.config import Esc50Library, FolderLibrary, SakuraLibrary
+from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from wheretolisten.clips.records import Clip
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
 
 FULL_SCALE = 32_768

@@ -22,7 +22,7 @@ from wheretolisten.clips.synthesis import (
     swell,
     wander,
 )
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 
 
 def _blasts(

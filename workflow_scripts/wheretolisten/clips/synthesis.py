@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal import lfilter
 
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 
 _PHASE_BITS = 20
 _TABLE_BITS = 12

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import nn
 
-from wheretolisten.config import Steering
+from wheretolisten.config.probe import Steering
 from wheretolisten.models.base import Inputs
 
 Hook = Callable[[torch.Tensor], torch.Tensor | None]

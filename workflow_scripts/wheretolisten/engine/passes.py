@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import DynamicCache
 
-from wheretolisten.config import Steering
+from wheretolisten.config.probe import Steering
 from wheretolisten.engine import attention, injection, layout
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.layout import Group, Layout, Query
@@ -70,7 +70,7 @@ class Engine:
     text_rows
         Text queries whose attention is summed: `all` tokens after the audio up to the last prompt token, or the `last`.
     kernel
-        Attention kernel of passes without block masks, `sdpa` or `flash`; see `config.Readout`.
+        Attention kernel of passes without block masks, `sdpa` or `flash`; see `config.probe.Readout`.
     max_rows
         Rows that go through together, at most; None: all of a call. A row is a recording with all its prompts where
         they share a prefix, else one prompt. Memory that runs out halves it.

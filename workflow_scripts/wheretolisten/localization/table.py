@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wheretolisten.config import POSITIONS
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 

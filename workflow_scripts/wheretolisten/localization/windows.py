@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from wheretolisten.config import Localization, select_layers
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.probe import Localization
 
 
 @dataclass(frozen=True, eq=False)

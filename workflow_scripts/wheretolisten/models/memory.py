@@ -8,7 +8,7 @@ import psutil
 import torch
 from transformers import PretrainedConfig
 
-from wheretolisten.config import POSITIONS
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 
 # Inference prompt, p− and one p+ per position: the most rows that a pass holds for one sample.

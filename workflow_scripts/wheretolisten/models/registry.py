@@ -10,7 +10,7 @@ from transformers import AutoProcessor, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from wheretolisten import checkpoint
-from wheretolisten.config import Model
+from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.models import hub, memory
 from wheretolisten.models.audio_flamingo_3 import AudioFlamingo3Adapter

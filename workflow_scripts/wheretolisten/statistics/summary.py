@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wheretolisten.config import POSITIONS
+from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.localization.table import METHODS
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wheretolisten.config import POSITIONS, VECTOR_KINDS
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import VECTOR_KINDS
 
 
 def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
@@ -28,7 +29,7 @@ def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
 def vectors_by_kind(
     own: np.ndarray, labels: Sequence[Sequence[str]], sample_ids: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Every kind of steering vector, in the order of `config.VECTOR_KINDS`, from the samples' own ones.
+    """Every kind of steering vector, in the order of `config.probe.VECTOR_KINDS`, from the samples' own ones.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from wheretolisten.config import VECTOR_KINDS
+from wheretolisten.config.probe import VECTOR_KINDS
 from wheretolisten.errors import UserError
 from wheretolisten.store.schema import (
     ACTIVATIONS,
@@ -81,7 +81,8 @@ def read_activations(
     benchmark_digests
         Digest of each shard of the benchmark that the files must have been made from; None: not compared.
     model
-        Identity of the model (`config.Model.identity`) that the files must have been made with; None: not compared.
+        Identity of the model (`config.models.Model.identity`) that the files must have been made with; None: not
+        compared.
 
     Raises
     ------
@@ -165,7 +166,7 @@ def read_vectors(
 ) -> np.ndarray:
     """Steering vectors [sample, vector_kind, layer, hidden] of some samples' events at one position.
 
-    The kinds are in the order of `config.VECTOR_KINDS`. Only these rows are read: the file holds every sample.
+    The kinds are in the order of `config.probe.VECTOR_KINDS`. Only these rows are read: the file holds every sample.
     `benchmark_digest` is of the shard that holds the samples, `model` as for `read_activations`.
 
     Raises

@@ -19,7 +19,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
 from wheretolisten.tiny.language import corpus
 

@@ -36,7 +36,7 @@ from torch import nn
 from transformers import PreTrainedModel, ProcessorMixin
 from transformers.masking_utils import create_bidirectional_mask
 
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 from wheretolisten.tiny.architecture import INITIALIZER_RANGE, sinusoids

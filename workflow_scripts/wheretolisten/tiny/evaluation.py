@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from wheretolisten.config import POSITIONS, SAMPLING_RATE
+from wheretolisten.config.constants import POSITIONS, SAMPLING_RATE
 from wheretolisten.tiny.language import (
     ORDINALS,
     Question,

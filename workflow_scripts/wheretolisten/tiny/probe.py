@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wheretolisten.config import POSITIONS, VECTOR_KINDS, Localization, Model, Prompts, Steering
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import VECTOR_KINDS, Localization, Prompts, Steering
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
 from wheretolisten.models.registry import load

@@ -9,7 +9,8 @@ import numpy as np
 from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.listing import list_entries
 from wheretolisten.clips.procedural import synthesize
-from wheretolisten.config import SAMPLING_RATE, Esc50Library
+from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.config.libraries import Esc50Library
 from wheretolisten.tiny.architecture import MAX_SECONDS, TOKENS_PER_SECOND
 from wheretolisten.tiny.language import Event
 

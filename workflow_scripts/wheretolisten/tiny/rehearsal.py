@@ -14,7 +14,7 @@ from transformers import (
     WhisperFeatureExtractor,
 )
 
-from wheretolisten.config import SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.tiny.architecture import AUDIO_TOKEN, chat_template
 
 MEL_BINS = 128

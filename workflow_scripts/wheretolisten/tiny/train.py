@@ -14,7 +14,8 @@ import transformers
 from pydantic import BaseModel, ConfigDict, Field
 
 from wheretolisten.clips.procedural import LABELS
-from wheretolisten.config import Esc50Library, Prompts
+from wheretolisten.config.libraries import Esc50Library
+from wheretolisten.config.probe import Prompts
 from wheretolisten.files import sha256_of_file, write_text
 from wheretolisten.tiny.architecture import build_model, build_processor, save_checkpoint
 from wheretolisten.tiny.card import render_card

@@ -1,0 +1,87 @@
+"""What all sections of the configuration have in common."""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from wheretolisten.errors import UserError
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values are frozen and strictly typed where it matters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_numbers(cls, values: Any) -> Any:
+        # pydantic would take yes and no, which YAML reads as true and false, for 1 and 0.
+        for key, field in cls.model_fields.items():
+            if field.annotation in (int, float) and isinstance(values, dict) and isinstance(values.get(key), bool):
+                raise ValueError(f"{key} must be a number, not {values[key]}")
+        return values
+
+    def as_json(self) -> str:
+        """The section as canonical JSON (sorted keys), fit for a command line and for a digest."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Section":
+        """Parse what `as_json` wrote.
+
+        Raises
+        ------
+        UserError
+            If the text does not fit the section.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise UserError(first_sentence(error, "--settings")) from error
+
+
+def check_interval(interval: tuple[float, float], key: str) -> None:
+    low, high = interval
+    if not 0.1 <= low <= high <= 600:
+        raise ValueError(f"{key} must be [shortest, longest] with 0.1 <= shortest <= longest <= 600 seconds")
+
+
+def check_template(text: str, key: str, required: set[str], optional: frozenset[str] | set[str] = frozenset()) -> None:
+    try:
+        text.format(**dict.fromkeys(required, "dog"), **dict.fromkeys(optional, 1.0))
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{key}: cannot fill {text!r}: {error}; it may use {sorted(required | optional)}") from None
+    for name in required:
+        if f"{{{name}}}" not in text:
+            raise ValueError(f"{key} must contain {{{name}}}")
+
+
+def check_repetition(labels: list[str]) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ValueError(f"label {label!r} is listed twice; keep one of them")
+
+
+def first_sentence(error: ValidationError, where: str) -> str:
+    problems = []
+    for item in error.errors():
+        # The discriminator of a union appears in the location, though the user never wrote it.
+        location = ".".join(
+            str(part) for depth, part in enumerate(item["loc"]) if depth != 2 or item["loc"][0] != "libraries"
+        )
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = "unknown key; remove it or correct its spelling"
+        elif item["type"] == "missing":
+            message = f"the {'value' if isinstance(item['loc'][-1], int) else 'key'} is missing; add it"
+        elif item["type"] == "too_short":
+            message = "there must be at least one; name it"
+        elif item["type"] in {"dict_type", "model_type"}:
+            message = f"must hold keys of its own, not {item['input']!r}"
+        elif item["type"] == "union_tag_not_found":
+            message = "the key type is missing; add procedural, folder, esc50 or sakura"
+        elif item["type"] != "value_error":
+            message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
+        problems.append(f"{location}: {message}" if location else message)
+    return f"{where}: " + "; ".join(problems)

@@ -1,0 +1,38 @@
+"""What one script's job depends on."""
+
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import DirectPrompt, Prompts, Readout, Steering
+from wheretolisten.config.sections import Section
+
+
+class ExtractionSettings(Section):
+    """All that un-steered passes depend on."""
+
+    model: Model
+    prompts: Prompts
+    readout: Readout
+
+
+class SteeringSettings(Section):
+    """All that steered passes depend on, beside the vectors."""
+
+    model: Model
+    inference: str
+    steering: Steering
+    readout: Readout
+
+
+class MapSettings(Section):
+    """All that the map of one query's attention depends on, beside the query and the vectors."""
+
+    model: Model
+    prompts: Prompts
+    steering: Steering
+
+
+class DirectSettings(Section):
+    """All that direct answers depend on."""
+
+    model: Model
+    prompts: Prompts
+    direct_prompt: DirectPrompt

@@ -1,0 +1,301 @@
+"""The whole configuration, as in config.yaml."""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from wheretolisten import cache, checkpoint
+from wheretolisten.config.benchmarks import Benchmark
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.libraries import Library, ProceduralLibrary
+from wheretolisten.config.models import REHEARSAL, Model
+from wheretolisten.config.probe import Probe, Prompts
+from wheretolisten.config.sections import Section, first_sentence
+from wheretolisten.config.settings import DirectSettings, ExtractionSettings, MapSettings, SteeringSettings
+from wheretolisten.errors import UserError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+class Figures(Section):
+    """Which benchmark and sample the figures show."""
+
+    attention_change: str = Field(description="benchmark of Figure 2; its events must all have one duration")
+    overlap: str = Field(description="benchmark of the bars of overlap by position")
+    reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
+    reading_position: Literal["begin", "middle", "end"] = "middle"
+    reading_vector: Literal["sample", "label_mean", "random_direction"] = "sample"
+
+
+class Config(Section):
+    """The whole configuration, as in config.yaml."""
+
+    libraries: dict[str, Library] = Field(min_length=1)
+    benchmarks: dict[str, Benchmark] = Field(min_length=1)
+    models: dict[str, Model] = Field(min_length=1)
+    probe: Probe = Probe()
+    figures: Figures
+    shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
+    model_cache: str | None = Field(
+        None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
+    )
+
+    @model_validator(mode="after")
+    def _check_across(self) -> "Config":
+        for section in ("libraries", "benchmarks", "models"):
+            for name in getattr(self, section):
+                if not _NAME.fullmatch(name):
+                    raise ValueError(
+                        f"{section}: the name {name!r} becomes a folder; use lower-case letters, digits, '.', '_', '-'"
+                    )
+        if "random" in self.models:
+            raise ValueError("models: 'random' is the name of the random baseline; choose another name")
+        for name, model in self.models.items():
+            if (model.weights == "random") != name.startswith(REHEARSAL):
+                raise ValueError(
+                    f"models: {name!r} has {model.weights} weights; a model whose name starts with {REHEARSAL!r} has "
+                    "random ones, and no other model has: rename it, or change its key weights"
+                )
+        if len({model.weights for model in self.models.values()}) > 1:
+            raise ValueError(
+                "models: a rehearsal with random weights does not share a run with real models "
+                f"({', '.join(self.models)}); take out (name: null) the ones or the others"
+            )
+        for name, benchmark in self.benchmarks.items():
+            if benchmark.library not in self.libraries:
+                raise ValueError(
+                    f"benchmarks.{name}.library: {benchmark.library!r} is not in libraries "
+                    f"({', '.join(self.libraries)}); name one of them or add it"
+                )
+            library = self.libraries[benchmark.library]
+            shortest = benchmark.composition.clip_seconds[0]
+            if isinstance(library, ProceduralLibrary) and library.clip_seconds[1] < shortest:
+                raise ValueError(
+                    f"benchmarks.{name}.composition.clip_seconds: events of at least {shortest:g} s cannot be cut from "
+                    f"library {benchmark.library!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
+                    "shorten the events or lengthen the clips"
+                )
+            if isinstance(library, ProceduralLibrary) and benchmark.composition.domains == "within":
+                for domain, labels in library.labels_by_domain().items():
+                    if len(labels) < len(POSITIONS):
+                        raise ValueError(
+                            f"libraries.{benchmark.library}.labels: domain {domain!r} has {len(labels)} label(s) "
+                            f"({', '.join(labels)}), but a sample of benchmark {name!r} takes {len(POSITIONS)} of one "
+                            "domain; add labels, or set composition.domains: mixed"
+                        )
+            if benchmark.composition.longest_seconds > self.shard_seconds:
+                raise ValueError(
+                    f"shard_seconds: {self.shard_seconds:g} s is less than one sample of benchmark {name!r} "
+                    f"({benchmark.composition.longest_seconds:g} s); raise it"
+                )
+        for key in ("attention_change", "overlap"):
+            chosen = getattr(self.figures, key)
+            if chosen not in self.benchmarks:
+                raise ValueError(
+                    f"figures.{key}: {chosen!r} is not in benchmarks ({', '.join(self.benchmarks)}); name one of them"
+                )
+        shortest, longest = self.benchmarks[self.figures.attention_change].composition.clip_seconds
+        if shortest != longest:
+            raise ValueError(
+                f"figures.attention_change: benchmark {self.figures.attention_change!r} has events of {shortest:g} to "
+                f"{longest:g} s, but the figure averages over samples position by position; "
+                "name one with equal clip_seconds"
+            )
+        if self.figures.reading_sample >= self.benchmarks[self.figures.overlap].n_samples:
+            raise ValueError(
+                f"figures.reading_sample: {self.figures.reading_sample} is beyond benchmark {self.figures.overlap!r}, "
+                f"which has {self.benchmarks[self.figures.overlap].n_samples} samples; lower it"
+            )
+        return self
+
+    @property
+    def rehearsal(self) -> bool:
+        """Whether the models have random weights, so that the run measures time and memory and yields no results."""
+        return any(model.weights == "random" for model in self.models.values())
+
+    def extraction_settings(self, model: str) -> ExtractionSettings:
+        """What `extract_activations` of a model depends on."""
+        return ExtractionSettings(model=self.models[model], prompts=self.probe.prompts, readout=self.probe.readout)
+
+    def steering_settings(self, model: str) -> SteeringSettings:
+        """What `steer_attention` of a model depends on."""
+        return SteeringSettings(
+            model=self.models[model],
+            inference=self.probe.prompts.inference,
+            steering=self.probe.steering,
+            readout=self.probe.readout,
+        )
+
+    def map_settings(self, model: str) -> MapSettings:
+        """What `map_attention` of a model depends on."""
+        return MapSettings(model=self.models[model], prompts=self.probe.prompts, steering=self.probe.steering)
+
+    def direct_settings(self, model: str) -> DirectSettings:
+        """What `prompt_directly` of a model depends on."""
+        return DirectSettings(
+            model=self.models[model],
+            # Of the prompts, only the names of sounds occur in the question.
+            prompts=Prompts(
+                label_wording=self.probe.prompts.label_wording, domain_wording=self.probe.prompts.domain_wording
+            ),
+            direct_prompt=self.probe.direct_prompt,
+        )
+
+    def samples_per_shard(self, benchmark: str) -> int:
+        """Samples in one shard: fixed by the longest possible sample, so that adding samples moves none."""
+        return math.floor(self.shard_seconds / self.benchmarks[benchmark].composition.longest_seconds)
+
+    def shard_range(self, benchmark: str, shard: int) -> tuple[int, int]:
+        """First sample index of a shard, and the index after its last."""
+        size = self.samples_per_shard(benchmark)
+        return shard * size, min((shard + 1) * size, self.benchmarks[benchmark].n_samples)
+
+    def shard_of(self, benchmark: str, sample: int) -> int:
+        """Number of the shard that holds a sample, by the sample's index."""
+        return sample // self.samples_per_shard(benchmark)
+
+    def n_shards(self, benchmark: str) -> int:
+        """Number of shards of a benchmark."""
+        return math.ceil(self.benchmarks[benchmark].n_samples / self.samples_per_shard(benchmark))
+
+
+def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
+    """Check raw configuration and return it typed.
+
+    Parameters
+    ----------
+    raw
+        What Snakemake read from config.yaml and `--config`.
+    root
+        Folder that relative paths in the configuration start from.
+
+    Raises
+    ------
+    UserError
+        Naming every wrong key, its value and what to do.
+    """
+    # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
+    raw = {
+        key: {name: entry for name, entry in value.items() if entry is not None}
+        if key in {"libraries", "benchmarks", "models"} and isinstance(value, dict)
+        else value
+        for key, value in raw.items()
+    }
+    try:
+        config = Config.model_validate(raw)
+    except ValidationError as error:
+        raise UserError(first_sentence(error, "config.yaml")) from error
+    root = Path(root)
+    for name, library in config.libraries.items():
+        for key, kind in (("path", "folder"), ("csv", "file"), ("audio", "folder")):
+            if not hasattr(library, key):
+                continue
+            path = root / getattr(library, key)
+            if not (path.is_file() if kind == "file" else path.is_dir()):
+                raise UserError(
+                    f"config.yaml: libraries.{name}.{key}: {getattr(library, key)!r} does not exist as a {kind}; "
+                    "correct the path or put the files there"
+                )
+    for name, model in config.models.items():
+        _check_checkpoint(name, model, config, root)
+    return config
+
+
+def refuse_repeated_keys(path: str | Path) -> None:
+    """Refuse a configuration file that names something twice; YAML would keep the last one without a word.
+
+    Raises
+    ------
+    UserError
+        Naming the file, the line and the key.
+    """
+    import yaml  # comes with Snakemake, and jobs do without it
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            waiting = [yaml.compose(file, Loader=yaml.SafeLoader)]
+        except yaml.YAMLError:
+            return  # Snakemake, which has read the file before, says so; tabs in JSON are none of its concern
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            seen = set()
+            for key, value in node.value:
+                if key.value in seen:
+                    raise UserError(
+                        f"{path}: line {key.start_mark.line + 1}: {key.value!r} is named twice; rename or remove one"
+                    )
+                seen.add(key.value)
+                waiting.append(value)
+
+
+def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> None:
+    """Refuse what a checkpoint's files already show to be wrong; all of a hub repository's when it is fetched."""
+    where = f"config.yaml: models.{name}.checkpoint"
+    folder = root / model.checkpoint
+    if not folder.is_dir():
+        if model.weights == "random":
+            raise UserError(
+                f"{where}: {model.checkpoint!r} is not an existing folder; random weights need one with config.json "
+                "and the processor's files, such as resources/rehearsal-qwen2-audio"
+            )
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", model.checkpoint):
+            raise UserError(
+                f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository (owner/name); "
+                "correct it"
+            )
+        if model.revision is None:
+            raise UserError(
+                f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned "
+                "revision; correct the path, or add the key revision with a commit, the current one is printed by: "
+                'uv run python -c "import huggingface_hub as h; '
+                f"print(h.model_info('{model.checkpoint}').sha)\""
+            )
+        # Fetched, in part perhaps: the jobs check the rest, and a refusal here would keep a fetch from completing it.
+        folder = cache.snapshot_folder(model.checkpoint, model.revision, config.model_cache)
+        _check_fit(name, model, config, folder, checkpoint.read_json(folder / "config.json"))
+        return
+    if model.revision is not None:
+        raise UserError(
+            f"config.yaml: models.{name}.revision: {model.checkpoint!r} is a folder, which has no revision; set "
+            "revision to null, or rename the folder if the hub repository is meant"
+        )
+    description = checkpoint.check(where, folder, model.weights)
+    _check_fit(name, model, config, folder, description)
+
+
+def _check_fit(name: str, model: Model, config: Config, folder: Path, description: dict[str, Any]) -> None:
+    """Refuse layers that a model does not have, and samples that are too long for it."""
+    # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
+    text_stack = description.get("text_config")
+    n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
+    for key in ("steering", "localization"):
+        try:
+            if n_layers is not None:
+                select_layers(getattr(config.probe, key).layers, n_layers)
+        except UserError as error:
+            raise UserError(f"config.yaml: probe.{key}.layers: {error} (model {name!r})") from None
+    try:
+        if n_layers is not None:
+            config.probe.steering.scales(n_layers)
+    except UserError as error:
+        raise UserError(f"config.yaml: probe.steering.{error} (model {name!r})") from None
+    processor = checkpoint.read_json(folder / "preprocessor_config.json")
+    processor |= checkpoint.read_json(folder / "processor_config.json")
+    extractor = processor.get("feature_extractor", processor)
+    seconds = processor.get("max_audio_len", extractor.get("chunk_length"))
+    for benchmark, settings in config.benchmarks.items():
+        longest = settings.composition.longest_seconds
+        if seconds is not None and longest > seconds:
+            raise UserError(
+                f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but samples "
+                f"of {benchmark!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the "
+                "model out"
+            )
