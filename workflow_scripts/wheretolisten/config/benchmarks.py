@@ -1,8 +1,8 @@
 """What is asked."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.sections import Section, check_interval
@@ -30,9 +30,24 @@ class Composition(Section):
         return len(POSITIONS) * self.clip_seconds[1] + (len(POSITIONS) - 1) * self.gap_seconds
 
 
+def _check_methods(methods: Any) -> Any:
+    """Refuse what is neither `all` nor a list of names, in one sentence instead of one per member of a union."""
+    if methods == "all":
+        return methods
+    if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
+        raise ValueError(f"{methods!r} is neither all nor a list of names of probe.methods, at least one")
+    for name in methods:
+        if methods.count(name) > 1:
+            raise ValueError(f"method {name!r} is listed twice; keep one of them")
+    return methods
+
+
 class Benchmark(Section):
-    """A named benchmark: a clip library, a size and a composition."""
+    """A named benchmark: a clip library, a size, a composition and the methods that answer it."""
 
     library: str
     n_samples: int = Field(500, ge=1)
     composition: Composition = Composition()
+    methods: Annotated[Any, BeforeValidator(_check_methods)] = Field(
+        "all", description="steered methods: all of probe.methods, or a list of their names"
+    )

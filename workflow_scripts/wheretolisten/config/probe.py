@@ -1,16 +1,51 @@
 """How a model is steered, read and asked."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from wheretolisten.config.layers import Layers, select_layers
-from wheretolisten.config.sections import Section, check_template
+from wheretolisten.config.sections import Section, check_template, first_sentence
 from wheretolisten.errors import UserError
 
-VECTOR_KINDS = ("sample", "label_mean", "random_direction")
-"""Which vector steers a query: the query's own sample's, its label's mean over the other samples, or (a control) one as
-long as the own sample's in a random direction."""
+_CONTRASTS = {
+    "sample": ("positive", "negative"),
+    "neutral": ("negative_1", "negative"),
+    "silence": ("positive", "silence"),
+    "no_audio": ("positive", "no_audio"),
+}
+_MADE_OF_SAMPLE_VECTORS = ("label_mean", "random_direction", "other_label", "absent_label", "shuffled_labels")
+_PARAPHRASE = re.compile(r"(positive|negative)_([1-9]\d*)")
+_METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+
+
+def _check_kind(kind: str) -> str:
+    if kind not in (*_CONTRASTS, *_MADE_OF_SAMPLE_VECTORS) and not _PARAPHRASE.fullmatch(kind):
+        known = ", ".join((*_CONTRASTS, *_MADE_OF_SAMPLE_VECTORS))
+        raise ValueError(f"there is no kind of vector {kind!r}; choose from {known}, positive_<n>, negative_<n>")
+    return kind
+
+
+VectorKind = Annotated[str, AfterValidator(_check_kind)]
+"""Which vector steers a query; docs/controls.md says what each is for.
+
+sample: of the query's own sample; positive_<n>, negative_<n>: the same with a paraphrase of the one instruction;
+neutral, silence, no_audio: other contrasts of that sample; label_mean, random_direction, other_label, absent_label,
+shuffled_labels: made of the vectors of the kind sample.
+"""
+
+
+def contrasted_states(kind: str) -> tuple[str, str]:
+    """Names of the two states whose difference a kind of vector is, or is made of.
+
+    negative and positive are the states under the two instructions, negative_<n> and positive_<n> those under their
+    paraphrases, silence and no_audio those under the positive instruction without the recording.
+    """
+    found = _PARAPHRASE.fullmatch(kind)
+    if found:
+        return ("positive", kind) if found[1] == "negative" else (kind, "negative")
+    return _CONTRASTS.get(kind, _CONTRASTS["sample"])
 
 
 class Emphasis(Section):
@@ -60,11 +95,33 @@ class Readout(Section):
     kernel: Literal["sdpa", "flash"] = Field("sdpa", description="flash: the package flash-attn, on a GPU only")
 
 
+class Paraphrases(Section):
+    """Other words for the two instructions, for vectors that should not depend on the wording."""
+
+    positive: list[str] = Field(
+        default_factory=lambda: [
+            "When in the audio is the sound of {label} heard?",
+            "In which part of the recording can {label} be heard?",
+            "Listen for the sound of {label}. Where is it in the audio?",
+        ],
+        description="of p+, counted from 1",
+    )
+    negative: list[str] = Field(
+        default_factory=lambda: [
+            "Listen to the whole audio",
+            "Pay attention to the audio as a whole",
+            "Focus on the audio from its beginning to its end",
+        ],
+        description="of p−, counted from 1",
+    )
+
+
 class Prompts(Section):
     """Wording of the probe (SWL §3.3; `{label}` stands for the sound's name)."""
 
     positive: str = "Which part of the audio has the sound of {label}?"
     negative: str = "Focus on the entire audio"
+    paraphrases: Paraphrases = Paraphrases()
     query: str = Field("", description="question appended to both instructions; empty: none")
     inference: str = Field("Describe the audio.", description="prompt of the base and of the steered pass")
     label_wording: dict[str, str] = Field(default_factory=dict, description="label → its words in prompts")
@@ -81,15 +138,43 @@ class Prompts(Section):
         for name in ("negative", "inference"):
             if not getattr(self, name).strip():
                 raise ValueError(f"{name} must not be empty")
+        for name in ("positive", "negative"):
+            texts = [getattr(self, name), *getattr(self.paraphrases, name)]
+            for number, text in enumerate(texts):
+                if not text.strip() or text in texts[:number]:
+                    raise ValueError(f"paraphrases.{name}: {text!r} is empty or listed twice; reword or remove it")
+                if name == "positive":
+                    check_template(text, f"paraphrases.positive, number {number}", {"label"})
         return self
 
-    def positive_for(self, label: str, domain: str) -> str:
-        """The positive instruction for a label, with the query appended: p+ ⊕ query."""
-        return _join(self.positive.format(label=self.wording(label, domain)), self.query)
+    def positive_for(self, label: str, domain: str, instruction: str | None = None) -> str:
+        """The positive instruction, or another one, for a label, with the query appended: p+ ⊕ query."""
+        return _join((instruction or self.positive).format(label=self.wording(label, domain)), self.query)
 
-    def negative_with_query(self) -> str:
-        """The negative instruction with the query appended: p− ⊕ query."""
-        return _join(self.negative, self.query)
+    def negative_with_query(self, instruction: str | None = None) -> str:
+        """The negative instruction, or another one, with the query appended: p− ⊕ query."""
+        return _join(instruction or self.negative, self.query)
+
+    def instruction_of(self, state: str) -> str:
+        """The instruction under which a state is taken, as `contrasted_states` names it.
+
+        That of silence and no_audio is the positive one: the two differ in what is heard, not in what is asked.
+
+        Raises
+        ------
+        UserError
+            If the state is of a paraphrase that does not exist.
+        """
+        found = _PARAPHRASE.fullmatch(state)
+        if not found:
+            return self.negative if state == "negative" else self.positive
+        texts = getattr(self.paraphrases, found[1])
+        if int(found[2]) > len(texts):
+            raise UserError(
+                f"{state} is needed, but prompts.paraphrases.{found[1]} holds {len(texts)}; add one, or take the "
+                "method out (name: null)"
+            )
+        return texts[int(found[2]) - 1]
 
     def wording(self, label: str, domain: str) -> str:
         """The words that stand for a label of a domain in prompts."""
@@ -124,16 +209,56 @@ class DirectPrompt(Section):
         return self.question.format(label=wording, duration=duration)
 
 
+class SteeredMethod(Section):
+    """A vector and how it is added: all that the steered pass of a query depends on."""
+
+    vector: VectorKind
+    steering: Steering
+
+
+class Method(Section):
+    """A row of the tables, `steering_<name>`: which vector steers, and what differs from `probe.steering`."""
+
+    vector: VectorKind
+    steering: Steering = Field(Steering(), description="keys that differ from probe.steering; the others count for nothing")
+
+    def resolve(self, steering: Steering) -> SteeredMethod:
+        """The method with every key of its steering, from `probe.steering` and its own changes."""
+        changes = {key: getattr(self.steering, key) for key in self.steering.model_fields_set}
+        return SteeredMethod(vector=self.vector, steering=Steering.model_validate(dict(steering) | changes))
+
+
 class Probe(Section):
     """The localization probe and its baselines."""
 
     prompts: Prompts = Prompts()
     steering: Steering = Steering()
+    methods: dict[str, Method] = Field(
+        {kind: Method(vector=kind) for kind in ("sample", "label_mean", "random_direction")},
+        min_length=1,
+        description="name → vector and steering; benchmarks choose among them",
+    )
     readout: Readout = Readout()
     localization: Localization = Localization()
     direct_prompt: DirectPrompt = DirectPrompt()
     random_draws: int = Field(100, ge=1, description="uniform random windows drawn per query")
     random_seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_methods(self) -> "Probe":
+        for name, method in self.methods.items():
+            if not _METHOD_NAME.fullmatch(name):
+                raise ValueError(f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'")
+            try:
+                method.resolve(self.steering)
+            except ValidationError as error:
+                raise ValueError(first_sentence(error, f"methods.{name}")) from error
+            for state in contrasted_states(method.vector):
+                try:
+                    self.prompts.instruction_of(state)
+                except UserError as error:
+                    raise ValueError(f"methods.{name}.vector: {error}") from None
+        return self
 
 
 def _join(first: str, second: str) -> str:

@@ -1,7 +1,9 @@
 """What one script's job depends on."""
 
+from pydantic import Field
+
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import DirectPrompt, Prompts, Readout, Steering
+from wheretolisten.config.probe import DirectPrompt, Prompts, Readout, SteeredMethod
 from wheretolisten.config.sections import Section
 
 
@@ -11,23 +13,26 @@ class ExtractionSettings(Section):
     model: Model
     prompts: Prompts
     readout: Readout
+    states: dict[str, str] = Field(
+        description="states beside the positive and the negative one that some method needs → their instruction"
+    )
 
 
 class SteeringSettings(Section):
-    """All that steered passes depend on, beside the vectors."""
+    """All that steered passes depend on, beside states and label sums."""
 
     model: Model
     inference: str
-    steering: Steering
+    methods: dict[str, SteeredMethod]
     readout: Readout
 
 
 class MapSettings(Section):
-    """All that the map of one query's attention depends on, beside the query and the vectors."""
+    """All that the map of one query's attention depends on, beside the query, states and label sums."""
 
     model: Model
     prompts: Prompts
-    steering: Steering
+    method: SteeredMethod
 
 
 class DirectSettings(Section):

@@ -14,7 +14,7 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model
-from wheretolisten.config.probe import Probe, Prompts
+from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
 from wheretolisten.config.sections import Section, first_sentence
 from wheretolisten.config.settings import DirectSettings, ExtractionSettings, MapSettings, SteeringSettings
 from wheretolisten.errors import UserError
@@ -29,7 +29,7 @@ class Figures(Section):
     overlap: str = Field(description="benchmark of the bars of overlap by position")
     reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
     reading_position: Literal["begin", "middle", "end"] = "middle"
-    reading_vector: Literal["sample", "label_mean", "random_direction"] = "sample"
+    reading_vector: str = Field("sample", description="method of probe.methods whose steering is drawn")
 
 
 class Config(Section):
@@ -93,11 +93,24 @@ class Config(Section):
                     f"shard_seconds: {self.shard_seconds:g} s is less than one sample of benchmark {name!r} "
                     f"({benchmark.composition.longest_seconds:g} s); raise it"
                 )
+            if benchmark.methods != "all":
+                for method in benchmark.methods:
+                    if method not in self.probe.methods:
+                        raise ValueError(
+                            f"benchmarks.{name}.methods: {method!r} is not in probe.methods "
+                            f"({', '.join(self.probe.methods)}); name one of them or add it"
+                        )
         for key in ("attention_change", "overlap"):
             chosen = getattr(self.figures, key)
             if chosen not in self.benchmarks:
                 raise ValueError(
                     f"figures.{key}: {chosen!r} is not in benchmarks ({', '.join(self.benchmarks)}); name one of them"
+                )
+            if self.figures.reading_vector not in self.methods_of(chosen):
+                raise ValueError(
+                    f"figures.reading_vector: {self.figures.reading_vector!r} does not answer benchmark {chosen!r} "
+                    f"({', '.join(self.methods_of(chosen))}), which is drawn; name one of these, or add it to "
+                    f"benchmarks.{chosen}.methods"
                 )
         shortest, longest = self.benchmarks[self.figures.attention_change].composition.clip_seconds
         if shortest != longest:
@@ -118,22 +131,48 @@ class Config(Section):
         """Whether the models have random weights, so that the run measures time and memory and yields no results."""
         return any(model.weights == "random" for model in self.models.values())
 
-    def extraction_settings(self, model: str) -> ExtractionSettings:
-        """What `extract_activations` of a model depends on."""
-        return ExtractionSettings(model=self.models[model], prompts=self.probe.prompts, readout=self.probe.readout)
+    def methods_of(self, benchmark: str) -> dict[str, SteeredMethod]:
+        """The steered methods that answer a benchmark, by name."""
+        names = self.benchmarks[benchmark].methods
+        return {
+            name: method.resolve(self.probe.steering)
+            for name, method in self.probe.methods.items()
+            if names == "all" or name in names
+        }
 
-    def steering_settings(self, model: str) -> SteeringSettings:
-        """What `steer_attention` of a model depends on."""
+    def extraction_settings(self, model: str, benchmark: str) -> ExtractionSettings:
+        """What `extract_activations` of a model on a benchmark depends on."""
+        needed = {state for method in self.methods_of(benchmark).values() for state in contrasted_states(method.vector)}
+        return ExtractionSettings(
+            model=self.models[model],
+            prompts=self._prompts,
+            readout=self.probe.readout,
+            states={
+                state: self.probe.prompts.instruction_of(state) for state in sorted(needed - {"positive", "negative"})
+            },
+        )
+
+    def steering_settings(self, model: str, benchmark: str) -> SteeringSettings:
+        """What `steer_attention` of a model on a benchmark depends on."""
         return SteeringSettings(
             model=self.models[model],
             inference=self.probe.prompts.inference,
-            steering=self.probe.steering,
+            methods=self.methods_of(benchmark),
             readout=self.probe.readout,
         )
 
     def map_settings(self, model: str) -> MapSettings:
         """What `map_attention` of a model depends on."""
-        return MapSettings(model=self.models[model], prompts=self.probe.prompts, steering=self.probe.steering)
+        return MapSettings(
+            model=self.models[model],
+            prompts=self._prompts,
+            method=self.methods_of(self.figures.overlap)[self.figures.reading_vector],
+        )
+
+    @property
+    def _prompts(self) -> Prompts:
+        """The prompts without paraphrases, of which a job takes its own ones only."""
+        return self.probe.prompts.model_copy(update={"paraphrases": Paraphrases(positive=[], negative=[])})
 
     def direct_settings(self, model: str) -> DirectSettings:
         """What `prompt_directly` of a model depends on."""
@@ -181,11 +220,11 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     """
     # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
     raw = {
-        key: {name: entry for name, entry in value.items() if entry is not None}
-        if key in {"libraries", "benchmarks", "models"} and isinstance(value, dict)
-        else value
+        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models"} else value
         for key, value in raw.items()
     }
+    if isinstance(raw.get("probe"), dict) and "methods" in raw["probe"]:
+        raw["probe"] = raw["probe"] | {"methods": _without_nulls(raw["probe"]["methods"])}
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
@@ -204,6 +243,12 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     for name, model in config.models.items():
         _check_checkpoint(name, model, config, root)
     return config
+
+
+def _without_nulls(entries: Any) -> Any:
+    if not isinstance(entries, dict):
+        return entries
+    return {name: entry for name, entry in entries.items() if entry is not None}
 
 
 def refuse_repeated_keys(path: str | Path) -> None:
@@ -276,17 +321,22 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
     text_stack = description.get("text_config")
     n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
-    for key in ("steering", "localization"):
+    steerings = {"steering": config.probe.steering} | {
+        f"methods.{method}.steering": changes.resolve(config.probe.steering).steering
+        for method, changes in config.probe.methods.items()
+    }
+    for key, section in (steerings | {"localization": config.probe.localization}).items():
         try:
             if n_layers is not None:
-                select_layers(getattr(config.probe, key).layers, n_layers)
+                select_layers(section.layers, n_layers)
         except UserError as error:
             raise UserError(f"config.yaml: probe.{key}.layers: {error} (model {name!r})") from None
-    try:
-        if n_layers is not None:
-            config.probe.steering.scales(n_layers)
-    except UserError as error:
-        raise UserError(f"config.yaml: probe.steering.{error} (model {name!r})") from None
+    for key, steering in steerings.items():
+        try:
+            if n_layers is not None:
+                steering.scales(n_layers)
+        except UserError as error:
+            raise UserError(f"config.yaml: probe.{key}.{error} (model {name!r})") from None
     processor = checkpoint.read_json(folder / "preprocessor_config.json")
     processor |= checkpoint.read_json(folder / "processor_config.json")
     extractor = processor.get("feature_extractor", processor)

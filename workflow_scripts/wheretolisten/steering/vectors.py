@@ -5,9 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import VECTOR_KINDS
-
 
 def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
     """v = F(X+) − F(X−), the difference of the states under two instructions about the same audio (SWL §3.1).
@@ -24,63 +21,6 @@ def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
         float32, in the broadcast shape.
     """
     return (np.asarray(positive, dtype=np.float32) - np.asarray(negative, dtype=np.float32)).astype(np.float32)
-
-
-def vectors_by_kind(
-    own: np.ndarray, labels: Sequence[Sequence[str]], sample_ids: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Every kind of steering vector, in the order of `config.probe.VECTOR_KINDS`, from the samples' own ones.
-
-    Parameters
-    ----------
-    own
-        [sample, position, layer, hidden].
-    labels
-        [sample, position].
-    sample_ids
-        [sample].
-
-    Returns
-    -------
-    dict
-        Kind → [sample, position, layer, hidden].
-    """
-    by_event = own.reshape(-1, *own.shape[2:])
-    of_event = np.repeat(sample_ids, len(POSITIONS))
-    label_mean = leave_one_out_mean(by_event, np.ravel(labels), of_event)
-    direction = random_direction(by_event, of_event, POSITIONS * len(sample_ids))
-    kinds = {"sample": own, "label_mean": label_mean, "random_direction": direction}
-    return {kind: kinds[kind].reshape(own.shape) for kind in VECTOR_KINDS}
-
-
-def leave_one_out_mean(vectors: np.ndarray, labels: Sequence[str], sample_ids: Sequence[str]) -> np.ndarray:
-    """Mean vector of each event's label over the events of all other samples, so that no query steers itself.
-
-    Parameters
-    ----------
-    vectors
-        [event, layer, hidden].
-    labels, sample_ids
-        Label and sample of every event, [event].
-
-    Returns
-    -------
-    np.ndarray
-        float32 [event, layer, hidden], from sums in float64; NaN where no other sample has the label.
-    """
-    labels, sample_ids = np.asarray(labels), np.asarray(sample_ids)
-    if not len(vectors) == len(labels) == len(sample_ids):
-        raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels, {len(sample_ids)} samples")
-    means = np.full(np.shape(vectors), np.nan, dtype=np.float32)
-    for label in np.unique(labels):
-        of_label = np.flatnonzero(labels == label)
-        total = vectors[of_label].sum(axis=0, dtype=np.float64)
-        for sample_id in np.unique(sample_ids[of_label]):
-            own = of_label[sample_ids[of_label] == sample_id]
-            if len(own) < len(of_label):
-                own_total = vectors[own].sum(axis=0, dtype=np.float64)
-                means[own] = (total - own_total) / (len(of_label) - len(own))
-    return means
 
 
 def random_direction(vectors: np.ndarray, sample_ids: Sequence[str], positions: Sequence[str]) -> np.ndarray:

@@ -1,0 +1,125 @@
+"""Vectors of labels: means over the events of all samples but one, from sums over all of them."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class LabelSums:
+    """Sums of own-sample vectors by label, from which the mean over any other samples follows.
+
+    A vector of a 7B model has half a megabyte, so that the means of all queries would take as much room as all samples
+    together; the sums take as much as one vector per label.
+
+    Attributes
+    ----------
+    labels
+        Labels in alphabetical order, [label].
+    count
+        Events of each label, [label].
+    total
+        Sum of their vectors, float64 [label, layer, hidden].
+    """
+
+    labels: tuple[str, ...]
+    count: np.ndarray
+    total: np.ndarray
+
+    def mean_without(self, label: str, vectors: np.ndarray, labels: Sequence[str]) -> np.ndarray:
+        """Mean vector of a label over all events but some, so that no query steers itself.
+
+        Parameters
+        ----------
+        label
+            Label that is averaged.
+        vectors
+            Vectors of the events that are left out, those of one sample, [event, layer, hidden].
+        labels
+            Their labels, [event]; only events of `label` matter.
+
+        Returns
+        -------
+        np.ndarray
+            float32 [layer, hidden]; NaN where no event is left, and where the label is unknown.
+        """
+        if label not in self.labels:
+            return np.full(self.total.shape[1:], np.nan, dtype=np.float32)
+        row = self.labels.index(label)
+        own = np.asarray(labels) == label
+        n_left = self.count[row] - own.sum()
+        if n_left == 0:
+            return np.full(self.total.shape[1:], np.nan, dtype=np.float32)
+        left = self.total[row] - np.asarray(vectors)[own].sum(axis=0, dtype=np.float64)
+        return (left / n_left).astype(np.float32)
+
+
+def sum_by_label(parts: Iterable[tuple[np.ndarray, Sequence[str]]]) -> LabelSums:
+    """Add the vectors of every label up, part by part.
+
+    Parameters
+    ----------
+    parts
+        Vectors [event, layer, hidden] and labels [event] of some events each, at least one event altogether.
+    """
+    sums: dict[str, tuple[int, np.ndarray]] = {}
+    for vectors, labels in parts:
+        labels = np.asarray(labels)
+        if len(vectors) != len(labels):
+            raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels")
+        for label in np.unique(labels):
+            of_label = labels == label
+            count, total = sums.get(str(label), (0, 0.0))
+            total = total + vectors[of_label].sum(axis=0, dtype=np.float64)
+            sums[str(label)] = (count + int(of_label.sum()), total)
+    names = tuple(sorted(sums))
+    return LabelSums(names, np.array([sums[name][0] for name in names]), np.stack([sums[name][1] for name in names]))
+
+
+def shuffle_labels(labels: Sequence[Sequence[str]], sample_ids: Sequence[str]) -> np.ndarray:
+    """The same labels on other events: a random permutation over all events, so that every label keeps its count.
+
+    Parameters
+    ----------
+    labels
+        [sample, position].
+    sample_ids
+        [sample]; the permutation is drawn with a seed that follows from them, so that equal benchmarks have equal ones.
+
+    Returns
+    -------
+    np.ndarray
+        [sample, position].
+    """
+    labels = np.asarray(labels)
+    digest = hashlib.sha256("/".join(sample_ids).encode()).digest()
+    return np.random.default_rng(int.from_bytes(digest, "big")).permutation(labels.ravel()).reshape(labels.shape)
+
+
+def absent_labels(sample_id: str, labels: Sequence[str], domains: Sequence[str], domain_of: dict[str, str]) -> list[str]:
+    """For each event of a sample a label of its domain that the sample does not hold.
+
+    Which one follows from the sample's id. The events of a sample get different ones, as long as there are enough.
+
+    Parameters
+    ----------
+    sample_id
+        The sample.
+    labels, domains
+        Of its events, [position].
+    domain_of
+        Label → domain, of all labels of the benchmark.
+
+    Returns
+    -------
+    list of str
+        [position]; empty where the sample holds every label of the domain.
+    """
+    rng = np.random.default_rng(int.from_bytes(hashlib.sha256(sample_id.encode()).digest(), "big"))
+    drawn = {}
+    for domain in sorted(set(domains)):
+        absent = sorted(label for label, own in domain_of.items() if own == domain and label not in labels)
+        drawn[domain] = rng.permutation(absent).tolist() or [""]
+    return [drawn[domain][position % len(drawn[domain])] for position, domain in enumerate(domains)]
