@@ -37,17 +37,21 @@ class Oracle:
         self.model = model_class.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="eager").eval()
         self.blocks = self.model.model.language_model.layers
 
-    def inputs(self, recording: np.ndarray, prompt: str):
-        """What the processor makes of one recording and one prompt."""
-        content = [{"type": "audio", "audio": "the recording"}, {"type": "text", "text": prompt}]
+    def inputs(self, recording: np.ndarray | None, prompt: str):
+        """What the processor makes of one recording and one prompt, or the tokenizer of the prompt alone."""
+        content = [{"type": "text", "text": prompt}]
+        if recording is not None:
+            content.insert(0, {"type": "audio", "audio": "the recording"})
         text = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+        if recording is None:
+            return self.processor.tokenizer([text], return_tensors="pt")
         return self.processor(text=[text], audio=[recording], sampling_rate=16_000, return_tensors="pt")
 
     def read(
         self,
-        recording: np.ndarray,
+        recording: np.ndarray | None,
         prompt: str,
         text_rows: str = "all",
         vectors: np.ndarray | None = None,
@@ -61,7 +65,8 @@ class Oracle:
         """One forward pass; `vectors` is [layer, hidden], `layers` the steered blocks, `scale` one or one per block."""
         inputs = self.inputs(recording, prompt)
         is_audio = (inputs["input_ids"][0] == self.model.config.audio_token_id).nonzero().flatten()
-        first, after, n_tokens = int(is_audio[0]), int(is_audio[-1]) + 1, inputs["input_ids"].shape[1]
+        first, after = (int(is_audio[0]), int(is_audio[-1]) + 1) if len(is_audio) else (0, 0)
+        n_tokens = inputs["input_ids"].shape[1]
         steered = {
             "all": range(n_tokens),
             "after_audio": range(after, n_tokens),
@@ -107,7 +112,7 @@ class Oracle:
         head_mass = np.stack([layer[0, :, -1, first:after].sum(dim=-1) for layer in outputs.attentions])
         return OracleReading(torch.stack(states).numpy(), rows.sum(axis=1), rows, head_mass, lengths)
 
-    def generate(self, recording: np.ndarray, prompt: str, max_new_tokens: int) -> str:
+    def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""
         inputs = self.inputs(recording, prompt)
         with torch.no_grad():

@@ -288,6 +288,19 @@ def test_the_shared_prefix_goes_through_once(adapter, recordings):
     assert engine.meter.tokens["answer"] == int(lengths[:2].sum()) - 2 * n_same + 2
 
 
+def test_prompts_without_audio_share_all_but_their_ends(adapter):
+    engine = Engine(adapter)
+    prompts = ["Focus on the dog", "Focus on the cat"]
+    ids = adapter.prepare([None], prompts, [0, 0]).input_ids
+    assert not (ids == adapter.model.config.audio_token_id).any()
+    engine.read([None], prompts, [0, 0], want_states=True)
+    n_same = int((ids[0] == ids[1]).cumprod(0).sum())
+    assert n_same > 0
+    assert engine.meter.tokens["prefill"] == n_same
+    assert engine.meter.tokens["suffix"] == 2 * (ids.shape[1] - n_same)
+    assert "no audio tokens" in engine.describe(None, None, prompts[0])
+
+
 def test_what_was_heard_is_not_encoded_again(adapter, vectors, recordings, monkeypatch):
     engine = Engine(adapter)
     expected = engine.read(recordings, QUESTIONS, INDEX, want_states=True)

@@ -60,7 +60,8 @@ class Rows:
         Of every query its read tokens, in order, [query, text_token]: indices into the flattened `columns`; -1 beyond
         the query's own.
     audio_span
-        First audio token of every query and the index after its last, as columns of the keys, [query, 2].
+        First audio token of every query and the index after its last, as columns of the keys, [query, 2]; the same
+        where there is no audio.
     """
 
     columns: torch.Tensor
@@ -85,7 +86,7 @@ class AttentionReader:
         self._rows, self._keep_text, self._head_mass = rows, keep_text, head_mass
         first, after = rows.audio_span.unbind(dim=1)
         steps = torch.arange(int((after - first).max()), device=first.device)
-        self._audio = torch.minimum(first[:, None] + steps, after[:, None] - 1)
+        self._audio = torch.minimum(first[:, None] + steps, after[:, None] - 1).clamp(min=0)
         self._is_audio = steps < (after - first)[:, None]
         self._is_text = rows.places >= 0
         self._last = rows.places.gather(1, self._is_text.sum(dim=1, keepdim=True) - 1)[:, 0]

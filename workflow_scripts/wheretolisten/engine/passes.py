@@ -20,9 +20,12 @@ from wheretolisten.models.base import Adapter, Inputs
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each."""
+    """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each.
 
-    recordings: tuple[np.ndarray, ...]
+    No audio, None, has no tokens.
+    """
+
+    recordings: tuple[np.ndarray | None, ...]
     audio: tuple[torch.Tensor, ...]
 
 
@@ -100,8 +103,10 @@ class Engine:
         self._recordings = Batches("recordings", max_rows)
         self._rows = Batches("rows", max_rows)
 
-    def hear(self, recordings: Sequence[np.ndarray] | Heard) -> Heard:
+    def hear(self, recordings: Sequence[np.ndarray | None] | Heard) -> Heard:
         """Encode recordings, float32 [frame] each, 16 kHz mono; for several calls of `read` and `answer` about them.
+
+        None stands for no audio at all.
 
         Raises
         ------
@@ -110,13 +115,17 @@ class Engine:
         """
         if isinstance(recordings, Heard):
             return recordings
+        sounds = [recording for recording in recordings if recording is not None]
         with self.meter.stage("encode"):
-            parts = self._recordings.run(len(recordings), lambda part: self.adapter.encode(recordings[part]))
-        return Heard(tuple(recordings), tuple(audio for part in parts for audio in part))
+            parts = self._recordings.run(len(sounds), lambda part: self.adapter.encode(sounds[part]))
+        encoded = (audio for part in parts for audio in part)
+        nothing = self.adapter.model.get_input_embeddings().weight.new_empty(0, self.adapter.hidden_size)
+        audio = tuple(nothing if recording is None else next(encoded) for recording in recordings)
+        return Heard(tuple(recordings), audio)
 
     def read(
         self,
-        recordings: Sequence[np.ndarray] | Heard,
+        recordings: Sequence[np.ndarray | None] | Heard,
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         vectors: np.ndarray | None = None,
@@ -130,7 +139,8 @@ class Engine:
         Parameters
         ----------
         recordings
-            float32 [frame] each, 16 kHz mono, or what `hear` made of them.
+            float32 [frame] each, 16 kHz mono, or what `hear` made of them. None is no audio at all: the prompt stands
+            alone, its attention is NaN.
         prompts
             One per row.
         audio_index
@@ -173,7 +183,7 @@ class Engine:
     @torch.inference_mode()
     def answer(
         self,
-        recordings: Sequence[np.ndarray] | Heard,
+        recordings: Sequence[np.ndarray | None] | Heard,
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         max_new_tokens: int = 64,
@@ -213,7 +223,7 @@ class Engine:
         return [[decode(token) for token in ids[first : last + 1].tolist()] for ids, first, last in spans]
 
     def describe(
-        self, steering: Steering | None, recording: np.ndarray, prompt: str, max_new_tokens: int | None = None
+        self, steering: Steering | None, recording: np.ndarray | None, prompt: str, max_new_tokens: int | None = None
     ) -> str:
         """What is steered and read, in words for a log, with the tokens of one prompt as the example.
 
@@ -222,6 +232,8 @@ class Engine:
         inputs = self.adapter.prepare([recording], [prompt])
         (first, after), last = inputs.audio_span[0].tolist(), int(inputs.last[0])
         audio = f"the audio tokens {first}-{after - 1}, at {self.adapter.tokens_per_second:g} audio tokens per second"
+        if recording is None:
+            audio = "no audio tokens"
         if max_new_tokens is not None:
             return (
                 "nothing is steered\n"
@@ -242,14 +254,17 @@ class Engine:
         return "\n".join(lines)
 
     def _first_text(self, inputs: Inputs) -> torch.Tensor:
-        return inputs.text_start if self.text_rows == "all" else inputs.last
+        if self.text_rows == "last":
+            return inputs.last
+        # Without audio there is no attention to read, so prompts may share all that comes before their last tokens.
+        return torch.where(inputs.n_audio_tokens > 0, inputs.text_start, inputs.last)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
     @torch.inference_mode()
     def _read(
         self,
-        recordings: Sequence[np.ndarray] | Heard,
+        recordings: Sequence[np.ndarray | None] | Heard,
         inputs: Inputs,
         vectors: np.ndarray | None,
         steering: Steering | None,
@@ -387,9 +402,11 @@ class Engine:
         heads = [queries[group.queries[0]] for group in groups]
         shared = layout.arrange([[(row, 0, group.n_shared)] for row, group in enumerate(groups)], heads)
         cache = DynamicCache(config=self.adapter.text_stack.config)
-        with self.meter.stage("prefill", shared.n_tokens):
-            audio = [heard.audio[query.recording] for query in heads]
-            self._forward(shared, audio, cache, None, self._stop_after_keys)
+        # Without audio, prompts steered from their first token on share nothing.
+        if shared.n_tokens:
+            with self.meter.stage("prefill", shared.n_tokens):
+                audio = [heard.audio[query.recording] for query in heads]
+                self._forward(shared, audio, cache, None, self._stop_after_keys)
         rows = [[(index, group.n_shared, len(queries[index].ids)) for index in group.queries] for group in groups]
         return cache, groups, layout.arrange(rows, queries)
 
