@@ -17,6 +17,7 @@ include: "rules/answers.smk"
 include: "rules/localization.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/controls.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
 

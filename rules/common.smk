@@ -80,8 +80,13 @@ def benchmark_shards(benchmark):
 
 def reading_shard(wildcards):
     """The shard that holds the sample which is drawn in detail."""
-    benchmark = wildcards.benchmark
-    return f"results/benchmarks/{benchmark}/shards/{CONFIG.shard_of(benchmark, CONFIG.figures.reading_sample)}.csv"
+    return benchmark_shards(wildcards.benchmark)[CONFIG.shard_of(wildcards.benchmark, CONFIG.figures.reading_sample)]
+
+
+def reading_activations(wildcards):
+    """The activations of that shard."""
+    shard = CONFIG.shard_of(wildcards.benchmark, CONFIG.figures.reading_sample)
+    return activation_shards(wildcards.model, wildcards.benchmark)[shard]
 
 
 def activation_shards(model, benchmark):
@@ -110,6 +115,8 @@ FIGURES = [
     ]
     for suffix in ("pdf", "png")
 ]
+TABLES += ["results/tables/specificity.csv"]
+FIGURES += [f"results/figures/specificity/{m}.{suffix}" for m in CONFIG.models for suffix in ("pdf", "png")]
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
@@ -170,6 +177,7 @@ def where_to_look():
         "results/figures/overlap.png": "the same, with the chance level",
         "results/figures/reading/": "one recording, read by each model",
         "results/tables/overlap.csv": "the numbers to compute with",
+        "results/tables/specificity.csv": "which event the windows land on",
         "results/tiny_models/": "retrained models with their cards and scores",
         "results/fetched_models/": "files of fetched checkpoints with their digests",
         "results/performance/": "time and peak memory of every job",

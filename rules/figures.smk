@@ -51,10 +51,12 @@ rule plot_attention_change:
         runtime=10,
     params:
         settings=CONFIG.probe.localization.as_json(),
+        method=CONFIG.figures.reading_vector,
     shell:
         "python workflow_scripts/plot_attention_change.py --activations {input.activations:q}"
         " --attention-begin {input.begin:q} --attention-middle {input.middle:q} --attention-end {input.end:q}"
         " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
+        " --method {params.method}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -113,9 +115,9 @@ rule plot_reading:
         settings=CONFIG.probe.localization.as_json(),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
-        vector=CONFIG.figures.reading_vector,
+        method=CONFIG.figures.reading_vector,
     shell:
         "python workflow_scripts/plot_reading.py --activations {input.activations:q} --attention {input.attention:q}"
         " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --sample {params.sample} --position {params.position} --vector {params.vector}"
+        " --sample {params.sample} --position {params.position} --method {params.method}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -21,7 +21,7 @@ rule extract_activations:
         runtime=shard_runtime,
         gpu=model_gpus,
     params:
-        settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model).as_json(),
+        settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).as_json(),
     shell:
         "python workflow_scripts/extract_activations.py --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --output {output.activations:q} --performance {log.performance:q} > {log.text:q} 2>&1"
@@ -54,6 +54,7 @@ rule average_vectors:
 rule map_attention:
     input:
         shard=reading_shard,
+        activations=reading_activations,
         vectors="results/vectors/{model}/{benchmark}.h5",
         checkpoint=checkpoint_files,
         code=code("map_attention"),
@@ -75,16 +76,18 @@ rule map_attention:
         settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
-        vector=CONFIG.figures.reading_vector,
+        method=CONFIG.figures.reading_vector,
     shell:
         "python workflow_scripts/map_attention.py --settings {params.settings:q} --shard {input.shard:q}"
-        " --vectors {input.vectors:q} --sample {params.sample} --position {params.position} --vector {params.vector}"
+        " --activations {input.activations:q} --vectors {input.vectors:q}"
+        " --sample {params.sample} --position {params.position} --method {params.method}"
         " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule steer_attention:
     input:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
+        activations="results/activations/{model}/{benchmark}/{shard}.h5",
         vectors="results/vectors/{model}/{benchmark}.h5",
         checkpoint=checkpoint_files,
         code=code("steer_attention"),
@@ -103,8 +106,9 @@ rule steer_attention:
         runtime=shard_runtime,
         gpu=model_gpus,
     params:
-        settings=lambda wildcards: CONFIG.steering_settings(wildcards.model).as_json(),
+        settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),
     shell:
         "python workflow_scripts/steer_attention.py --settings {params.settings:q} --shard {input.shard:q}"
-        " --vectors {input.vectors:q} --position {wildcards.position} --threads {threads}"
+        " --activations {input.activations:q} --vectors {input.vectors:q}"
+        " --position {wildcards.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"

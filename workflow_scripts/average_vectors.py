@@ -1,20 +1,22 @@
-"""Steering vectors of a benchmark: own-sample, label means over the other samples, and random directions."""
+"""Sums of own-sample steering vectors by label, from which label means follow, and lengths and angles of vectors."""
 
 import argparse
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from wheretolisten import log, provenance, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.sections import Section
 from wheretolisten.files import sha256_of_file
-from wheretolisten.steering.vectors import contrast, cosine, norms, vectors_by_kind
+from wheretolisten.steering.labels import shuffle_labels, sum_by_label
+from wheretolisten.steering.vectors import contrast, cosine, norms
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Contrast the states of all shards, average over labels, and write every event's vectors."""
+    """Contrast the states of all shards, one shard at a time, and add the vectors up by label."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--activations", nargs="+", required=True, help="activations, one file per shard")
     parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, in the same order")
@@ -24,41 +26,72 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("average_vectors")
 
     digests = [sha256_of_file(path) for path in args.shards]
-    states = [
-        store.read_states(path, digest, args.identity) for path, digest in zip(args.activations, digests, strict=True)
-    ]
-    labels = np.concatenate([_labels(path, shard[0]) for path, shard in zip(args.shards, states, strict=True)])
-    sample_ids = np.concatenate([shard[0] for shard in states])
-    own = np.concatenate([contrast(positive, negative[:, None]) for _, negative, positive in states])
-    del states
+    tables = [_by_position(path) for path in args.shards]
+    labels = np.concatenate([table["label"][list(POSITIONS)].to_numpy() for table in tables]).astype(str)
+    domains = np.concatenate([table["domain"][list(POSITIONS)].to_numpy() for table in tables]).astype(str)
+    sample_ids = [sample_id for table in tables for sample_id in table.index]
+    shuffled = shuffle_labels(labels, sample_ids)
 
-    kinds = vectors_by_kind(own, labels, sample_ids)
+    def own_vectors() -> Iterator[tuple[slice, np.ndarray]]:
+        """Rows of each shard's samples, and their own-sample vectors [sample, position, layer, hidden]."""
+        start = 0
+        for path, table, digest in zip(args.activations, tables, digests, strict=True):
+            _, states = store.read_states(path, sample_ids=table.index, benchmark_digest=digest, model=args.identity)
+            yield slice(start, start + len(table)), contrast(states["positive"], states["negative"])
+            start += len(table)
+
+    names = np.unique(labels)
+    sums = shuffled_sums = None
+    for rows, own in own_vectors():
+        events = own.reshape(-1, *own.shape[2:])
+        of_shard, shuffled_of_shard = (sum_by_label(events, of[rows].ravel(), names) for of in (labels, shuffled))
+        sums = of_shard if sums is None else sums + of_shard
+        shuffled_sums = shuffled_of_shard if shuffled_sums is None else shuffled_sums + shuffled_of_shard
+    lengths, mean_lengths, angles = [], [], []
+    for rows, own in own_vectors():
+        means = np.stack(
+            [
+                [sums.mean_without(label, vectors, of_sample) for label in of_sample]
+                for vectors, of_sample in zip(own, labels[rows], strict=True)
+            ]
+        )
+        lengths.append(norms(own))
+        mean_lengths.append(norms(means))
+        angles.append(cosine(own, means))
+
     inputs = {f"activations_{number}": path for number, path in enumerate(args.activations)}
     identity, attributes = provenance.of_job("average_vectors", Section(), inputs)
     attributes |= {"model": args.identity, "benchmark_digests": digests}
     result = store.PartedFile(args.output, store.VECTORS, identity, attributes)
+    domain_of = dict(zip(labels.ravel(), domains.ravel(), strict=True))
     result.write(
         0,
         {
-            "sample_id": sample_ids.astype("S"),
-            "label": np.char.encode(labels, "utf-8"),
-            **{f"vector/{kind}": vectors for kind, vectors in kinds.items()},
-            "norm/sample": norms(own),
-            "norm/label_mean": norms(kinds["label_mean"]),
-            "cosine": cosine(own, kinds["label_mean"]),
+            "label": np.char.encode(names, "utf-8"),
+            "domain": np.char.encode([domain_of[label] for label in names], "utf-8"),
+            "count": sums.count,
+            "sum/label": sums.total,
+            "sum/shuffled": shuffled_sums.total,
+            "sample_id": np.array(sample_ids, dtype="S"),
+            "shuffled_label": np.searchsorted(names, shuffled),
+            "norm/sample": np.concatenate(lengths),
+            "norm/label_mean": np.concatenate(mean_lengths),
+            "cosine": np.concatenate(angles),
         },
     )
     result.merge(1)
-    names, counts = np.unique(labels, return_counts=True)
-    if (counts < 2).any():
-        logger.warning("no label mean where a label occurs in one sample only: %s", ", ".join(names[counts < 2]))
-    logger.info("%d samples; %d labels, each in %d to %d of them", len(own), len(names), counts.min(), counts.max())
+    rare = [label for label in names if (labels == label).any(axis=1).sum() < 2]
+    if rare:
+        logger.warning("no label mean where a label occurs in one sample only: %s", ", ".join(rare))
+    counts = (sums.count.min(), sums.count.max())
+    logger.info("%d samples; %d labels, each of %d to %d events", len(labels), len(names), *counts)
 
 
-def _labels(path: str, sample_ids: np.ndarray) -> np.ndarray:
-    """Labels [sample, position] of a shard's samples."""
-    table = read_shard(path).pivot(index="sample_id", columns="position", values="label")
-    return table.loc[sample_ids, list(POSITIONS)].to_numpy().astype(str)
+def _by_position(path: str) -> pd.DataFrame:
+    """Labels and domains of a shard's samples, one row per sample: columns label and domain by position."""
+    table = read_shard(path)
+    order = table["sample_id"].drop_duplicates()
+    return table.pivot(index="sample_id", columns="position", values=["label", "domain"]).loc[order]
 
 
 if __name__ == "__main__":

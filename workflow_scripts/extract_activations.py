@@ -1,4 +1,4 @@
-"""Un-steered passes over one shard: last-token states under both instructions, and attention to the audio."""
+"""Un-steered passes over one shard: last-token states that vectors are made of, and attention to the audio."""
 
 import argparse
 from pathlib import Path
@@ -7,15 +7,14 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import jobs, log, provenance, store
-from wheretolisten.config.probe import Prompts
 from wheretolisten.config.settings import ExtractionSettings
 from wheretolisten.engine.passes import Engine
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read every sample of a shard under its five prompts, batch by batch, after the batches a killed job left."""
+    """Read every sample of a shard under its prompts, batch by batch, after the batches a killed job left."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="model, prompts and readout, JSON")
+    parser.add_argument("--settings", required=True, help="model, prompts, readout and further states, JSON")
     parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="activations, HDF5")
@@ -27,34 +26,51 @@ def main(argv: list[str] | None = None) -> None:
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
     engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel)
-    first = batches[0]
-    logger.info(engine.describe(None, first.recording(adapter, 0), _prompts(settings.prompts, first.events[0])[0]))
+    logger.info(engine.describe(None, batches[0].recording(adapter, 0), settings.prompts.inference))
     identity, attributes = provenance.of_job("extract_activations", settings, {"benchmark": args.shard})
     attributes |= facts | {"tokens_per_second": adapter.tokens_per_second}
-    result = store.PartedFile(args.output, store.ACTIVATIONS, identity, attributes)
+    result = store.PartedFile(args.output, store.activations_with(settings.states), identity, attributes)
     for batch in jobs.unfinished(batches, result, engine.meter):
-        prompts = [_prompts(settings.prompts, events) for events in batch.events]
+        prompts = [_prompts(settings, events) for events in batch.events]
+        recordings = batch.recordings(adapter)
+        # What is heard, and from which place on: the sample's own recording, silence of equal length, or nothing.
+        heard = {"recording": recordings}
+        if "silence" in settings.states:
+            heard["silence"] = [np.zeros_like(recording) for recording in recordings]
+        audio = [*(sound for sounds in heard.values() for sound in sounds), None]
+        first = {name: number * len(recordings) for number, name in enumerate(heard)}
+        audio_index = [
+            len(audio) - 1 if name == "no_audio" else first.get(name, 0) + sample
+            for sample, of_sample in enumerate(prompts)
+            for name, texts in of_sample.items()
+            for _ in texts
+        ]
         reading = engine.read(
-            batch.recordings(adapter),
-            [prompt for of_sample in prompts for prompt in of_sample],
-            audio_index=np.repeat(np.arange(len(prompts)), len(prompts[0])).tolist(),
+            audio,
+            [text for of_sample in prompts for texts in of_sample.values() for text in texts],
+            audio_index=audio_index,
             want_states=True,
         )
-        # [sample * prompt, ...] to [sample, prompt, ...]; the prompts are inference, negative, one per position.
-        states, attention, n_audio_tokens = (
-            values.reshape(len(prompts), len(prompts[0]), *values.shape[1:])
-            for values in (reading.states, reading.attention, reading.n_audio_tokens)
+        # [sample * prompt, ...] to [sample, prompt, ...], then name by name.
+        ends = np.cumsum([len(texts) for texts in prompts[0].values()])
+        states, attention = (
+            dict(zip(prompts[0], np.split(values.reshape(len(prompts), ends[-1], *values.shape[1:]), ends[:-1], axis=1)))
+            for values in (reading.states, reading.attention)
         )
+        n_audio_tokens = reading.n_audio_tokens.reshape(len(prompts), -1)[:, 0]
         with engine.meter.stage("store"):
             result.write(
                 batch.number,
                 {
                     "sample_id": np.array(batch.sample_ids, dtype="S"),
-                    "n_audio_tokens": n_audio_tokens[:, 0],
-                    "states/negative": states[:, 1],
-                    "states/positive": states[:, 2:],
-                    "attention/base": attention[:, 0],
-                    "attention/prompted": attention[:, 2:],
+                    "n_audio_tokens": n_audio_tokens,
+                    "attention/base": attention["base"][:, 0],
+                    "attention/prompted": attention["positive"],
+                }
+                | {
+                    f"states/{name}": values[:, 0] if name.startswith("negative") else values
+                    for name, values in states.items()
+                    if name != "base"
                 },
             )
     with engine.meter.stage("store"):
@@ -63,10 +79,19 @@ def main(argv: list[str] | None = None) -> None:
     logger.info("wrote %s", args.output)
 
 
-def _prompts(prompts: Prompts, events: pd.DataFrame) -> list[str]:
-    """Prompts of one sample: inference, negative, and the positive one of each event's label."""
-    positive = [prompts.positive_for(*event) for event in zip(events["label"], events["domain"], strict=True)]
-    return [prompts.inference, prompts.negative_with_query(), *positive]
+def _prompts(settings: ExtractionSettings, events: pd.DataFrame) -> dict[str, list[str]]:
+    """Prompts of one sample by the state they lead to: one that its events share, or one for each event's label."""
+    prompts = settings.prompts
+    instructions = {"negative": prompts.negative, "positive": prompts.positive} | settings.states
+    return {"base": [prompts.inference]} | {
+        state: [prompts.negative_with_query(instruction)]
+        if state.startswith("negative")
+        else [
+            prompts.positive_for(label, domain, instruction)
+            for label, domain in zip(events["label"], events["domain"], strict=True)
+        ]
+        for state, instruction in instructions.items()
+    }
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         place = POSITIONS.index(event["position"])
         attention = steered[event["position"]]
         others = {"prompt_only": activations.prompted[sample, place]} | {
-            f"steering_{kind}": attention.steered[sample, number] for number, kind in enumerate(attention.vector_kinds)
+            f"steering_{name}": attention.steered[sample, number] for number, name in enumerate(attention.methods)
         }
         for method, other in others.items():
             window = find_window(

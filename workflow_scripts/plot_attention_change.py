@@ -9,12 +9,12 @@ import pandas as pd
 from wheretolisten import log
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.probe import VECTOR_KINDS, Localization
+from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_change import draw_attention_change
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.attention import mean_attention_change
-from wheretolisten.statistics.names import METHOD_NAMES, model_name
+from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.store import read_activations, read_attention
 
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--settings", required=True, help="section localization as JSON; its layers are averaged")
-    parser.add_argument("--vector", choices=VECTOR_KINDS, default="sample")
+    parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(
                 f"{paths[0]}: holds other samples than {arguments.activations[0]}; run steer_attention again"
             )
-        steered = attention.steered[:, attention.vector_kinds.index(arguments.vector), :, :n_tokens]
+        steered = attention.steered[:, attention.methods.index(arguments.method), :, :n_tokens]
         change, count = mean_attention_change(activations.base[:, :, :n_tokens], steered, layers)
         if count == 0:
             raise UserError(f"{paths[0]}: no sample has finite attention; look at the log of steer_attention")
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         POSITIONS,
         _true_events(arguments.events),
         activations.tokens_per_second,
-        f"{model_name(arguments.model)}: {METHOD_NAMES[f'steering_{arguments.vector}'].lower()}, "
+        f"{model_name(arguments.model)}: {method_name(f'steering_{arguments.method}').lower()}, "
         f"{_describe(layers)} weighted equally",
         min(counts),
     )

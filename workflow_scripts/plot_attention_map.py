@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     names = {
         "base": "Base",
         "prompted": method_name("prompt_only"),
-        "steered": method_name(f"steering_{query.vector_kind}"),
+        "steered": method_name(f"steering_{query.method}"),
     }
     figure = draw_attention_map(
         [Pass(names[name], *of_pass) for name, *of_pass in zip(query.passes, query.text, query.attention, strict=True)],

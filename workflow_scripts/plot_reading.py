@@ -10,7 +10,7 @@ import pandas as pd
 from wheretolisten import log
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.probe import VECTOR_KINDS, Localization
+from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures.reading import Event, draw_reading
 from wheretolisten.figures.style import save
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--settings", required=True, help="section localization as JSON")
     parser.add_argument("--sample", type=int, required=True, help="index of the sample")
     parser.add_argument("--position", choices=POSITIONS, required=True)
-    parser.add_argument("--vector", choices=VECTOR_KINDS, default="sample")
+    parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -51,8 +51,8 @@ def main(argv: list[str] | None = None) -> None:
     row = _row_of(sample_id, activations.sample_id, arguments.activations)
     n_tokens = int(activations.n_audio_tokens[row])
     base = activations.base[row]
-    kind = attention.vector_kinds.index(arguments.vector)
-    steered = attention.steered[_row_of(sample_id, attention.sample_id, arguments.attention), kind]
+    method = attention.methods.index(arguments.method)
+    steered = attention.steered[_row_of(sample_id, attention.sample_id, arguments.attention), method]
     rate = activations.tokens_per_second
     window = find_window(base, steered, event["duration"], rate, n_tokens, settings)
     overlap = 100 * window_overlap(window, event["onset"], event["offset"])

@@ -1,4 +1,4 @@
-"""Steered passes over one shard: attention to the audio while the vector of the event at one position is added."""
+"""Steered passes over one shard: attention to the audio while vectors that ask for one position's event are added."""
 
 import argparse
 from pathlib import Path
@@ -7,17 +7,18 @@ import numpy as np
 
 from wheretolisten import jobs, log, provenance, store
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import VECTOR_KINDS
 from wheretolisten.config.settings import SteeringSettings
 from wheretolisten.engine.passes import Engine
+from wheretolisten.query_vectors import QueryVectors
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read every sample of a shard once per kind of vector, batch by batch, after the batches a killed job left."""
+    """Read every sample of a shard once per method, batch by batch, after the batches a killed job left."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="model, inference prompt, steering and readout, JSON")
+    parser.add_argument("--settings", required=True, help="model, inference prompt, methods and readout, JSON")
     parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
-    parser.add_argument("--vectors", type=Path, required=True, help="steering vectors of the benchmark, HDF5")
+    parser.add_argument("--activations", type=Path, required=True, help="states of the shard, HDF5")
+    parser.add_argument("--vectors", type=Path, required=True, help="label sums of the benchmark, HDF5")
     parser.add_argument("--position", choices=POSITIONS, required=True, help="event whose label is steered for")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--output", type=Path, required=True, help="attention, HDF5")
@@ -29,31 +30,49 @@ def main(argv: list[str] | None = None) -> None:
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
     engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel)
-    logger.info(engine.describe(settings.steering, batches[0].recording(adapter, 0), settings.inference))
-    identity, attributes = provenance.of_job(
-        "steer_attention", settings, {"benchmark": args.shard, "vectors": args.vectors}
-    )
+    first = batches[0].recording(adapter, 0)
+    # Methods that differ in their vectors only go through together.
+    groups: dict[str, list[str]] = {}
+    for name, method in settings.methods.items():
+        groups.setdefault(method.steering.as_json(), []).append(name)
+    for names in groups.values():
+        steering = settings.methods[names[0]].steering
+        logger.info("%s: %s", ", ".join(names), engine.describe(steering, first, settings.inference))
+    inputs = {"benchmark": args.shard, "activations": args.activations, "vectors": args.vectors}
+    identity, attributes = provenance.of_job("steer_attention", settings, inputs)
     identity = provenance.digest_of(identity, args.position)
     origin = (attributes["benchmark_digest"], attributes["model"])
-    attributes |= facts | {"position": args.position, "vector_kinds": list(VECTOR_KINDS)}
+    sample_ids = [sample_id for batch in batches for sample_id in batch.sample_ids]
+    source = QueryVectors(args.activations, args.vectors, sample_ids, *origin)
+    names = [name for members in groups.values() for name in members]
+    kinds = [settings.methods[name].vector for name in names]
+    attributes |= facts | {"position": args.position, "methods": names, "vectors": kinds}
     result = store.PartedFile(args.output, store.ATTENTION, identity, attributes)
     for batch in jobs.unfinished(batches, result, engine.meter):
-        vectors = store.read_vectors(args.vectors, batch.sample_ids, POSITIONS.index(args.position), *origin)
-        n_samples, n_kinds = vectors.shape[:2]
-        reading = engine.read(
-            batch.recordings(adapter),
-            [settings.inference] * (n_samples * n_kinds),
-            audio_index=np.repeat(np.arange(n_samples), n_kinds).tolist(),
-            vectors=vectors.reshape(n_samples * n_kinds, *vectors.shape[2:]),
-            steering=settings.steering,
-        )
+        queries = [source.of_query(events, args.position, kinds) for events in batch.events]
+        vectors = np.stack([query.vectors for query in queries])
+        n_samples = len(queries)
+        heard = engine.hear(batch.recordings(adapter))
+        attention = []
+        for members in groups.values():
+            own = vectors[:, [names.index(name) for name in members]]
+            reading = engine.read(
+                heard,
+                [settings.inference] * (n_samples * len(members)),
+                audio_index=np.repeat(np.arange(n_samples), len(members)).tolist(),
+                vectors=own.reshape(-1, *own.shape[2:]),
+                steering=settings.methods[members[0]].steering,
+            )
+            attention.append(reading.attention.reshape(n_samples, len(members), *reading.attention.shape[1:]))
         with engine.meter.stage("store"):
             result.write(
                 batch.number,
                 {
                     "sample_id": np.array(batch.sample_ids, dtype="S"),
-                    "n_audio_tokens": reading.n_audio_tokens[::n_kinds],
-                    "attention/steered": reading.attention.reshape(n_samples, n_kinds, *reading.attention.shape[1:]),
+                    "n_audio_tokens": reading.n_audio_tokens[:: len(members)],
+                    "target": np.char.encode([query.targets for query in queries], "utf-8"),
+                    "label": np.char.encode([query.labels for query in queries], "utf-8"),
+                    "attention/steered": np.concatenate(attention, axis=1),
                 },
             )
     with engine.meter.stage("store"):

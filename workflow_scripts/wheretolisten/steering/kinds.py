@@ -38,7 +38,7 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Benchmark:
+class BenchmarkSums:
     """What label means are made of: sums by label, sums by shuffled label, and label → domain."""
 
     sums: LabelSums
@@ -46,7 +46,7 @@ class Benchmark:
     domain_of: Mapping[str, str]
 
 
-def steering_vectors(kind: str, sample: Sample, benchmark: Benchmark) -> np.ndarray:
+def steering_vectors(kind: str, sample: Sample, benchmark: BenchmarkSums) -> np.ndarray:
     """Vectors of one kind for the queries of a sample.
 
     Parameters
@@ -78,7 +78,7 @@ def steering_vectors(kind: str, sample: Sample, benchmark: Benchmark) -> np.ndar
     return own
 
 
-def steering_labels(kind: str, sample: Sample, benchmark: Benchmark) -> list[str]:
+def steering_labels(kind: str, sample: Sample, benchmark: BenchmarkSums) -> list[str]:
     """Label whose vector steers each query of a sample, [position]; empty where it is nobody's."""
     if kind == "absent_label":
         return absent_labels(sample.sample_id, sample.labels, sample.domains, dict(benchmark.domain_of))

@@ -1,7 +1,7 @@
 """Vectors of labels: means over the events of all samples but one, from sums over all of them."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ class LabelSums:
     Attributes
     ----------
     labels
-        Labels in alphabetical order, [label].
+        [label].
     count
         Events of each label, [label].
     total
@@ -27,6 +27,10 @@ class LabelSums:
     labels: tuple[str, ...]
     count: np.ndarray
     total: np.ndarray
+
+    def __add__(self, other: "LabelSums") -> "LabelSums":
+        """Sums over the events of both, which name the same labels."""
+        return LabelSums(self.labels, self.count + other.count, self.total + other.total)
 
     def mean_without(self, label: str, vectors: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         """Mean vector of a label over all events but some, so that no query steers itself.
@@ -56,26 +60,24 @@ class LabelSums:
         return (left / n_left).astype(np.float32)
 
 
-def sum_by_label(parts: Iterable[tuple[np.ndarray, Sequence[str]]]) -> LabelSums:
-    """Add the vectors of every label up, part by part.
+def sum_by_label(vectors: np.ndarray, labels: Sequence[str], names: Sequence[str]) -> LabelSums:
+    """Add the vectors of every label up.
 
     Parameters
     ----------
-    parts
-        Vectors [event, layer, hidden] and labels [event] of some events each, at least one event altogether.
+    vectors
+        [event, layer, hidden].
+    labels
+        [event].
+    names
+        All labels, also those of no event here.
     """
-    sums: dict[str, tuple[int, np.ndarray]] = {}
-    for vectors, labels in parts:
-        labels = np.asarray(labels)
-        if len(vectors) != len(labels):
-            raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels")
-        for label in np.unique(labels):
-            of_label = labels == label
-            count, total = sums.get(str(label), (0, 0.0))
-            total = total + vectors[of_label].sum(axis=0, dtype=np.float64)
-            sums[str(label)] = (count + int(of_label.sum()), total)
-    names = tuple(sorted(sums))
-    return LabelSums(names, np.array([sums[name][0] for name in names]), np.stack([sums[name][1] for name in names]))
+    labels = np.asarray(labels)
+    if len(vectors) != len(labels):
+        raise ValueError(f"{len(vectors)} vectors, {len(labels)} labels")
+    count = np.array([(labels == name).sum() for name in names])
+    total = np.stack([vectors[labels == name].sum(axis=0, dtype=np.float64) for name in names])
+    return LabelSums(tuple(names), count, total)
 
 
 def shuffle_labels(labels: Sequence[Sequence[str]], sample_ids: Sequence[str]) -> np.ndarray:

@@ -5,13 +5,22 @@ from wheretolisten.store.results import (
     Activations,
     Attention,
     AttentionMap,
+    Vectors,
     read_activations,
     read_attention,
     read_attention_map,
     read_states,
     read_vectors,
 )
-from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, VECTORS, Column, Schema
+from wheretolisten.store.schema import (
+    ACTIVATIONS,
+    ATTENTION,
+    ATTENTION_MAP,
+    VECTORS,
+    Column,
+    Schema,
+    activations_with,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -25,6 +34,8 @@ __all__ = [
     "PartedFile",
     "PartedTable",
     "Schema",
+    "Vectors",
+    "activations_with",
     "read_activations",
     "read_attention",
     "read_attention_map",

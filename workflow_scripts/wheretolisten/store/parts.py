@@ -74,8 +74,8 @@ class PartedFile:
         """
         if set(columns) != set(self._schema.column_names):
             raise ValueError(f"{self._schema.name}: expected {self._schema.column_names}, got {sorted(columns)}")
-        rows = {len(values) for values in columns.values()}
-        if len(rows) != 1:
+        rows = {(column.axes[0], len(columns[column.name])) for column in self._schema.columns}
+        if len(rows) != len({axis for axis, _ in rows}):
             raise ValueError(f"{self._schema.name}: columns have different numbers of rows: {sorted(rows)}")
         with _new_file(self._path(part)) as file:
             file.attrs["identity"] = self._identity
@@ -99,14 +99,14 @@ class PartedFile:
             for column in self._schema.columns:
                 sizes = np.array(shapes[column.name])
                 _create(file, column, (int(sizes[:, 0].sum()), *map(int, sizes[:, 1:].max(axis=0))))
-            start = 0
+            start = dict.fromkeys(self._schema.column_names, 0)
             for part in paths:
                 with h5py.File(part, "r") as source:
-                    n_rows = len(source[self._schema.column_names[0]])
                     for name in self._schema.column_names:
                         values = source[name][()]
-                        file[name][(slice(start, start + n_rows), *map(slice, values.shape[1:]))] = values
-                start += n_rows
+                        rows = slice(start[name], start[name] + len(values))
+                        file[name][(rows, *map(slice, values.shape[1:]))] = values
+                        start[name] += len(values)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, part: int) -> Path:

@@ -11,7 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from wheretolisten.config.probe import VECTOR_KINDS
 from wheretolisten.errors import UserError
 from wheretolisten.store.schema import (
     ACTIVATIONS,
@@ -42,11 +41,15 @@ class Activations:
 
 @dataclass(frozen=True)
 class Attention:
-    """Steered passes at one target position: `steered` [sample, vector_kind, layer, audio_token]."""
+    """Steered passes of the queries at one position: `steered` [sample, method, layer, audio_token].
+
+    `target` [sample, method] is the position of the event whose vector steered, empty where it was no event's.
+    """
 
     sample_id: np.ndarray
     n_audio_tokens: np.ndarray
-    vector_kinds: tuple[str, ...]
+    methods: tuple[str, ...]
+    target: np.ndarray
     steered: np.ndarray
     attributes: dict[str, Any] = field(repr=False)
 
@@ -61,7 +64,7 @@ class AttentionMap:
 
     sample_id: str
     position: str
-    vector_kind: str
+    method: str
     passes: tuple[str, ...]
     text: list[list[str]]
     attention: list[np.ndarray]
@@ -102,18 +105,52 @@ def read_activations(
 
 
 def read_states(
-    path: str | Path, benchmark_digest: str | None = None, model: str | None = None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sample ids, F_l(X−) [sample, layer, hidden] and F_l(X+) [sample, position, layer, hidden] of one shard.
+    path: str | Path,
+    names: Sequence[str] = ("negative", "positive"),
+    sample_ids: Sequence[str] | None = None,
+    benchmark_digest: str | None = None,
+    model: str | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Sample ids and last-token states of one shard.
+
+    Parameters
+    ----------
+    path
+        Activations.
+    names
+        States, as `config.probe.contrasted_states` names them.
+    sample_ids
+        Samples to read, in order; None: all.
+    benchmark_digest, model
+        As for `read_activations`, of this shard.
+
+    Returns
+    -------
+    sample_ids
+        [sample].
+    states
+        Name → float32 [sample, position, layer, hidden]; negative ones, which a sample's events share, have one
+        position.
 
     Raises
     ------
     UserError
-        As `read_activations`.
+        As `read_activations`, and if the file lacks one of the samples or states.
     """
-    digests = None if benchmark_digest is None else [benchmark_digest]
-    columns, _ = _read([path], ACTIVATIONS, ("sample_id", "states/negative", "states/positive"), digests, model)
-    return columns["sample_id"], columns["states/negative"], columns["states/positive"]
+    with _open(path, ACTIVATIONS, model) as file:
+        if benchmark_digest is not None:
+            _check_benchmark(path, ACTIVATIONS, [file.attrs["benchmark_digest"]], benchmark_digest)
+        missing = [name for name in names if f"states/{name}" not in file]
+        if missing:
+            raise UserError(f"{path}: it holds no states {missing[0]!r}; {_way_out(path, ACTIVATIONS)}")
+        if sample_ids is None:
+            sample_ids = file["sample_id"].asstr()[()].tolist()
+        rows = _rows_of(file, sample_ids, path, ACTIVATIONS)
+        # One by one: samples are chunks, and h5py takes no list of rows in any order.
+        states = {name: np.stack([file[f"states/{name}"][row] for row in rows]) for name in names}
+    return np.array(sample_ids), {
+        name: values[:, None] if name.startswith("negative") else values for name, values in states.items()
+    }
 
 
 def read_attention(
@@ -126,12 +163,13 @@ def read_attention(
     UserError
         As `read_activations`.
     """
-    names = ("sample_id", "n_audio_tokens", "attention/steered")
+    names = ("sample_id", "n_audio_tokens", "target", "attention/steered")
     columns, attributes = _read(paths, ATTENTION, names, benchmark_digests, model)
     return Attention(
         sample_id=columns["sample_id"],
         n_audio_tokens=columns["n_audio_tokens"],
-        vector_kinds=tuple(json.loads(attributes["vector_kinds"])),
+        methods=tuple(json.loads(attributes["methods"])),
+        target=columns["target"],
         steered=columns["attention/steered"],
         attributes=attributes,
     )
@@ -148,7 +186,7 @@ def read_attention_map(path: str | Path) -> AttentionMap:
     columns, attributes = _read([path], ATTENTION_MAP, ATTENTION_MAP.column_names, None, None)
     counts = columns["n_text_tokens"].tolist()
     return AttentionMap(
-        **{name: attributes[name] for name in ("sample_id", "position", "vector_kind")},
+        **{name: attributes[name] for name in ("sample_id", "position", "method")},
         passes=tuple(columns["pass"].tolist()),
         text=[tokens[:n].tolist() for tokens, n in zip(columns["text"], counts, strict=True)],
         attention=[values[:, :n] for values, n in zip(columns["attention"], counts, strict=True)],
@@ -157,16 +195,33 @@ def read_attention_map(path: str | Path) -> AttentionMap:
     )
 
 
-def read_vectors(
-    path: str | Path,
-    sample_ids: Sequence[str],
-    position: int,
-    benchmark_digest: str | None = None,
-    model: str | None = None,
-) -> np.ndarray:
-    """Steering vectors [sample, vector_kind, layer, hidden] of some samples' events at one position.
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """What label means are made of.
 
-    The kinds are in the order of `config.probe.VECTOR_KINDS`. Only these rows are read: the file holds every sample.
+    Attributes
+    ----------
+    labels, domains, counts
+        Labels in alphabetical order, the domain and the number of events of each, [label].
+    sums, shuffled_sums
+        Sums of own-sample vectors by label, and by shuffled label, float64 [label, layer, hidden].
+    shuffled_labels
+        Sample id → labels that shuffling put on its events, [position].
+    """
+
+    labels: tuple[str, ...]
+    domains: tuple[str, ...]
+    counts: np.ndarray
+    sums: np.ndarray
+    shuffled_sums: np.ndarray
+    shuffled_labels: dict[str, tuple[str, ...]]
+
+
+def read_vectors(
+    path: str | Path, sample_ids: Sequence[str], benchmark_digest: str | None = None, model: str | None = None
+) -> Vectors:
+    """Read the label sums of a benchmark, and the shuffled labels of some samples.
+
     `benchmark_digest` is of the shard that holds the samples, `model` as for `read_activations`.
 
     Raises
@@ -177,13 +232,19 @@ def read_vectors(
     with _open(path, VECTORS, model) as file:
         if benchmark_digest is not None:
             _check_benchmark(path, VECTORS, json.loads(file.attrs["benchmark_digests"]), benchmark_digest)
-        row_of = {sample_id: row for row, sample_id in enumerate(file["sample_id"].asstr()[()])}
-        missing = [sample_id for sample_id in sample_ids if sample_id not in row_of]
-        if missing:
-            raise UserError(f"{path}: no vectors of sample {missing[0]}; {_way_out(path, VECTORS)}")
-        rows = [row_of[sample_id] for sample_id in sample_ids]
-        kinds = [file[f"vector/{kind}"] for kind in VECTOR_KINDS]
-        return np.stack([np.stack([kind[row, position] for kind in kinds]) for row in rows])
+        labels, domains = (tuple(np.char.decode(file[name][()], "utf-8").tolist()) for name in ("label", "domain"))
+        shuffled = file["shuffled_label"][()][_rows_of(file, sample_ids, path, VECTORS)]
+        return Vectors(
+            labels,
+            domains,
+            file["count"][()],
+            file["sum/label"][()],
+            file["sum/shuffled"][()],
+            {
+                sample_id: tuple(labels[row] for row in rows)
+                for sample_id, rows in zip(sample_ids, shuffled, strict=True)
+            },
+        )
 
 
 @contextlib.contextmanager
@@ -207,6 +268,14 @@ def _open(path: str | Path, schema: Schema, model: str | None = None) -> Iterato
     except DAMAGE as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path}: the file is damaged ({reason}); {_way_out(path, schema)}") from error
+
+
+def _rows_of(file: h5py.File, sample_ids: Sequence[str], path: str | Path, schema: Schema) -> list[int]:
+    row_of = {sample_id: row for row, sample_id in enumerate(file["sample_id"].asstr()[()])}
+    missing = [sample_id for sample_id in sample_ids if sample_id not in row_of]
+    if missing:
+        raise UserError(f"{path}: sample {missing[0]} is not in it; {_way_out(path, schema)}")
+    return [row_of[sample_id] for sample_id in sample_ids]
 
 
 def _check_benchmark(path: str | Path, schema: Schema, digests: Sequence[str], expected: str) -> None:

@@ -2,17 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 SAMPLE_ID_BYTES = 32
 """Length of a stored sample id. Fixed, because checksums do not cover HDF5's variable-length strings."""
 
+LABEL_BYTES = 256
+"""Length of a stored label or domain; none is longer than the name of a folder."""
+
 
 @dataclass(frozen=True)
 class Column:
-    """One dataset. The first axis is the row; `text_token` and `audio_token` are ragged and padded with NaN."""
+    """One dataset. The first axis is the row; `text_token` and `audio_token` are ragged and padded with NaN.
+
+    Columns of a file with the same first axis have the same rows.
+    """
 
     name: str
     axes: tuple[str, ...]
@@ -68,26 +74,32 @@ ACTIVATIONS = Schema(
     "extract_activations",
 )
 
+
+def activations_with(states: Iterable[str]) -> Schema:
+    """The schema of activations that hold further states, named as in `config.probe.contrasted_states`."""
+    columns = [
+        Column(
+            f"states/{state}",
+            ("sample", *(() if state.startswith("negative") else ("position",)), "layer", "hidden"),
+            "f4",
+            "",
+            f"last-token states of {state}; see docs/controls.md",
+        )
+        for state in states
+    ]
+    return replace(ACTIVATIONS, columns=(*ACTIVATIONS.columns, *columns))
+
+
 VECTORS = Schema(
-    "where-to-listen/vectors/3",
+    "where-to-listen/vectors/4",
     (
+        Column("label", ("label",), f"S{LABEL_BYTES}", "", "labels of the benchmark in alphabetical order; UTF-8"),
+        Column("domain", ("label",), f"S{LABEL_BYTES}", "", "domain of each label; UTF-8"),
+        Column("count", ("label",), "i4", "events", "events of each label, before and after shuffling"),
+        Column("sum/label", ("label", "layer", "hidden"), "f8", "", "sum of v_l = F_l(X+) - F_l(X-) over the events"),
+        Column("sum/shuffled", ("label", "layer", "hidden"), "f8", "", "the same after the labels were shuffled"),
         _SAMPLE_ID,
-        Column("label", ("sample", "position"), "S64", "", "label of the event"),
-        Column("vector/sample", ("sample", "position", "layer", "hidden"), "f4", "", "v_l = F_l(X+) - F_l(X-)"),
-        Column(
-            "vector/label_mean",
-            ("sample", "position", "layer", "hidden"),
-            "f4",
-            "",
-            "mean of the label's vectors over the other samples; NaN where there is none",
-        ),
-        Column(
-            "vector/random_direction",
-            ("sample", "position", "layer", "hidden"),
-            "f4",
-            "",
-            "a random direction, in every layer as long as the own-sample vector",
-        ),
+        Column("shuffled_label", ("sample", "position"), "i4", "", "row of the label that shuffling put on the event"),
         Column("norm/sample", ("sample", "position", "layer"), "f4", "", "Euclidean length of the own-sample vector"),
         Column("norm/label_mean", ("sample", "position", "layer"), "f4", "", "length of the leave-one-out label mean"),
         Column("cosine", ("sample", "position", "layer"), "f4", "", "cosine between own-sample vector and label mean"),
@@ -96,13 +108,15 @@ VECTORS = Schema(
 )
 
 ATTENTION = Schema(
-    "where-to-listen/attention/2",
+    "where-to-listen/attention/3",
     (
         _SAMPLE_ID,
         _N_AUDIO_TOKENS,
+        Column("target", ("sample", "method"), "S8", "", "event whose vector steered; empty if it was none's"),
+        Column("label", ("sample", "method"), f"S{LABEL_BYTES}", "", "label whose vector steered; empty if none's"),
         Column(
             "attention/steered",
-            ("sample", "vector_kind", "layer", "audio_token"),
+            ("sample", "method", "layer", "audio_token"),
             "f4",
             "",
             f"{_MASS}; inference prompt, steered",
@@ -112,7 +126,7 @@ ATTENTION = Schema(
 )
 
 ATTENTION_MAP = Schema(
-    "where-to-listen/attention-map/2",
+    "where-to-listen/attention-map/3",
     (
         Column(
             "pass", ("pass",), "S8", "", "base (inference prompt), prompted (label prompt), steered (inference prompt)"

@@ -12,16 +12,18 @@ import numpy as np
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import VECTOR_KINDS, Localization, Prompts, Steering
+from wheretolisten.config.probe import Localization, Prompts, Steering
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
 from wheretolisten.models.registry import load
 from wheretolisten.statistics.overlap import chance_overlap, window_overlap
-from wheretolisten.steering.vectors import contrast, vectors_by_kind
+from wheretolisten.steering.labels import sum_by_label
+from wheretolisten.steering.vectors import contrast, random_direction
 from wheretolisten.tiny.language import Event
 from wheretolisten.tiny.recordings import ClipPool
 
 _PROMPTS = Prompts()
+_METHODS = ("steering_sample", "steering_label_mean", "steering_random_direction")
 
 
 def probe(
@@ -29,8 +31,8 @@ def probe(
 ) -> list[dict]:
     """Overlap of the probe's windows with the named events, for every strength and inference prompt.
 
-    Everything but strength and inference prompt is as in SWL §3.3: the vectors of `VECTOR_KINDS` at every block and
-    token, all text rows, the second half of the blocks, ratio windows.
+    Everything but strength and inference prompt is as in SWL §3.3: own vectors, label means and random directions at
+    every block and token, all text rows, the second half of the blocks, ratio windows.
 
     Parameters
     ----------
@@ -50,7 +52,7 @@ def probe(
     Returns
     -------
     One row per inference prompt, method and strength: `inference`, `method` ("chance", "prompt_only" or
-    "steering_<vector kind>"), `scale` (None without steering), and the mean overlap in percent at `begin`, `middle`,
+    one of `_METHODS`), `scale` (None without steering), and the mean overlap in percent at `begin`, `middle`,
     `end` and `overall`.
     """
     adapter = load(Model(checkpoint=str(folder), dtype="float32", device="cpu"))
@@ -66,12 +68,21 @@ def probe(
         own.append(contrast(reading.states[1 : 1 + len(labels)], reading.states[:1]))
         passes.append(reading)
     labels = [[event.label for event in recording.events] for recording, _ in drawn]
-    kinds = vectors_by_kind(np.stack(own), labels, [f"tuning-{number}" for number in range(n_recordings)])
-    vectors = np.stack(list(kinds.values()), axis=1)
+    sums = sum_by_label(np.concatenate(own), np.ravel(labels), np.unique(labels))
+    vectors = [
+        np.stack(
+            [
+                of_sample,
+                [sums.mean_without(label, of_sample, own_labels) for label in own_labels],
+                random_direction(of_sample, [f"tuning-{number}"] * len(POSITIONS), POSITIONS),
+            ]
+        )
+        for number, (of_sample, own_labels) in enumerate(zip(own, labels, strict=True))
+    ]
 
     overlaps: dict[tuple, list[list[float]]] = defaultdict(lambda: [[] for _ in POSITIONS])
-    for (recording, sound), reading, by_kind in zip(drawn, passes, vectors, strict=True):
-        rows = by_kind.reshape(-1, *by_kind.shape[2:])
+    for (recording, sound), reading, by_method in zip(drawn, passes, vectors, strict=True):
+        rows = by_method.reshape(-1, *by_method.shape[2:])
         for number, prompt in enumerate(inference):
             base = reading.attention[1 + len(POSITIONS) + number]
             for place in range(len(POSITIONS)):
@@ -83,9 +94,9 @@ def probe(
             for scale in scales:
                 steered = engine.read([sound], [prompt] * len(rows), [0] * len(rows), rows, Steering(scale=scale))
                 for row, attention in enumerate(steered.attention):
-                    kind, place = divmod(row, len(POSITIONS))
+                    method, place = divmod(row, len(POSITIONS))
                     found = _overlap(base, attention, recording.events[place], rate)
-                    overlaps[prompt, f"steering_{VECTOR_KINDS[kind]}", scale][place].append(found)
+                    overlaps[prompt, _METHODS[method], scale][place].append(found)
     return [
         {"inference": prompt, "method": method, "scale": scale} | _means(values)
         for (prompt, method, scale), values in overlaps.items()
