@@ -58,7 +58,8 @@ class Oracle:
         scale: float | dict[int, float] = 0.0,
         layers: tuple[int, ...] = (),
         positions: str = "all",
-        unit: bool = False,
+        normalisation: str = "none",
+        gate: str = "none",
         preserve_norm: bool = True,
         site: str = "block",
     ) -> OracleReading:
@@ -78,13 +79,19 @@ class Oracle:
             def hook(module, arguments, output):
                 strength = scale[layer] if isinstance(scale, dict) else scale
                 vector = torch.tensor(vectors[layer], dtype=torch.float32)
-                if unit:
+                if normalisation != "none":
                     vector = vector / vector.norm()
                 before, output = output, output.clone()
                 for token in steered:
-                    moved = output[0, token] + strength * vector
+                    state, gated = output[0, token], strength
+                    if gate == "opposed":
+                        gated *= 1 + max(0.0, float(-state @ vector / (state.norm() * vector.norm())))
+                    if normalisation == "state":
+                        moved = (state / state.norm() + gated * vector) * state.norm()
+                    else:
+                        moved = state + gated * vector
                     if preserve_norm:
-                        moved = moved * output[0, token].norm() / moved.norm()
+                        moved = moved * state.norm() / moved.norm()
                     output[0, token] = moved
                 lengths.append((before[0].norm(dim=-1), output[0].norm(dim=-1)))
                 return output

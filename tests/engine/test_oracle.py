@@ -63,8 +63,10 @@ def test_base_and_prompted_passes_agree(pair, recordings, text_rows):
         {"scale": 0.2, "layers": [0], "preserve_norm": False},
         {"scale": 0.5, "site": "mlp", "emphasis": {"layers": [1], "beta": 0.5}},
         {"scale": 1.0, "site": "mlp", "layers": "1-1", "normalisation": "unit"},
+        {"scale": 0.5, "site": "mlp", "normalisation": "state", "gate": "opposed"},
+        {"scale": 0.5, "gate": "opposed", "normalisation": "state", "layers": [1], "preserve_norm": False},
     ],
-    ids=["all-layers", "unit-second-half", "plain-first", "mlp-emphasis", "mlp-second"],
+    ids=["all-layers", "unit-second-half", "plain-first", "mlp-emphasis", "mlp-second", "vista", "gated-state"],
 )
 def test_steered_passes_agree(pair, recordings, positions, settings):
     adapter, oracle = pair
@@ -81,7 +83,8 @@ def test_steered_passes_agree(pair, recordings, positions, settings):
             steering.scales(adapter.n_layers),
             tuple(select_layers(steering.layers, adapter.n_layers)),
             positions,
-            unit=steering.normalisation == "unit",
+            normalisation=steering.normalisation,
+            gate=steering.gate,
             preserve_norm=steering.preserve_norm,
             site=steering.site,
         )
