@@ -1,5 +1,6 @@
 """Shared by all of `rules/`: the checked configuration, names of files, code dependencies, resources."""
 
+import json
 import math
 import os
 import shutil

@@ -33,44 +33,41 @@ def main(argv: list[str] | None = None) -> None:
     for batch in jobs.unfinished(batches, result, engine.meter):
         prompts = [_prompts(settings, events) for events in batch.events]
         recordings = batch.recordings(adapter)
-        # What is heard, and from which place on: the sample's own recording, silence of equal length, or nothing.
-        heard = {"recording": recordings}
-        if "silence" in settings.states:
-            heard["silence"] = [np.zeros_like(recording) for recording in recordings]
-        audio = [*(sound for sounds in heard.values() for sound in sounds), None]
-        first = {name: number * len(recordings) for number, name in enumerate(heard)}
-        audio_index = [
-            len(audio) - 1 if name == "no_audio" else first.get(name, 0) + sample
-            for sample, of_sample in enumerate(prompts)
-            for name, texts in of_sample.items()
-            for _ in texts
-        ]
+        n_samples, n_prompts = len(prompts), {state: len(texts) for state, texts in prompts[0].items()}
+        # What is heard: each sample's recording; where a state needs it, silence of equal length, or nothing at all.
+        heard = recordings
+        place = {state: range(n_samples) for state in n_prompts}
+        if "silence" in n_prompts:
+            place["silence"] = range(len(heard), len(heard) + n_samples)
+            heard = [*heard, *(np.zeros_like(recording) for recording in recordings)]
+        if "no_audio" in n_prompts:
+            place["no_audio"] = [len(heard)] * n_samples
+            heard = [*heard, None]
         reading = engine.read(
-            audio,
+            heard,
             [text for of_sample in prompts for texts in of_sample.values() for text in texts],
-            audio_index=audio_index,
+            audio_index=[
+                place[state][sample] for sample in range(n_samples) for state, n in n_prompts.items() for _ in range(n)
+            ],
             want_states=True,
         )
-        # [sample * prompt, ...] to [sample, prompt, ...], then name by name.
-        ends = np.cumsum([len(texts) for texts in prompts[0].values()])
-        states, attention = (
-            dict(zip(prompts[0], np.split(values.reshape(len(prompts), ends[-1], *values.shape[1:]), ends[:-1], axis=1)))
-            for values in (reading.states, reading.attention)
+        states, attention, n_audio_tokens = (
+            _by_state(values, n_samples, n_prompts)
+            for values in (reading.states, reading.attention, reading.n_audio_tokens)
         )
-        n_audio_tokens = reading.n_audio_tokens.reshape(len(prompts), -1)[:, 0]
         with engine.meter.stage("store"):
             result.write(
                 batch.number,
                 {
                     "sample_id": np.array(batch.sample_ids, dtype="S"),
-                    "n_audio_tokens": n_audio_tokens,
+                    "n_audio_tokens": n_audio_tokens["base"][:, 0],
                     "attention/base": attention["base"][:, 0],
                     "attention/prompted": attention["positive"],
                 }
                 | {
-                    f"states/{name}": values[:, 0] if name.startswith("negative") else values
-                    for name, values in states.items()
-                    if name != "base"
+                    f"states/{state}": values[:, 0] if state.startswith("negative") else values
+                    for state, values in states.items()
+                    if state != "base"
                 },
             )
     with engine.meter.stage("store"):
@@ -92,6 +89,13 @@ def _prompts(settings: ExtractionSettings, events: pd.DataFrame) -> dict[str, li
         ]
         for state, instruction in instructions.items()
     }
+
+
+def _by_state(values: np.ndarray, n_samples: int, n_prompts: dict[str, int]) -> dict[str, np.ndarray]:
+    """Rows [sample * prompt, ...] by the state that their prompts lead to, [sample, prompt, ...]."""
+    ends = np.cumsum(list(n_prompts.values()))[:-1]
+    parts = np.split(values.reshape(n_samples, -1, *values.shape[1:]), ends, axis=1)
+    return dict(zip(n_prompts, parts, strict=True))
 
 
 if __name__ == "__main__":

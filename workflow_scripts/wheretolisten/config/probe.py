@@ -229,7 +229,9 @@ class Method(Section):
     """A row of the tables, `steering_<name>`: which vector steers, and what differs from `probe.steering`."""
 
     vector: VectorKind
-    steering: Steering = Field(Steering(), description="keys that differ from probe.steering; the others count for nothing")
+    steering: Steering = Field(
+        Steering(), description="keys that differ from probe.steering; the others count for nothing"
+    )
 
     def resolve(self, steering: Steering) -> SteeredMethod:
         """The method with every key of its steering, from `probe.steering` and its own changes."""
@@ -257,7 +259,9 @@ class Probe(Section):
     def _check_methods(self) -> "Probe":
         for name, method in self.methods.items():
             if not _METHOD_NAME.fullmatch(name):
-                raise ValueError(f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'")
+                raise ValueError(
+                    f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'"
+                )
             try:
                 method.resolve(self.steering)
             except ValidationError as error:

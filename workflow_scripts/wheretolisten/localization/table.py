@@ -21,7 +21,8 @@ METHODS = (
 
 random: drawn uniformly; direct_prompt: the model's answer in words; prompt_only: the window score with the positive
 instruction in place of steering; steering_*: the window score, steered with a random direction as long as the vector of
-the query's own sample (a control), with that vector, or with the mean of its label over the other samples.
+the query's own sample (a control), with that vector, or with the mean of its label over the other samples. Any other
+`steering_<name>` is a method of the configuration (`probe.methods`) and follows in order of appearance.
 """
 
 RANDOM_MODEL = "-"
@@ -111,10 +112,11 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
     for column in ("overlap", "chance"):
         if not table[column].between(0, 1 + 1e-6).all():
             raise UserError(f"{where}: column {column} must lie between 0 and 1; run localize_events again")
-    for column, allowed in (("method", METHODS), ("position", POSITIONS)):
+    steered = [method for method in table["method"].unique() if str(method).startswith("steering_")]
+    for column, allowed in (("method", {*METHODS, *steered}), ("position", POSITIONS)):
         unknown = sorted(set(table[column]) - set(allowed))
         if unknown:
-            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(allowed)}")
+            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(sorted(allowed))}")
     repeated = table.duplicated(_KEY)
     if repeated.any():
         first = table.loc[repeated, _KEY].iloc[0]
@@ -131,7 +133,7 @@ def _sort(table: pd.DataFrame) -> pd.DataFrame:
         {
             "model": table["model"].map(ranks),
             "benchmark": table["benchmark"],
-            "method": table["method"].map(METHODS.index),
+            "method": table["method"].map(list(dict.fromkeys([*METHODS, *table["method"]])).index),
             "sample_id": table["sample_id"],
             "position": table["position"].map(POSITIONS.index),
         }

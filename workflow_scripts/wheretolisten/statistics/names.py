@@ -17,8 +17,8 @@ METHOD_NAMES = {
 
 
 def method_name(method: str) -> str:
-    """Name of a method."""
-    return METHOD_NAMES.get(method, method)
+    """Name of a method: `steering_other_label` becomes Steering, other label."""
+    return METHOD_NAMES.get(method) or method.replace("_", ", ", 1).replace("_", " ").capitalize()
 
 
 def model_name(model: str) -> str:

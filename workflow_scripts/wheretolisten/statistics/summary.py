@@ -45,7 +45,7 @@ def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.
     orders = {
         "model": list(dict.fromkeys(localization["model"])),
         "benchmark": list(dict.fromkeys(localization["benchmark"])),
-        "method": list(METHODS),
+        "method": list(dict.fromkeys([*METHODS, *localization["method"]])),
         "position": list(ROWS),
     }
     for column, order in orders.items():

@@ -100,7 +100,9 @@ def shuffle_labels(labels: Sequence[Sequence[str]], sample_ids: Sequence[str]) -
     return np.random.default_rng(int.from_bytes(digest, "big")).permutation(labels.ravel()).reshape(labels.shape)
 
 
-def absent_labels(sample_id: str, labels: Sequence[str], domains: Sequence[str], domain_of: dict[str, str]) -> list[str]:
+def absent_labels(
+    sample_id: str, labels: Sequence[str], domains: Sequence[str], domain_of: dict[str, str]
+) -> list[str]:
     """For each event of a sample a label of its domain that the sample does not hold.
 
     Which one follows from the sample's id. The events of a sample get different ones, as long as there are enough.

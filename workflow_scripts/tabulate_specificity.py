@@ -1,0 +1,31 @@
+"""Tabulate which event of the recording the predicted windows land on."""
+
+import argparse
+import json
+from pathlib import Path
+
+from wheretolisten import log
+from wheretolisten.files import atomic_path
+from wheretolisten.localization.table import read_localization
+from wheretolisten.statistics.specificity import summarize_specificity
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the shares as csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--localization", type=Path, nargs="+", required=True, help="tables of models and benchmarks")
+    parser.add_argument("--vectors", required=True, help="steered method → kind of its vector, JSON")
+    parser.add_argument("--output", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = log.start("tabulate_specificity")
+
+    table = summarize_specificity(read_localization(arguments.localization), json.loads(arguments.vectors))
+    with atomic_path(arguments.output) as path:
+        table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    own = table[table["landed_on"] == table["position"]]
+    for key, rows in own.groupby(["model", "benchmark", "method", "reference"], sort=False):
+        logger.info("%s, %s, %s: %.1f %% land on the event %s", *key[:3], 100 * rows["share"].mean(), key[3])
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,67 @@
+"""Which event the windows land on: one confusion matrix per method."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.figures import style
+from wheretolisten.statistics.names import method_name
+
+PANELS = ("steering_sample", "steering_label_mean", "steering_other_label", "steering_random_direction")
+"""Methods that are drawn, where the benchmark was answered by them; otherwise the first four it was answered by."""
+
+
+def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
+    """Share of windows by the event they land on, one panel per method.
+
+    Parameters
+    ----------
+    table
+        Rows of one model and benchmark, with the columns of `statistics.specificity`.
+    title
+        Title of the figure.
+    """
+    style.apply()
+    table = table[table["method"].str.startswith("steering_")]
+    # A vector of another event than the queried one is judged by the event that it is of.
+    elsewhere = table.loc[table["reference"] == "steered", "method"].unique()
+    table = table[(table["reference"] == "steered") | ~table["method"].isin(elsewhere)]
+    methods = [method for method in PANELS if method in set(table["method"])]
+    methods = methods or list(dict.fromkeys(table["method"]))[: len(PANELS)]
+    figure, axes = plt.subplots(
+        1, len(methods), figsize=(style.PAGE_WIDTH, 2.75), squeeze=False, sharex=True, sharey=True
+    )
+    for axis, method in zip(axes[0], methods, strict=True):
+        image = _draw_method(axis, table[table["method"] == method])
+        axis.set_title(method_name(method).replace(", ", ",\n"))
+    bar = figure.colorbar(image, ax=axes[0], shrink=0.62, pad=0.015)
+    bar.set_label("Windows (% of the row)")
+    bar.outline.set_linewidth(0)
+    n = table.loc[table["method"].isin(methods), "n"]
+    counts = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
+    figure.suptitle(title, fontsize=9)
+    figure.supxlabel(
+        f"Event of which the window covers most; {counts} queries per row, the rest of a row covers no event",
+        fontsize=8,
+    )
+    return figure
+
+
+def _draw_method(axis: Axes, table: pd.DataFrame):
+    shares = 100 * table.pivot(index="position", columns="landed_on", values="share")
+    shares = shares.reindex(index=list(POSITIONS), columns=list(POSITIONS)).to_numpy()
+    image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
+    for row, values in enumerate(shares):
+        for column, value in enumerate(values):
+            colour = "white" if value > 55 else style.BLACK
+            axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour)
+    names = [position.capitalize() for position in POSITIONS]
+    axis.set_xticks(range(len(POSITIONS)), names)
+    axis.set_yticks(range(len(POSITIONS)), names, rotation=90, va="center")
+    axis.tick_params(length=0, labelleft=True)
+    reference = table["reference"].iloc[0]
+    axis.set_ylabel("Event queried" if reference == "queried" else "Event whose vector was added")
+    axis.spines[:].set_visible(False)
+    return image

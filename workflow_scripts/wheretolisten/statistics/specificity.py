@@ -1,0 +1,70 @@
+"""Which event of a recording the predicted windows land on, and whose vector steered."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.steering.kinds import target_positions
+
+LANDED_ON = (*POSITIONS, "none")
+"""Values of the column `landed_on`; none: the window covers no event, or windows tie or scoring failed."""
+
+COLUMNS = ("model", "benchmark", "method", "reference", "position", "landed_on", "share", "n")
+"""Columns of specificity.csv. `position` is the event that is queried, or, where `reference` says `steered`, the event
+whose vector steered the query; `share` is of its `n` queries, from 0 to 1."""
+
+
+def landings(windows: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
+    """The event of which each window covers most, as weights that sum to 1, [window, landed_on].
+
+    Parameters
+    ----------
+    windows
+        One per row: benchmark, sample_id, predicted_start and predicted_end (seconds; NaN where there is none).
+    events
+        One per row: benchmark, sample_id, position, onset and offset (seconds).
+    """
+    times = events.pivot(index=["benchmark", "sample_id"], columns="position", values=["onset", "offset"])
+    times = times.loc[pd.MultiIndex.from_frame(windows[["benchmark", "sample_id"]])]
+    onset, offset = (times[name][list(POSITIONS)].to_numpy() for name in ("onset", "offset"))
+    start, end = (windows[[name]].to_numpy() for name in ("predicted_start", "predicted_end"))
+    covered = np.nan_to_num(np.minimum(end, offset) - np.maximum(start, onset)).clip(min=0)
+    most = covered.max(axis=1, keepdims=True)
+    # A window that covers two events alike counts half for each: the first of them would look like skill at begin.
+    best = np.isclose(covered, most) & (most > 0)
+    weights = np.hstack([best, most == 0]).astype(float)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def summarize_specificity(localization: pd.DataFrame, vectors: Mapping[str, str]) -> pd.DataFrame:
+    """Share of windows that land on each event, by model, benchmark, method and position.
+
+    Parameters
+    ----------
+    localization
+        As `localization.table.read_localization` returns it; random windows, which have no times, are left out.
+    vectors
+        Name of each steered method → kind of its vector. Methods that query one event and steer with the vector of
+        another one have rows with either event as `position`.
+    """
+    windows = localization[localization["method"] != "random"].reset_index(drop=True)
+    events = windows.drop_duplicates(["benchmark", "sample_id", "position"])
+    windows = pd.concat([windows, pd.DataFrame(landings(windows, events), columns=list(LANDED_ON))], axis=1)
+    kinds = windows["method"].str.removeprefix("steering_").map(vectors)
+    targets = [
+        "" if pd.isna(kind) else target_positions(kind, sample_id)[POSITIONS.index(position)]
+        for kind, sample_id, position in zip(kinds, windows["sample_id"], windows["position"], strict=True)
+    ]
+    steered = windows.assign(reference="steered", position=targets)[kinds == "other_label"]
+    both = pd.concat([windows.assign(reference="queried"), steered], ignore_index=True)
+    keys = ["model", "benchmark", "method", "reference", "position"]
+    for key in keys:
+        order = POSITIONS if key == "position" else dict.fromkeys(both[key])
+        both[key] = pd.Categorical(both[key], list(order), ordered=True)
+    groups = both.groupby(keys, observed=True)
+    table = groups[list(LANDED_ON)].mean().assign(n=groups.size()).reset_index()
+    table = table.melt([*keys, "n"], var_name="landed_on", value_name="share", ignore_index=False)
+    table = table.sort_index(kind="stable").reset_index(drop=True)
+    return table[list(COLUMNS)].astype(dict.fromkeys(keys, str))
