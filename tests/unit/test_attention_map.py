@@ -33,7 +33,7 @@ def stored(tmp_path):
     attention = np.full((3, 4, longest, N_AUDIO), np.nan)
     for row, tokens in enumerate(TEXT.values()):
         attention[row, :, : len(tokens)] = masses(4, len(tokens), row)
-    query = {"sample_id": "00001", "position": "middle", "vector_kind": "sample", "tokens_per_second": RATE}
+    query = {"sample_id": "00001", "position": "middle", "method": "sample", "tokens_per_second": RATE}
     result = PartedFile(tmp_path / "map.h5", ATTENTION_MAP, "test", query)
     result.write(
         0,
@@ -63,7 +63,7 @@ def arguments(folder, name: str) -> list[str]:
 
 def test_map_comes_back_pass_by_pass_without_padding(stored):
     query = read_attention_map(stored / "map.h5")
-    assert (query.sample_id, query.position, query.vector_kind) == ("00001", "middle", "sample")
+    assert (query.sample_id, query.position, query.method) == ("00001", "middle", "sample")
     assert dict(zip(query.passes, query.text, strict=True)) == TEXT
     for row, (tokens, attention) in enumerate(zip(query.text, query.attention, strict=True)):
         np.testing.assert_array_equal(attention, masses(4, len(tokens), row))

@@ -13,7 +13,7 @@ import plot_reading
 import pytest
 
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import VECTOR_KINDS, Localization
+from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures import style
 from wheretolisten.figures.attention_change import draw_attention_change
@@ -85,12 +85,14 @@ def results(tmp_path_factory):
         )
         for position, (_, onset, offset) in zip(POSITIONS, EVENTS, strict=True):
             steered = np.stack([bump(base, onset, offset), base, base], axis=1)
-            write(folder / f"{position}{shard}.h5", ATTENTION, common | {"attention/steered": steered})
+            names = dict.fromkeys(("target", "label"), np.full((3, 3), b""))
+            write(folder / f"{position}{shard}.h5", ATTENTION, common | names | {"attention/steered": steered})
     return folder
 
 
 def write(path: Path, schema, columns) -> None:
-    file = PartedFile(path, schema, "test", {"tokens_per_second": RATE, "vector_kinds": list(VECTOR_KINDS)})
+    methods = ["sample", "label_mean", "random_direction"]
+    file = PartedFile(path, schema, "test", {"tokens_per_second": RATE, "methods": methods})
     file.write(0, columns)
     file.merge(1)
 
@@ -103,7 +105,7 @@ def change_arguments(results: Path, target: Path, **replaced) -> list[str]:
     values = {"activations": shards(results, "activations"), "events": [str(results / "events.csv")]}
     values |= {f"attention-{position}": shards(results, position) for position in POSITIONS} | replaced
     arguments = [word for key, words in values.items() for word in (f"--{key}", *words)]
-    arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS, "--vector", "sample"]
+    arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS, "--method", "sample"]
     return [*arguments, "--pdf", str(target.with_suffix(".pdf")), "--png", str(target.with_suffix(".png"))]
 
 
@@ -115,7 +117,7 @@ def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
         "benchmark-folder": [str(results)],
         "sample": ["4"],
         "position": ["middle"],
-        "vector": ["sample"],
+        "method": ["sample"],
     }
     arguments = [word for key, words in (values | replaced).items() for word in (f"--{key}", *words)]
     arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS]
@@ -172,8 +174,7 @@ def overlap_rows(models, n_samples: int = 20) -> list[dict]:
     ]
 
 
-def test_every_method_has_a_name_and_a_colour_and_every_kind_of_vector_is_a_method():
-    assert {f"steering_{kind}" for kind in VECTOR_KINDS} == {name for name in METHODS if name.startswith("steering_")}
+def test_every_method_has_a_name_and_a_colour():
     assert tuple(style.METHOD_COLOURS) == METHODS
     assert len(set(style.METHOD_COLOURS.values())) == len(METHODS)
     assert set(METHODS) <= set(METHOD_NAMES)

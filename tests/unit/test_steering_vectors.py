@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from wheretolisten.steering.vectors import contrast, cosine, leave_one_out_mean, norms, random_direction
+from wheretolisten.steering.labels import sum_by_label
+from wheretolisten.steering.vectors import contrast, cosine, norms, random_direction
 
 
 def test_contrast_is_the_difference_and_shares_the_negative():
@@ -12,22 +13,30 @@ def test_contrast_is_the_difference_and_shares_the_negative():
     np.testing.assert_array_equal(vectors, positive - 1)
 
 
+def means(vectors, labels, sample_ids):
+    """Mean of each event's label over the events of all other samples, [event, layer, hidden]."""
+    labels, sample_ids = np.array(labels), np.array(sample_ids)
+    sums = sum_by_label(vectors, labels, np.unique(labels))
+    own = [sample_ids == sample_id for sample_id in sample_ids]
+    return np.stack([sums.mean_without(label, vectors[of], labels[of]) for label, of in zip(labels, own, strict=True)])
+
+
 def test_mean_excludes_every_event_of_the_same_sample():
     vectors = np.array([1, 2, 4, 8, 16, 32], dtype=np.float32).reshape(6, 1, 1)
     labels = ["dog", "dog", "dog", "cat", "dog", "cat"]
-    sample_ids = ["00000", "00000", "00001", "00001", "00002", "00002"]
-    means = leave_one_out_mean(vectors, labels, sample_ids)
+    found = means(vectors, labels, ["00000", "00000", "00001", "00001", "00002", "00002"])
     # The first sample holds two dogs; neither steers the other.
-    np.testing.assert_allclose(means[:, 0, 0], [10, 10, (1 + 2 + 16) / 3, 32, (1 + 2 + 4) / 3, 8])
-    assert means.dtype == np.float32
+    np.testing.assert_allclose(found[:, 0, 0], [10, 10, (1 + 2 + 16) / 3, 32, (1 + 2 + 4) / 3, 8])
+    assert found.dtype == np.float32
 
 
 def test_mean_of_a_label_that_no_other_sample_has_is_nan():
     vectors = np.ones((3, 2, 4), dtype=np.float32)
-    means = leave_one_out_mean(vectors, ["dog", "dog", "cat"], ["a", "a", "a"])
-    assert np.isnan(means).all()
-    means = leave_one_out_mean(vectors, ["dog", "dog", "cat"], ["a", "b", "b"])
-    assert np.isnan(means).all(axis=(1, 2)).tolist() == [False, False, True]
+    assert np.isnan(means(vectors, ["dog", "dog", "cat"], ["a", "a", "a"])).all()
+    found = means(vectors, ["dog", "dog", "cat"], ["a", "b", "b"])
+    assert np.isnan(found).all(axis=(1, 2)).tolist() == [False, False, True]
+    sums = sum_by_label(vectors, ["dog", "dog", "cat"], ["cat", "dog"])
+    assert np.isnan(sums.mean_without("yeti", vectors[:1], ["dog"])).all()
 
 
 def test_mean_does_not_see_its_own_sample():
@@ -35,18 +44,29 @@ def test_mean_does_not_see_its_own_sample():
     vectors = rng.normal(size=(30, 2, 8)).astype(np.float32)
     labels = rng.choice(["dog", "cat", "hen"], 30)
     sample_ids = np.repeat([f"{i:05d}" for i in range(10)], 3)
-    before = leave_one_out_mean(vectors, labels, sample_ids)
+    before = means(vectors, labels, sample_ids)
     vectors[:3] = 1000 * rng.normal(size=(3, 2, 8))
-    after = leave_one_out_mean(vectors, labels, sample_ids)
+    after = means(vectors, labels, sample_ids)
     np.testing.assert_allclose(after[:3], before[:3], atol=1e-6)
     for event in range(30):
         others = [i for i in range(30) if labels[i] == labels[event] and sample_ids[i] != sample_ids[event]]
         np.testing.assert_allclose(after[event], vectors[others].mean(axis=0), rtol=1e-4, atol=1e-4)
 
 
-def test_mean_refuses_lists_of_different_lengths():
+def test_sums_of_parts_are_the_sums_of_the_whole():
+    rng = np.random.default_rng(0)
+    vectors, labels = rng.normal(size=(30, 2, 8)), rng.choice(["dog", "cat", "hen"], 30)
+    names = ["cat", "dog", "hen", "owl"]
+    whole = sum_by_label(vectors, labels, names)
+    parts = sum_by_label(vectors[:7], labels[:7], names) + sum_by_label(vectors[7:], labels[7:], names)
+    assert parts.labels == whole.labels == tuple(names)
+    assert parts.count.tolist() == whole.count.tolist() == [(labels == name).sum() for name in names]
+    np.testing.assert_allclose(parts.total, whole.total, rtol=0, atol=1e-12)
+
+
+def test_sums_refuse_lists_of_different_lengths():
     with pytest.raises(ValueError, match="2 vectors, 1 labels"):
-        leave_one_out_mean(np.ones((2, 1, 1)), ["dog"], ["a", "b"])
+        sum_by_label(np.ones((2, 1, 1)), ["dog"], ["dog"])
 
 
 def test_norms_and_cosines_are_per_block():

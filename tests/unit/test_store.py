@@ -125,13 +125,13 @@ def test_reader_names_other_schema_benchmark_and_model(written):
     with refused("it was made from a benchmark with digest bbbbbbbbbbbb, this one has cccccccccccc"):
         store.read_activations([written], ["c" * 64])
     with refused("it was made from a benchmark"):
-        store.read_states(written, "c" * 64)
+        store.read_states(written, benchmark_digest="c" * 64)
     with refused("it was made with the model someone/model@abc, this run has resources/mine"):
         store.read_activations([written], ["b" * 64], "resources/mine")
     with refused("it was made with the model"):
-        store.read_states(written, "b" * 64, "resources/mine")
+        store.read_states(written, benchmark_digest="b" * 64, model="resources/mine")
     assert len(store.read_activations([written], ["b" * 64], "someone/model@abc").sample_id) == 4
-    assert len(store.read_states(written, "b" * 64, "someone/model@abc")[0]) == 4
+    assert len(store.read_states(written, benchmark_digest="b" * 64, model="someone/model@abc")[0]) == 4
     with refused("the file's schema is 'where-to-listen/activations/2'", "steer_attention"):
         store.read_attention([written])
 
@@ -139,7 +139,9 @@ def test_reader_names_other_schema_benchmark_and_model(written):
 def read_everything(path):
     activations = store.read_activations([path])
     arrays = [activations.sample_id, activations.n_audio_tokens, activations.base, activations.prompted]
-    return [array.tobytes() for array in (*arrays, *store.read_states(path))], sorted(activations.attributes.items())
+    sample_ids, states = store.read_states(path)
+    arrays += [sample_ids, *states.values()]
+    return [array.tobytes() for array in arrays], sorted(activations.attributes.items())
 
 
 @pytest.mark.parametrize("column", store.ACTIVATIONS.column_names)
@@ -184,37 +186,61 @@ def test_a_changed_attribute_is_refused(written):
         store.read_activations([written])
 
 
-def test_vectors_are_read_by_sample_and_position(tmp_path):
-    path = tmp_path / "vectors.h5"
-    rng = np.random.default_rng(0)
-    own = rng.random((3, 3, 2, 4), dtype=np.float32)
-    origin = {"benchmark_digests": ["b" * 64, "d" * 64], "model": "resources/mine"}
-    result = store.PartedFile(path, store.VECTORS, IDENTITY, origin)
-    result.write(
-        0,
-        {
-            "sample_id": np.array([b"00000", b"00001", b"00002"]),
-            "label": np.full((3, 3), b"dog"),
-            "vector/sample": own,
-            "vector/label_mean": -own,
-            "vector/random_direction": 2 * own,
-            "norm/sample": own[..., 0],
-            "norm/label_mean": own[..., 0],
-            "cosine": own[..., 0],
-        },
-    )
+def test_states_are_read_by_sample_and_name(tmp_path):
+    path = tmp_path / "0.h5"
+    columns = batch(0, 7) | {
+        "states/silence": np.random.default_rng(1).random((2, 3, 3, 4), dtype=np.float32),
+        "states/negative_1": np.random.default_rng(2).random((2, 3, 4), dtype=np.float32),
+    }
+    result = store.PartedFile(path, store.activations_with(["silence", "negative_1"]), IDENTITY, ATTRIBUTES)
+    result.write(0, columns)
     result.merge(1)
-    vectors = store.read_vectors(path, ["00002", "00000"], position=1)
-    np.testing.assert_array_equal(vectors[:, 0], own[[2, 0], 1])
-    np.testing.assert_array_equal(vectors[:, 1], -own[[2, 0], 1])
-    np.testing.assert_array_equal(vectors[:, 2], 2 * own[[2, 0], 1])
-    with refused("no vectors of sample 00009", "average_vectors"):
-        store.read_vectors(path, ["00009"], position=0)
-    assert store.read_vectors(path, ["00002"], 1, "d" * 64, "resources/mine").shape == (1, 3, 2, 4)
+    sample_ids, states = store.read_states(path, ["silence", "negative_1"], ["00001", "00000"])
+    assert sample_ids.tolist() == ["00001", "00000"]
+    np.testing.assert_array_equal(states["silence"], columns["states/silence"][::-1])
+    np.testing.assert_array_equal(states["negative_1"][:, 0], columns["states/negative_1"][::-1])
+    sample_ids, states = store.read_states(path)
+    assert sample_ids.tolist() == ["00000", "00001"]
+    assert states["negative"].shape == (2, 1, 3, 4)
+    np.testing.assert_array_equal(states["positive"], columns["states/positive"])
+    with refused("it holds no states 'no_audio'"):
+        store.read_states(path, ["no_audio"])
+    with refused("sample 00009 is not in it"):
+        store.read_states(path, sample_ids=["00009"])
+
+
+def test_label_sums_and_shuffled_labels_come_back(tmp_path):
+    path = tmp_path / "vectors.h5"
+    sums = np.random.default_rng(0).random((2, 2, 4))
+    norms = np.ones((3, 3, 2))
+    origin = {"benchmark_digests": ["b" * 64, "d" * 64], "model": "resources/mine"}
+    columns = {
+        "label": np.char.encode(["coût", "dog"], "utf-8"),
+        "domain": np.array([b"other", b"animals"]),
+        "count": np.array([4, 5]),
+        "sum/label": sums,
+        "sum/shuffled": -sums,
+        "sample_id": np.array([b"00000", b"00001", b"00002"]),
+        "shuffled_label": np.array([[0, 0, 1], [1, 1, 1], [0, 1, 0]]),
+        **dict.fromkeys(("norm/sample", "norm/label_mean", "cosine"), norms),
+    }
+    result = store.PartedFile(path, store.VECTORS, IDENTITY, origin)
+    with pytest.raises(ValueError, match="numbers of rows"):
+        result.write(0, columns | {"domain": np.array([b"animals"])})
+    result.write(0, columns)
+    result.merge(1)
+    vectors = store.read_vectors(path, ["00002", "00000"])
+    assert (vectors.labels, vectors.domains, vectors.counts.tolist()) == (("coût", "dog"), ("other", "animals"), [4, 5])
+    np.testing.assert_array_equal(vectors.sums, sums)
+    np.testing.assert_array_equal(vectors.shuffled_sums, -sums)
+    assert vectors.shuffled_labels == {"00002": ("coût", "dog", "coût"), "00000": ("coût", "coût", "dog")}
+    with refused("sample 00009 is not in it", "average_vectors"):
+        store.read_vectors(path, ["00009"])
+    assert store.read_vectors(path, ["00002"], "d" * 64, "resources/mine").labels == ("coût", "dog")
     with refused("it was made from a benchmark", "average_vectors"):
-        store.read_vectors(path, ["00002"], 1, "c" * 64, "resources/mine")
+        store.read_vectors(path, ["00002"], "c" * 64, "resources/mine")
     with refused("it was made with the model resources/mine, this run has resources/other", "average_vectors"):
-        store.read_vectors(path, ["00002"], 1, "d" * 64, "resources/other")
+        store.read_vectors(path, ["00002"], "d" * 64, "resources/other")
 
 
 FULL_DISK = """

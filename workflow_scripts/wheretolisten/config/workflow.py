@@ -20,6 +20,7 @@ from wheretolisten.config.settings import DirectSettings, ExtractionSettings, Ma
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NO_PARAPHRASES = Paraphrases(positive=[], negative=[])
 
 
 class Figures(Section):
@@ -172,7 +173,7 @@ class Config(Section):
     @property
     def _prompts(self) -> Prompts:
         """The prompts without paraphrases, of which a job takes its own ones only."""
-        return self.probe.prompts.model_copy(update={"paraphrases": Paraphrases(positive=[], negative=[])})
+        return self.probe.prompts.model_copy(update={"paraphrases": _NO_PARAPHRASES})
 
     def direct_settings(self, model: str) -> DirectSettings:
         """What `prompt_directly` of a model depends on."""
@@ -180,7 +181,9 @@ class Config(Section):
             model=self.models[model],
             # Of the prompts, only the names of sounds occur in the question.
             prompts=Prompts(
-                label_wording=self.probe.prompts.label_wording, domain_wording=self.probe.prompts.domain_wording
+                paraphrases=_NO_PARAPHRASES,
+                label_wording=self.probe.prompts.label_wording,
+                domain_wording=self.probe.prompts.domain_wording,
             ),
             direct_prompt=self.probe.direct_prompt,
         )

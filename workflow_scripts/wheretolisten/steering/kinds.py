@@ -98,9 +98,9 @@ def target_positions(kind: str, sample_id: str) -> list[str]:
 def other_position(sample_id: str, position: str) -> str:
     """The event of a sample whose vector steers the query of another one: the next one, or the one before, in a circle.
 
-    Within a sample every event's vector steers one query. Over samples both directions are equally frequent: which one
-    a sample has is the parity of the ones among the binary digits of its index (the Thue-Morse sequence), which does
-    not keep step with domains that take turns.
+    Within a sample every event's vector steers one query. Over samples both directions are equally frequent, also among
+    those of a domain where two or four domains take turns: which one a sample has is the parity of the ones among the
+    binary digits of its index (the Thue-Morse sequence). Plain alternation would keep step with the domains.
     """
     step = 1 if int(sample_id).bit_count() % 2 else -1
     return POSITIONS[(POSITIONS.index(position) + step) % len(POSITIONS)]
