@@ -14,7 +14,7 @@ from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_change import draw_attention_change
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.attention import mean_attention_change
-from wheretolisten.statistics.names import METHOD_NAMES, model_name
+from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.store import read_activations, read_attention
 
 
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         POSITIONS,
         _true_events(arguments.events),
         activations.tokens_per_second,
-        f"{model_name(arguments.model)}: {METHOD_NAMES[f'steering_{arguments.vector}'].lower()}, "
+        f"{model_name(arguments.model)}: {method_name(f'steering_{arguments.vector}').lower()}, "
         f"{_describe(layers)} weighted equally",
         min(counts),
     )
