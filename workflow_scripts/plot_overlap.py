@@ -23,7 +23,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = log.start("plot_overlap")
 
-    table = pd.read_csv(arguments.table, keep_default_na=False, dtype={"model": str, "benchmark": str})
+    numbers = {column: [""] for column in ("ci_low", "ci_high")}
+    names = {"model": str, "benchmark": str}
+    table = pd.read_csv(arguments.table, keep_default_na=False, na_values=numbers, dtype=names)
     missing = set(COLUMNS) - set(table)
     if missing:
         raise UserError(

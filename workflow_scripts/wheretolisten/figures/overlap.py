@@ -22,9 +22,9 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        Rows of one benchmark, with the columns model, method, position, overlap_pct, ci_low, ci_high, lift and n_queries,
-        as in overlap.csv. Drawn are the methods of `localization.table.METHODS`, others are left to figures of their
-        own; the random baseline is not drawn as bars, because the lines of chance are its expectation.
+        Rows of one benchmark as in overlap.csv, with the columns model, method, position, overlap_pct, ci_low, ci_high,
+        lift and n_queries. Drawn are the methods of `localization.table.METHODS`, others have figures of their own; the
+        random baseline is not drawn as bars, because the lines of chance are its expectation.
     """
     style.apply()
     models = list(dict.fromkeys(table["model"]))
@@ -104,5 +104,8 @@ def _caption(table: pd.DataFrame, separator: str) -> str:
             low, high = counts.min()[position], counts.max()[position]
             texts.append(f"{position} {low}" if low == high else f"{position} {low} to {high}")
     return separator.join(
-        [f"Queries per bar: {', '.join(texts)}.", "Error bars: 95 % interval; recordings that share a source count as dependent."]
+        [
+            f"Queries per bar: {', '.join(texts)}.",
+            "Error bars: 95 % interval.",
+        ]
     )

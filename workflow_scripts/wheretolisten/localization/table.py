@@ -54,8 +54,8 @@ COLUMNS = (
     "failure",
 )
 """Columns in order. Times and onset errors in seconds; overlap, chance, iou, hit and pointing from 0 to 1 (see
-`statistics.measures`); predicted times are empty where there are none (random draws, ties, failures), onset errors where
-nothing was predicted (failures)."""
+`statistics.measures`); predicted times are empty where there are none (random draws, ties, failures), onset errors
+where nothing was predicted (failures)."""
 
 _STEERING = re.compile(r"steering_[a-z0-9_]+")
 _KEY = ["model", "benchmark", "method", "sample_id", "position"]
@@ -87,8 +87,8 @@ def write_localization(rows: pd.DataFrame | Iterable[dict], path: str | Path) ->
 def read_localization(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read one or more localization tables as one, checked.
 
-    Models keep the order of the files, after the random baseline; rows are sorted by method (`order_methods`), sample and
-    position.
+    Models keep the order of the files, after the random baseline; rows are sorted by method (`order_methods`), sample
+    and position.
 
     Raises
     ------

@@ -196,7 +196,8 @@ def find_window_of_any_width(
         scores.append(weights @ (np.sign(p - q) * (rel_entr(p, q) + rel_entr(1 - p, 1 - q))))
     best = _best(np.concatenate(scores), settings.tie_tolerance)
     starts = np.concatenate([np.arange(score.size) for score in scores])
-    return Window(np.repeat(widths, [score.size for score in scores])[best], tokens_per_second, tied_starts=starts[best])
+    width = np.repeat(widths, [score.size for score in scores])
+    return Window(width[best], tokens_per_second, tied_starts=starts[best])
 
 
 def _check(base: np.ndarray, other: np.ndarray, n_audio_tokens: int) -> None:

@@ -19,9 +19,9 @@ def flip_signs(differences: np.ndarray, dependence: Dependence, n_flips: int = N
 
     A recording is flipped with all its queries: they are heard in one sound, so that two methods could not have swapped
     fewer. Recordings that share a source depend on each other, and flips take that dependence away; so what is
-    compared is not the mean but the mean over its standard error (`intervals.estimate`), which is computed anew for every
-    flip and follows the same law with and without the dependence (Janssen 1997). Where no source is shared, the test is
-    exact for symmetric differences.
+    compared is not the mean but the mean over its standard error (`intervals.estimate`), which is computed anew for
+    every flip and follows the same law with and without the dependence (Janssen 1997). Where no source is shared, the
+    test is exact for symmetric differences.
 
     Parameters
     ----------

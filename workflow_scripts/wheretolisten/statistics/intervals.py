@@ -89,8 +89,8 @@ class Estimate:
     def share_interval(self, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
         """Wilson's interval of each mean of values from 0 to 1, with the effective number of queries.
 
-        It stays between 0 and 1 and is longer towards the middle: close to 100 % the t interval covers too rarely. Where
-        every query scores 0 or every query 1, the effective number of recordings stands for that of queries.
+        It stays between 0 and 1 and is longer towards the middle: close to 100 % the t interval covers too rarely.
+        Where every query scores 0 or every query 1, the effective number of recordings stands for that of queries.
         """
         t, mean = self._quantile(level), self.mean
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -98,7 +98,8 @@ class Estimate:
             n = np.where(room > 1e-12, room / self.error**2, np.where(np.isnan(self.error), np.nan, self.n_recordings))
             centre = (mean + t**2 / (2 * n)) / (1 + t**2 / n)
             reach = t / (1 + t**2 / n) * np.sqrt(np.clip(room, 0, None) / n + t**2 / (4 * n**2))
-        return np.clip(centre - reach, 0, 1), np.clip(centre + reach, 0, 1)
+        # Rounding may put an end of the interval beyond a mean of 0 or 1.
+        return np.minimum(centre - reach, mean), np.maximum(centre + reach, mean)
 
     def _quantile(self, level: float) -> np.ndarray:
         return stats.t.ppf((1 + level) / 2, np.where(self.n_clusters > 1, self.n_clusters - 1, np.nan))

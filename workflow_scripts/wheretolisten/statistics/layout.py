@@ -14,15 +14,15 @@ SIGNIFICANT = 0.05
 """Corrected p-values below it are marked."""
 
 _INTERVALS = (
-    "Brackets hold 95 % intervals for other recordings of the same kinds of sounds; recordings that share a source count "
-    "as dependent."
+    "Brackets hold 95 % intervals for other recordings of the same kinds of sounds; recordings that share a source "
+    "count as dependent."
 )
 _OVERLAP_NOTE = (
     "Overlap in % of the true event's duration, by the event's position in its recording; Overall is the mean over all "
     f"queries. {_INTERVALS} Lift is Overall minus the expectation of a randomly drawn window, in percentage points. An "
     f"asterisk marks overlap that differs from that expectation (p < {SIGNIFICANT:g}, sign flips, corrected after Holm "
-    "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those between "
-    "the other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0."
+    "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those "
+    "between other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0."
 )
 _PUBLISHED_HEADING = "Published numbers of other models on another benchmark"
 _PUBLISHED_NOTE = (
@@ -36,15 +36,15 @@ _COMPARISON_NOTE = (
 )
 _METRICS_NOTE = (
     "The same predictions, measured otherwise, over all queries. IoU: intersection over union of predicted and true "
-    "event; hit: IoU of at least 0.5; pointing: the window's centre lies in the event; onset error: predicted minus true "
-    "onset, and its absolute value. Where windows tie, a query has their mean. Without a prediction it has IoU 0, no hit, "
-    "no pointing and no onset error (Missing). metrics.csv has the positions and 95 % intervals."
+    "event; hit: IoU of at least 0.5; pointing: the window's centre lies in the event; onset error: predicted minus "
+    "true onset, and its absolute value. Where windows tie, a query has their mean. Without a prediction it has IoU 0, "
+    "no hit, no pointing and no onset error (Missing). metrics.csv has the positions and 95 % intervals."
 )
 _UNKNOWN_NOTE = (
     "Windows found without knowing how long the event lasts; not part of the published method, and not to be compared "
-    "with tables in which the duration is known. Random window: the expectation of drawing one of all candidate windows. "
-    "Hit: IoU of at least 0.5. Conventions as for the other measures; unknown_duration.csv has the positions and 95 % "
-    "intervals."
+    "with tables in which the duration is known. Random window: the expectation of drawing one of all candidate "
+    "windows. Hit: IoU of at least 0.5. Conventions as for the other measures; unknown_duration.csv has the positions "
+    "and 95 % intervals."
 )
 _METRIC_HEADINGS = dict(
     zip(MEASURES, ("IoU (%)", "Hit (%)", "Pointing (%)", "Onset error (s)", "Absolute error (s)"), strict=True)
@@ -167,13 +167,8 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
         own = "lift" in group
         line = {"Model": model_name(model), "Method": method_name(method)}
         for position in ROWS:
-            cell = "n/a"
-            if position in by_position.index:
-                row = by_position.loc[position]
-                mark = "*" if own and row["p_vs_random"] < SIGNIFICANT else ""
-                cell = f"{row['overlap_pct']:.1f}{mark} {_interval(row['ci_low'], row['ci_high'], '.1f')}" if own else ""
-                cell = cell or f"{row['overlap_pct']:.2f}"
-            line[position.capitalize()] = cell
+            known = position in by_position.index
+            line[position.capitalize()] = _overlap_cell(by_position.loc[position], own) if known else "n/a"
         if own:
             overall = by_position.loc["overall"]
             line["Lift"] = f"{overall['lift']:+.1f}"
@@ -183,6 +178,13 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
             }
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _overlap_cell(row: pd.Series, own: bool) -> str:
+    if not own:
+        return f"{row['overlap_pct']:.2f}"
+    mark = "*" if row["p_vs_random"] < SIGNIFICANT else ""
+    return f"{row['overlap_pct']:.1f}{mark} {_interval(row['ci_low'], row['ci_high'], '.1f')}".rstrip()
 
 
 def _interval(low: float, high: float, form: str) -> str:

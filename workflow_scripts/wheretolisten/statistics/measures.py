@@ -1,8 +1,8 @@
 """How good a prediction is, beside the published overlap: for one query, from the windows that it may mean.
 
-One convention for all measures. Where windows tie, or several are drawn, a query has the mean over them, the expectation
-of choosing one at random. Where nothing was predicted (a failure, an answer without an onset), the query counts with
-IoU 0, no hit and no pointing; it has no onset error, and tables say how many queries lack one.
+One convention for all measures. Where windows tie, or several are drawn, a query has the mean over them, the
+expectation of choosing one at random. Where nothing was predicted (a failure, an answer without an onset), the query
+counts with IoU 0, no hit and no pointing; it has no onset error, and tables say how many queries lack one.
 """
 
 import numpy as np

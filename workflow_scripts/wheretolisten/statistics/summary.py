@@ -99,23 +99,20 @@ class _Benchmark:
 
     def __init__(self, name: str, rows: pd.DataFrame) -> None:
         self.name = name
-        self._rows = rows.set_index(["model", "method", "sample_id", "position"])
+        by_query = rows.set_index(["sample_id", "position"])
+        self._rows = dict(iter(by_query.groupby(["model", "method"], sort=False)))
         self.queries = rows.drop_duplicates(["sample_id", "position"]).reset_index(drop=True)
-        self._keys = list(zip(self.queries["sample_id"], self.queries["position"], strict=True))
-        pairs = rows[["model", "method"]].drop_duplicates()
-        models, methods = list(dict.fromkeys(pairs["model"])), order_methods(pairs["method"])
-        self.answers = sorted(
-            pairs.itertuples(index=False, name=None),
-            key=lambda pair: (models.index(pair[0]), methods.index(pair[1])),
-        )
+        self._index = pd.MultiIndex.from_frame(self.queries[["sample_id", "position"]])
+        models, methods = list(dict.fromkeys(rows["model"])), order_methods(rows["method"])
+        self.answers = sorted(self._rows, key=lambda pair: (models.index(pair[0]), methods.index(pair[1])))
         self.dependence = Dependence(self.queries["sample_id"].to_numpy(), self.queries["source"].to_numpy())
 
     def values(self, model: str, method: str, column: str) -> np.ndarray:
         """A column of the localization table, [query]; NaN where the method has no such row."""
-        return self._rows.loc[(model, method), column].reindex(self._keys).to_numpy(dtype=float)
+        return self._rows[model, method][column].reindex(self._index).to_numpy(dtype=float)
 
     def subsets(self, by_label: bool = False) -> tuple[list[dict[str, str]], np.ndarray]:
-        """Groups of queries that are averaged, and which queries they hold, [subset, query]: 1 where it does, else NaN."""
+        """Groups of queries that are averaged, and what they hold, [subset, query]: 1 for its queries, else NaN."""
         keys, masks = [], []
         for label in sorted(set(self.queries["label"])) if by_label else [None]:
             of_label = (self.queries["label"] == label) if by_label else np.ones(len(self.queries), dtype=bool)
