@@ -107,7 +107,16 @@ LOCALIZATIONS = [
     for model in ["random", *CONFIG.models]
     for benchmark in CONFIG.benchmarks
 ]
+# Windows that did not know the event's duration; random ones are in each model's table, on its grid of audio tokens.
+UNKNOWN_DURATIONS = expand(
+    "results/localization/unknown_duration/{model}/{benchmark}.csv", model=CONFIG.models, benchmark=CONFIG.benchmarks
+)
 TABLES = expand("results/tables/{name}", name=["overlap.csv", "overlap_by_label.csv", "overlap.md", "overlap.tex"])
+TABLES += expand(
+    "results/tables/{name}.{suffix}",
+    name=["comparisons", "metrics", "unknown_duration"],
+    suffix=["csv", "md", "tex"],
+)
 FIGURES = [
     f"results/figures/{name}.{suffix}"
     for name in [
@@ -179,6 +188,7 @@ def where_to_look():
         "results/figures/reading/": "one recording, read by each model",
         "results/tables/overlap.csv": "the numbers to compute with",
         "results/tables/specificity.csv": "which event the windows land on",
+        "results/tables/comparisons.md": "methods compared on the same queries, with tests",
         "results/tiny_models/": "retrained models with their cards and scores",
         "results/fetched_models/": "files of fetched checkpoints with their digests",
         "results/performance/": "time and peak memory of every job",

@@ -4,7 +4,6 @@
 rule plot_overlap:
     input:
         overlap="results/tables/overlap.csv",
-        localizations=LOCALIZATIONS,
         code=code("plot_overlap"),
     output:
         pdf=report("results/figures/overlap.pdf", caption="report/overlap.rst", category="Figures"),
@@ -23,8 +22,8 @@ rule plot_overlap:
     params:
         benchmark=CONFIG.figures.overlap,
     shell:
-        "python workflow_scripts/plot_overlap.py --table {input.overlap:q} --localization {input.localizations:q}"
-        " --benchmark {params.benchmark} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        "python workflow_scripts/plot_overlap.py --table {input.overlap:q} --benchmark {params.benchmark}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_attention_change:

@@ -12,6 +12,7 @@ rule localize_events:
         code=code("localize_events"),
     output:
         localization="results/localization/{model}/{benchmark}.csv",
+        unknown_duration="results/localization/unknown_duration/{model}/{benchmark}.csv",
     log:
         "results/logs/localize_events/{model}/{benchmark}.log",
     benchmark:
@@ -31,7 +32,7 @@ rule localize_events:
         " --identity {params.identity:q} --benchmark {wildcards.benchmark} --shards {input.shards:q}"
         " --activations {input.activations:q}"
         " --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q} --answers {input.answers:q}"
-        " --output {output.localization:q} > {log:q} 2>&1"
+        " --output {output.localization:q} --unknown-duration {output.unknown_duration:q} > {log:q} 2>&1"
 
 
 rule score_random:

@@ -12,8 +12,8 @@ from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import write_localization
-from wheretolisten.localization.windows import find_window
-from wheretolisten.statistics.scoring import score_answer, score_window
+from wheretolisten.localization.windows import find_window, find_window_of_any_width
+from wheretolisten.statistics.scoring import score_answer, score_unknown_duration, score_window
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(f"--{position}", nargs="+", required=True, help="steered attention, HDF5, one per shard")
     parser.add_argument("--answers", nargs="+", required=True, help="direct answers, csv, one per shard")
     parser.add_argument("--output", required=True, help="localization table, csv")
+    parser.add_argument("--unknown-duration", required=True, help="the same without knowing the event's duration, csv")
     args = parser.parse_args(argv)
     logger = log.start("localize_events")
     settings = Localization.from_json(args.settings)
@@ -49,27 +50,29 @@ def main(argv: list[str] | None = None) -> None:
                 "delete both and run the workflow again"
             )
 
-    rows = []
+    rows, unknown = [], []
     for event in events.to_dict("records"):
         sample = row_of[event["sample_id"]]
         place = POSITIONS.index(event["position"])
         attention = steered[event["position"]]
+        rate, n_tokens = activations.tokens_per_second, int(activations.n_audio_tokens[sample])
+        # Attention that does not change ties everywhere: all candidate windows.
+        constant = np.ones((activations.base.shape[1], n_tokens))
+        candidates = find_window_of_any_width(constant, constant, rate, n_tokens, settings)
+        drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.benchmark)
+        unknown.append(drawn | {"tied": False})
         others = {"prompt_only": activations.prompted[sample, place]} | {
             f"steering_{name}": attention.steered[sample, number] for number, name in enumerate(attention.methods)
         }
         for method, other in others.items():
-            window = find_window(
-                activations.base[sample],
-                other,
-                event["duration"],
-                activations.tokens_per_second,
-                int(activations.n_audio_tokens[sample]),
-                settings,
-            )
+            window = find_window(activations.base[sample], other, event["duration"], rate, n_tokens, settings)
             rows.append(score_window(event, window, method, args.model, args.benchmark))
+            window = find_window_of_any_width(activations.base[sample], other, rate, n_tokens, settings)
+            unknown.append(score_unknown_duration(event, window, candidates, method, args.model, args.benchmark))
         answer = answer_of[event["sample_id"], event["position"]]
         rows.append(score_answer(event, answer, args.model, args.benchmark))
     write_localization(rows, args.output)
+    write_localization(unknown, args.unknown_duration)
     for method, group in pd.DataFrame(rows).groupby("method"):
         logger.info(
             "%s: %d queries, mean overlap %.1f %% (chance %.1f %%), %d tied, %d unparsed, %d failed",

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from wheretolisten import log
-from wheretolisten.files import atomic_path, write_text
+from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
-from wheretolisten.statistics.layout import as_latex, as_markdown
-from wheretolisten.statistics.summary import count_failures, read_published, summarize_overlap
+from wheretolisten.statistics.layout import OVERLAP, as_latex, as_markdown, overlap_sections
+from wheretolisten.statistics.summary import count_failures, read_published, summarize_overlap, write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,11 +33,11 @@ def main(argv: list[str] | None = None) -> None:
         logger.warning(
             "%s, %s, %s: %d queries score 0: %s", row.benchmark, row.model, row.method, row.n_queries, row.failure
         )
-    for table, target in ((overlap, arguments.overlap), (summarize_overlap(localization, True), arguments.by_label)):
-        with atomic_path(target) as path:
-            table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
-    write_text(arguments.markdown, as_markdown(overlap, published))
-    write_text(arguments.latex, as_latex(overlap, published))
+    write_table(overlap, arguments.overlap)
+    write_table(summarize_overlap(localization, by_label=True), arguments.by_label)
+    sections = overlap_sections(overlap, published)
+    write_text(arguments.markdown, as_markdown(*OVERLAP, sections))
+    write_text(arguments.latex, as_latex(*OVERLAP, sections))
 
 
 if __name__ == "__main__":

@@ -197,6 +197,11 @@ class Localization(Section):
     layer_weights: Literal["linear", "uniform"] = Field("linear", description="w_l: rising with depth, or equal")
     epsilon: float = Field(1e-8, gt=0, description="ε in the ratio of window shares")
     tie_tolerance: float = Field(1e-6, ge=0, lt=1, description="relative; windows closer to the best than this tie")
+    unknown_durations: list[Annotated[float, Field(gt=0, le=600)]] = Field(
+        [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0],
+        min_length=1,
+        description="durations tried where the event's is not known, in seconds",
+    )
 
 
 class DirectPrompt(Section):

@@ -9,26 +9,27 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from wheretolisten.figures import style
+from wheretolisten.localization.table import METHODS, order_methods
 from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.summary import ROWS
 
 _BAR = 0.16
 
 
-def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
+def draw_overlap(table: pd.DataFrame) -> Figure:
     """Bars of overlap by position, one panel per model, with the level of chance at each position.
 
     Parameters
     ----------
     table
-        Rows of one benchmark, with the columns model, method, position, overlap_pct, lift and n_queries; the random
-        baseline is not drawn as bars, because the lines of chance are its expectation.
-    intervals
-        Confidence intervals with the columns model, method, position, low, high, in percent.
+        Rows of one benchmark as in overlap.csv, with the columns model, method, position, overlap_pct, ci_low, ci_high,
+        lift and n_queries. Drawn are the methods of `localization.table.METHODS`, others have figures of their own; the
+        random baseline is not drawn as bars, because the lines of chance are its expectation.
     """
     style.apply()
     models = list(dict.fromkeys(table["model"]))
-    methods = [method for method in style.METHOD_COLOURS if method in set(table["method"])]
+    table = table[table["method"].isin(METHODS)]
+    methods = order_methods(table["method"])
     n_columns = min(2, len(models))
     n_rows = -(-len(models) // n_columns)
     width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
@@ -36,7 +37,7 @@ def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
         n_rows, n_columns, figsize=(width, 2.4 * n_rows + 0.75), sharey=True, sharex=True, squeeze=False
     )
     for axis, model in zip(axes.flat, models, strict=False):
-        _draw_model(axis, table[table["model"] == model], intervals[intervals["model"] == model], methods)
+        _draw_model(axis, table[table["model"] == model], methods)
         axis.set_title(model_name(model))
     for axis in axes.flat[len(models) :]:
         axis.set_axis_off()
@@ -58,9 +59,8 @@ def draw_overlap(table: pd.DataFrame, intervals: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_model(axis: Axes, table: pd.DataFrame, intervals: pd.DataFrame, methods: list[str]) -> None:
+def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str]) -> None:
     bars = table.set_index(["method", "position"])
-    limits = intervals.set_index(["method", "position"])
     for column, position in enumerate(ROWS):
         present = [method for method in methods if (method, position) in bars.index]
         for method in present:
@@ -70,10 +70,10 @@ def _draw_model(axis: Axes, table: pd.DataFrame, intervals: pd.DataFrame, method
             if value < 1:  # a bar too low to be seen
                 axis.text(x, 1.5, f"{value:.0f}", ha="center", va="bottom", fontsize=6.5)
                 continue
-            low, high = limits.loc[(method, position), ["low", "high"]]
-            # The bar's own value may lie outside a bootstrap interval by rounding only.
-            error = [[max(0.0, value - low)], [max(0.0, high - value)]]
-            axis.errorbar(x, value, error, fmt="none", ecolor="#404040", elinewidth=0.8, capsize=1.5, capthick=0.8)
+            low, high = bars.loc[(method, position), ["ci_low", "ci_high"]]
+            if not np.isnan(low):
+                error = [[value - low], [high - value]]
+                axis.errorbar(x, value, error, fmt="none", ecolor="#404040", elinewidth=0.8, capsize=1.5, capthick=0.8)
         if present:
             chance = np.mean(
                 [bars.loc[(m, position), "overlap_pct"] - bars.loc[(m, position), "lift"] for m in present]
@@ -104,5 +104,8 @@ def _caption(table: pd.DataFrame, separator: str) -> str:
             low, high = counts.min()[position], counts.max()[position]
             texts.append(f"{position} {low}" if low == high else f"{position} {low} to {high}")
     return separator.join(
-        [f"Queries per bar: {', '.join(texts)}.", "Error bars: 95 % bootstrap interval over source recordings."]
+        [
+            f"Queries per bar: {', '.join(texts)}.",
+            "Error bars: 95 % interval.",
+        ]
     )

@@ -1,6 +1,8 @@
 """One look for all figures: sizes of a two-column paper, colours that colour-blind readers tell apart."""
 
+import itertools
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
@@ -38,6 +40,9 @@ METHOD_COLOURS = {
     "steering_label_mean": GREEN,
 }
 
+_FURTHER_COLOURS = (VERMILLION, PURPLE, "#F0E442", "#332288", "#882255", "#44AA99", "#999933", "#661100")
+"""For methods that have no colour of their own; the last ones are from Tol's muted palette."""
+
 _SETTINGS = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],  # ships with matplotlib, so figures look alike on every machine
@@ -57,6 +62,12 @@ _SETTINGS = {
     "pdf.fonttype": 42,  # text stays text
     "figure.constrained_layout.use": True,
 }
+
+
+def method_colours(methods: Sequence[str]) -> dict[str, str]:
+    """Method → colour: its own for those of `METHOD_COLOURS`, for others from a further list, in the order given."""
+    others = [method for method in methods if method not in METHOD_COLOURS]
+    return METHOD_COLOURS | dict(zip(others, itertools.cycle(_FURTHER_COLOURS)))
 
 
 def apply() -> None:

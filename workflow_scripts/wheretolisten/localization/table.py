@@ -1,5 +1,6 @@
 """The localization table: one row per query and method."""
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -17,12 +18,12 @@ METHODS = (
     "steering_sample",
     "steering_label_mean",
 )
-"""How a window was predicted, in the order of the tables.
+"""How a window was predicted, in the order of the tables; these are the methods that the figure of overlap shows.
 
 random: drawn uniformly; direct_prompt: the model's answer in words; prompt_only: the window score with the positive
 instruction in place of steering; steering_*: the window score, steered with a random direction as long as the vector of
 the query's own sample (a control), with that vector, or with the mean of its label over the other samples. Any other
-`steering_<name>` is a method of the configuration (`probe.methods`) and follows in order of appearance.
+`steering_<name>` is a method, too, and follows these.
 """
 
 RANDOM_MODEL = "-"
@@ -43,16 +44,30 @@ COLUMNS = (
     "predicted_end",
     "overlap",
     "chance",
+    "iou",
+    "onset_error",
+    "absolute_onset_error",
+    "hit",
+    "pointing",
     "tied",
     "parsed",
     "failure",
 )
-"""Columns in order. Times in seconds; overlap and chance from 0 to 1; predicted times are empty where there are none
-(random draws, ties, failures)."""
+"""Columns in order. Times and onset errors in seconds; overlap, chance, iou, hit and pointing from 0 to 1 (see
+`statistics.measures`); predicted times are empty where there are none (random draws, ties, failures), onset errors
+where nothing was predicted (failures)."""
 
+_STEERING = re.compile(r"steering_[a-z0-9_]+")
 _KEY = ["model", "benchmark", "method", "sample_id", "position"]
-_NUMBERS = ["onset", "offset", "predicted_start", "predicted_end", "overlap", "chance"]
+_SHARES = ["overlap", "chance", "iou", "hit", "pointing"]
+_TIMES = ["onset", "offset", "predicted_start", "predicted_end", "onset_error", "absolute_onset_error"]
 _FLAGS = ["tied", "parsed"]
+
+
+def order_methods(methods: Iterable[str]) -> list[str]:
+    """The different ones among `methods`, in the order of the tables: those of `METHODS`, then as they first appear."""
+    found = dict.fromkeys(methods)
+    return [*(method for method in METHODS if method in found), *(method for method in found if method not in METHODS)]
 
 
 def write_localization(rows: pd.DataFrame | Iterable[dict], path: str | Path) -> None:
@@ -72,7 +87,8 @@ def write_localization(rows: pd.DataFrame | Iterable[dict], path: str | Path) ->
 def read_localization(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read one or more localization tables as one, checked.
 
-    Models keep the order of the files, after the random baseline; rows are sorted by method, sample and position.
+    Models keep the order of the files, after the random baseline; rows are sorted by method (`order_methods`), sample
+    and position.
 
     Raises
     ------
@@ -99,7 +115,7 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         raise UserError(f"{where}: column {', '.join(missing)} is missing; run localize_events again")
     table = table[list(COLUMNS)].copy()
     table["sample_id"] = table["sample_id"].astype(str)
-    for column in _NUMBERS:
+    for column in [*_TIMES, *_SHARES]:
         try:
             table[column] = pd.to_numeric(table[column].replace("", None)).astype(float)
         except (ValueError, TypeError) as error:
@@ -109,14 +125,16 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         if flags.isna().any():
             raise UserError(f"{where}: column {column} must hold True or False; run localize_events again")
         table[column] = flags.astype(bool)
-    for column in ("overlap", "chance"):
+    for column in _SHARES:
         if not table[column].between(0, 1 + 1e-6).all():
             raise UserError(f"{where}: column {column} must lie between 0 and 1; run localize_events again")
-    steered = [method for method in table["method"].unique() if str(method).startswith("steering_")]
-    for column, allowed in (("method", {*METHODS, *steered}), ("position", POSITIONS)):
+    for column, allowed in (("method", METHODS), ("position", POSITIONS)):
         unknown = sorted(set(table[column]) - set(allowed))
+        if column == "method":
+            unknown = [method for method in unknown if not _STEERING.fullmatch(method)]
+            allowed = (*allowed, "steering_<name>")
         if unknown:
-            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(sorted(allowed))}")
+            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(allowed)}")
     repeated = table.duplicated(_KEY)
     if repeated.any():
         first = table.loc[repeated, _KEY].iloc[0]
@@ -129,11 +147,12 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
 
 def _sort(table: pd.DataFrame) -> pd.DataFrame:
     ranks = {name: rank for rank, name in enumerate(dict.fromkeys([RANDOM_MODEL, *table["model"]]))}
+    methods = order_methods(table["method"])
     order = pd.DataFrame(
         {
             "model": table["model"].map(ranks),
             "benchmark": table["benchmark"],
-            "method": table["method"].map(list(dict.fromkeys([*METHODS, *table["method"]])).index),
+            "method": table["method"].map(methods.index),
             "sample_id": table["sample_id"],
             "position": table["position"].map(POSITIONS.index),
         }

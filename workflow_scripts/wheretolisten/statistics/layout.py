@@ -1,26 +1,69 @@
-"""Tables of overlap as Markdown and as LaTeX, one row per model and method."""
+"""Tables as Markdown and as LaTeX."""
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
+from wheretolisten.statistics.measures import MEASURES
 from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.summary import ROWS
 
-_NOTE = (
+SIGNIFICANT = 0.05
+"""Corrected p-values below it are marked."""
+
+_INTERVALS = (
+    "Brackets hold 95 % intervals for other recordings of the same kinds of sounds; recordings that share a source "
+    "count as dependent."
+)
+_OVERLAP_NOTE = (
     "Overlap in % of the true event's duration, by the event's position in its recording; Overall is the mean over all "
-    "queries. Lift is Overall minus the expectation of a randomly drawn window, in percentage points. Where windows "
-    "tie, a query scores their mean; unparsed answers and failures score 0."
+    f"queries. {_INTERVALS} Lift is Overall minus the expectation of a randomly drawn window, in percentage points. An "
+    f"asterisk marks overlap that differs from that expectation (p < {SIGNIFICANT:g}, sign flips, corrected after Holm "
+    "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those "
+    "between other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0."
 )
 _PUBLISHED_HEADING = "Published numbers of other models on another benchmark"
 _PUBLISHED_NOTE = (
     "Copied from {source} for orientation, not produced by this run. They belong to other models on another benchmark "
     "({benchmark}); compare them with the rows above in kind only."
 )
+_COMPARISON_NOTE = (
+    "Overlap of one method minus overlap of another on the same queries, all positions, in percentage points. "
+    f"{_INTERVALS} d is the mean difference in standard deviations of the queries' differences. p: sign flips of whole "
+    "recordings, corrected after Holm over all positions and pairs of the benchmark. comparisons.csv has the positions."
+)
+_METRICS_NOTE = (
+    "The same predictions, measured otherwise, over all queries. IoU: intersection over union of predicted and true "
+    "event; hit: IoU of at least 0.5; pointing: the window's centre lies in the event; onset error: predicted minus "
+    "true onset, and its absolute value. Where windows tie, a query has their mean. Without a prediction it has IoU 0, "
+    "no hit, no pointing and no onset error (Missing). metrics.csv has the positions and 95 % intervals."
+)
+_UNKNOWN_NOTE = (
+    "Windows found without knowing how long the event lasts; not part of the published method, and not to be compared "
+    "with tables in which the duration is known. Random window: the expectation of drawing one of all candidate "
+    "windows. Hit: IoU of at least 0.5. Conventions as for the other measures; unknown_duration.csv has the positions "
+    "and 95 % intervals."
+)
+_METRIC_HEADINGS = dict(
+    zip(MEASURES, ("IoU (%)", "Hit (%)", "Pointing (%)", "Onset error (s)", "Absolute error (s)"), strict=True)
+)
 
 
-def as_markdown(overlap: pd.DataFrame, published: pd.DataFrame) -> str:
-    """The tables as Markdown: one section per benchmark, then the published numbers under their own heading.
+@dataclass(frozen=True)
+class Section:
+    """A table with what stands around it; all cells text, words in the first `n_words` columns, then numbers."""
+
+    heading: str
+    label: str
+    table: pd.DataFrame
+    note: str = ""
+    n_words: int = 2
+
+
+def overlap_sections(overlap: pd.DataFrame, published: pd.DataFrame) -> list[Section]:
+    """One section per benchmark, then the published numbers under their own heading.
 
     Parameters
     ----------
@@ -29,44 +72,127 @@ def as_markdown(overlap: pd.DataFrame, published: pd.DataFrame) -> str:
     published
         As `summary.read_published` returns it.
     """
-    parts = ["# Overlap of predicted and true events", _NOTE]
-    for benchmark, rows in overlap.groupby("benchmark", sort=False):
-        parts += [f"## Benchmark {benchmark}", _markdown_table(_wide(rows)), _chance_note(rows)]
+    sections = _by_benchmark(overlap, "overlap", _wide, note=_chance_note)
     if len(published):
-        parts += [f"## {_PUBLISHED_HEADING}", _published_note(published), _markdown_table(_wide(published))]
+        sections.append(
+            Section(_PUBLISHED_HEADING, "tab:overlap-published", _wide(published), _published_note(published))
+        )
+    return sections
+
+
+def comparison_sections(comparisons: pd.DataFrame) -> list[Section]:
+    """One section per benchmark: the comparisons over all positions, as `summary.compare_methods` returns them."""
+
+    def rows_of(rows: pd.DataFrame) -> pd.DataFrame:
+        lines = [
+            {
+                "Model": model_name(row.model),
+                "Method": method_name(row.method),
+                "Against": method_name(row.other),
+                "Difference": f"{row.difference:+.1f} {_interval(row.ci_low, row.ci_high, '+.1f')}",
+                "d": _number(row.effect_size, "+.2f"),
+                "p": "n/a" if pd.isna(row.p_holm) else f"{row.p_holm:.2g}",
+                "Queries": str(row.n_queries),
+            }
+            for row in rows.itertuples()
+        ]
+        return pd.DataFrame(lines)
+
+    return _by_benchmark(comparisons[comparisons["position"] == "overall"], "comparisons", rows_of, n_words=3)
+
+
+def metric_sections(metrics: pd.DataFrame, label: str) -> list[Section]:
+    """One section per benchmark: the means over all positions, as `summary.summarize_metrics` returns them."""
+
+    def rows_of(rows: pd.DataFrame) -> pd.DataFrame:
+        lines = []
+        for (model, method), group in rows.groupby(["model", "method"], sort=False):
+            by_metric = group.set_index("metric")
+            line = {"Model": model_name(model), "Method": method_name(method)}
+            for metric, heading in _METRIC_HEADINGS.items():
+                form = "+.2f" if metric == "onset_error" else ".2f" if heading.endswith("(s)") else ".1f"
+                line[heading] = _number(by_metric.loc[metric, "value"], form)
+            lines.append(line | {"Missing": str(group["n_missing"].max())})
+        return pd.DataFrame(lines)
+
+    return _by_benchmark(metrics[metrics["position"] == "overall"], label, rows_of)
+
+
+OVERLAP = ("Overlap of predicted and true events", _OVERLAP_NOTE)
+COMPARISONS = ("Methods compared on the same queries", _COMPARISON_NOTE)
+METRICS = ("Other measures of the same predictions", _METRICS_NOTE)
+UNKNOWN_DURATION = ("Events of unknown duration", _UNKNOWN_NOTE)
+"""Title and note of each table."""
+
+
+def as_markdown(title: str, note: str, sections: Sequence[Section]) -> str:
+    """A page of tables in Markdown."""
+    parts = [f"# {title}", note]
+    for section in sections:
+        table = _markdown_table(section.table, section.n_words)
+        # What the publication says of its numbers stands before them.
+        published = section.heading == _PUBLISHED_HEADING
+        body = [section.note, table] if published else [table, section.note]
+        parts += [f"## {section.heading}", *(part for part in body if part)]
     return "\n\n".join(parts) + "\n"
 
 
-def as_latex(overlap: pd.DataFrame, published: pd.DataFrame) -> str:
+def as_latex(title: str, note: str, sections: Sequence[Section]) -> str:
     r"""The same tables as LaTeX, to be read with \input; needs the package booktabs."""
     parts = [r"% Needs \usepackage{booktabs} in the preamble."]
-    for benchmark, rows in overlap.groupby("benchmark", sort=False):
-        caption = f"Benchmark {benchmark}. {_NOTE} {_chance_note(rows)}"
-        parts.append(_latex_table(_wide(rows), caption, f"tab:overlap-{_slug(str(benchmark))}"))
-    if len(published):
-        caption = f"{_PUBLISHED_HEADING}. {_published_note(published)}"
-        parts.append(_latex_table(_wide(published), caption, "tab:overlap-published"))
+    for section in sections:
+        about = section.note if section.heading == _PUBLISHED_HEADING else f"{title}. {note} {section.note}"
+        parts.append(_latex_table(section, f"{section.heading}. {about}".strip()))
     return "\n\n".join(parts) + "\n"
+
+
+def _by_benchmark(
+    table: pd.DataFrame,
+    label: str,
+    lines_of: Callable[[pd.DataFrame], pd.DataFrame],
+    note: Callable[[pd.DataFrame], str] = lambda rows: "",
+    n_words: int = 2,
+) -> list[Section]:
+    return [
+        Section(f"Benchmark {name}", f"tab:{label}-{_slug(str(name))}", lines_of(rows), note(rows), n_words)
+        for name, rows in table.groupby("benchmark", sort=False)
+    ]
 
 
 def _wide(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per model and method, all cells text; counts and lift only where they are known."""
+    """One row per model and method; interval, lift and counts only where they are known."""
     lines = []
     for (model, method), group in rows.groupby(["model", "method"], sort=False):
         by_position = group.set_index("position")
+        own = "lift" in group
         line = {"Model": model_name(model), "Method": method_name(method)}
         for position in ROWS:
             known = position in by_position.index
-            line[position.capitalize()] = f"{by_position['overlap_pct'][position]:.2f}" if known else "n/a"
-        if "lift" in group:
+            line[position.capitalize()] = _overlap_cell(by_position.loc[position], own) if known else "n/a"
+        if own:
             overall = by_position.loc["overall"]
-            line["Lift"] = f"{overall['lift']:+.2f}"
+            line["Lift"] = f"{overall['lift']:+.1f}"
             line |= {
                 name: str(overall[column])
                 for name, column in (("Queries", "n_queries"), ("Ties", "n_ties"), ("Unparsed", "n_unparsed"))
             }
         lines.append(line)
     return pd.DataFrame(lines)
+
+
+def _overlap_cell(row: pd.Series, own: bool) -> str:
+    if not own:
+        return f"{row['overlap_pct']:.2f}"
+    mark = "*" if row["p_vs_random"] < SIGNIFICANT else ""
+    return f"{row['overlap_pct']:.1f}{mark} {_interval(row['ci_low'], row['ci_high'], '.1f')}".rstrip()
+
+
+def _interval(low: float, high: float, form: str) -> str:
+    return "" if pd.isna(low) else f"[{low:{form}}, {high:{form}}]"
+
+
+def _number(value: float, form: str) -> str:
+    return "n/a" if pd.isna(value) else f"{value:{form}}"
 
 
 def _chance_note(rows: pd.DataFrame) -> str:
@@ -81,43 +207,46 @@ def _published_note(published: pd.DataFrame) -> str:
     return _PUBLISHED_NOTE.format(source=source, benchmark=f"built from {benchmark}")
 
 
-def _markdown_table(table: pd.DataFrame) -> str:
+def _markdown_table(table: pd.DataFrame, n_words: int) -> str:
     cells = [[_escape_markdown(cell) for cell in line] for line in [list(table.columns), *table.to_numpy().tolist()]]
     widths = [max(len(line[column]) for line in cells) for column in range(len(table.columns))]
-    # The first two columns hold words and stand left, the others hold numbers and stand right.
+    # Words stand left, numbers right.
     padded = [
         [
-            cell.ljust(width) if i < 2 else cell.rjust(width)
+            cell.ljust(width) if i < n_words else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(line, widths, strict=True))
         ]
         for line in cells
     ]
-    rule = ["-" * width if i < 2 else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
+    rule = ["-" * width if i < n_words else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     return "\n".join(f"| {' | '.join(line)} |" for line in [padded[0], rule, *padded[1:]])
 
 
-def _latex_table(table: pd.DataFrame, caption: str, label: str) -> str:
+def _latex_table(section: Section, caption: str) -> str:
+    table = section.table
     lines = [" & ".join(_escape_latex(cell) for cell in line) + r" \\" for line in table.to_numpy().tolist()]
     return "\n".join(
         [
-            r"\begin{table}[htbp]",
+            r"\begin{table*}[htbp]",
             r"\centering",
+            r"\scriptsize",
+            r"\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{_escape_latex(caption)}}}",
-            rf"\label{{{label}}}",
-            rf"\begin{{tabular}}{{ll{'r' * (len(table.columns) - 2)}}}",
+            rf"\label{{{section.label}}}",
+            rf"\begin{{tabular}}{{{'l' * section.n_words}{'r' * (len(table.columns) - section.n_words)}}}",
             r"\toprule",
             " & ".join(_escape_latex(column) for column in table.columns) + r" \\",
             r"\midrule",
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
-            r"\end{table}",
+            r"\end{table*}",
         ]
     )
 
 
 def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|")
+    return text.replace("|", r"\|").replace("*", r"\*")
 
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\u2013": "--"}
@@ -126,7 +255,8 @@ _LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 
 def _escape_latex(text: str) -> str:
     text = "".join(_LATEX.get(character, character) for character in text)
-    return re.sub(r"(?<![\w.])([+-])(?=\d)", r"$\1$", text)
+    text = re.sub(r"(?<![\w.])([+-])(?=\d)", r"$\1$", text)
+    return re.sub(r"(?<= )<(?= )", "$<$", text)
 
 
 def _slug(text: str) -> str:

@@ -4,21 +4,18 @@ import re
 
 from wheretolisten.localization.table import RANDOM_MODEL
 
-METHOD_NAMES = {
-    "random": "Random window",
-    "direct_prompt": "Direct prompt",
-    "prompt_only": "Prompt only",
-    "steering_random_direction": "Steering, random direction",
-    "steering_sample": "Steering, own vector",
-    "steering_label_mean": "Steering, label mean",
-    "steering": "Steering",
-}
-"""Method → its name; `steering` is the published probe, whose choice of vector is not known."""
+_METHOD_NAMES = {"random": "Random window", "steering_sample": "Steering, own vector"}
+"""Names that do not follow from the method."""
 
 
 def method_name(method: str) -> str:
-    """Name of a method: `steering_other_label` becomes Steering, other label."""
-    return METHOD_NAMES.get(method) or method.replace("_", ", ", 1).replace("_", " ").capitalize()
+    """Name of a method: `prompt_only` becomes Prompt only, `steering_other_label` Steering, other label.
+
+    `steering` alone is the published probe, whose choice of vector is not known.
+    """
+    if method in _METHOD_NAMES:
+        return _METHOD_NAMES[method]
+    return re.sub(r"^steering_", "steering, ", method).replace("_", " ").capitalize()
 
 
 def model_name(model: str) -> str:

@@ -28,9 +28,7 @@ def window_overlap(window: Window, onset: float, offset: float) -> float:
     """
     if window.tied_starts.size == 0:
         return 0.0
-    starts = window.tied_starts / window.tokens_per_second
-    ends = (window.tied_starts + window.width) / window.tokens_per_second
-    return float(overlap_fraction(starts, ends, onset, offset).mean())
+    return float(overlap_fraction(*window.tied_seconds, onset, offset).mean())
 
 
 def chance_overlap(onset: float, duration: float, sample_seconds: float) -> float:

@@ -7,10 +7,13 @@ import numpy as np
 
 from wheretolisten.localization.answers import parse_onset
 from wheretolisten.localization.windows import Window
+from wheretolisten.statistics.measures import measure
 from wheretolisten.statistics.overlap import chance_overlap, overlap_fraction, window_overlap
 
 NO_NUMBER = "the answer states no onset"
 """Failure of a direct answer from which no number can be read."""
+
+_NONE = np.empty(0)
 
 
 def score_window(event: Mapping[str, Any], window: Window, method: str, model: str, benchmark: str) -> dict[str, Any]:
@@ -22,35 +25,50 @@ def score_window(event: Mapping[str, Any], window: Window, method: str, model: s
         Row of events.csv: sample_id, position, label, domain, source, onset, offset, duration, sample_seconds (times
         in seconds).
     """
-    row = _row(event, method, model, benchmark)
+    row = _row(event, method, model, benchmark, *window.tied_seconds)
     row["predicted_start"], row["predicted_end"] = window.start_seconds, window.end_seconds
-    row["overlap"] = window_overlap(window, event["onset"], event["offset"])
     row["tied"], row["failure"] = window.tied, window.failure
     return row
 
 
 def score_answer(event: Mapping[str, Any], answer: str, model: str, benchmark: str) -> dict[str, Any]:
     """Row of a query that the model answered in words; an answer without an onset scores 0 and is marked."""
-    row = _row(event, "direct_prompt", model, benchmark)
     start = parse_onset(answer)
     if start is None:
+        row = _row(event, "direct_prompt", model, benchmark, _NONE, _NONE)
         row["parsed"], row["failure"] = False, NO_NUMBER
         return row
-    row["predicted_start"], row["predicted_end"] = start, start + event["duration"]
-    row["overlap"] = float(overlap_fraction(start, start + event["duration"], event["onset"], event["offset"]))
+    end = start + event["duration"]
+    row = _row(event, "direct_prompt", model, benchmark, np.array([start]), np.array([end]))
+    row["predicted_start"], row["predicted_end"] = start, end
     return row
+
+
+def score_unknown_duration(
+    event: Mapping[str, Any], window: Window, candidates: Window, method: str, model: str, benchmark: str
+) -> dict[str, Any]:
+    """Row of a query whose event's duration was not known.
+
+    Parameters
+    ----------
+    candidates
+        All windows that could have been predicted, as if they tied: one of them at random is what chance predicts.
+    """
+    chance = window_overlap(candidates, event["onset"], event["offset"])
+    return score_window(event, window, method, model, benchmark) | {"chance": chance}
 
 
 def score_draws(event: Mapping[str, Any], starts: np.ndarray, model: str, benchmark: str) -> dict[str, Any]:
-    """Row of the random baseline: the mean overlap of windows that start at `starts`, in seconds, [draw]."""
-    row = _row(event, "random", model, benchmark)
+    """Row of the random baseline: the mean over windows that start at `starts`, in seconds, [draw]."""
     starts = np.asarray(starts, dtype=float)
-    row["overlap"] = float(overlap_fraction(starts, starts + event["duration"], event["onset"], event["offset"]).mean())
-    return row
+    return _row(event, "random", model, benchmark, starts, starts + event["duration"])
 
 
-def _row(event: Mapping[str, Any], method: str, model: str, benchmark: str) -> dict[str, Any]:
+def _row(
+    event: Mapping[str, Any], method: str, model: str, benchmark: str, starts: np.ndarray, ends: np.ndarray
+) -> dict[str, Any]:
     kept = ("sample_id", "position", "label", "domain", "source", "onset", "offset")
+    times = (event["onset"], event["offset"])
     return {
         "model": model,
         "benchmark": benchmark,
@@ -58,8 +76,9 @@ def _row(event: Mapping[str, Any], method: str, model: str, benchmark: str) -> d
         **{name: event[name] for name in kept},
         "predicted_start": np.nan,
         "predicted_end": np.nan,
-        "overlap": 0.0,
+        "overlap": float(overlap_fraction(starts, ends, *times).mean()) if len(starts) else 0.0,
         "chance": chance_overlap(event["onset"], event["duration"], event["sample_seconds"]),
+        **measure(starts, ends, *times),
         "tied": False,
         "parsed": True,
         "failure": "",

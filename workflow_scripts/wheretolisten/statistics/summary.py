@@ -1,12 +1,18 @@
-"""From one row per query to one row per position: the tables of overlap."""
+"""From one row per query to one row per position: tables of overlap, of other measures and of comparisons."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.localization.table import METHODS
+from wheretolisten.files import atomic_path
+from wheretolisten.localization.table import order_methods
+from wheretolisten.statistics.comparison import flip_signs, holm
+from wheretolisten.statistics.intervals import Dependence, estimate
+from wheretolisten.statistics.measures import MEASURES
 
 ROWS = (*POSITIONS, "overall")
 """Values of the column `position`: the three positions, and all queries together."""
@@ -17,21 +23,118 @@ COLUMNS = (
     "method",
     "position",
     "overlap_pct",
+    "ci_low",
+    "ci_high",
     "lift",
+    "effect_vs_random",
+    "effect_vs_random_low",
+    "effect_vs_random_high",
+    "d_vs_random",
+    "p_vs_random",
+    "effect_vs_direct",
+    "effect_vs_direct_low",
+    "effect_vs_direct_high",
+    "d_vs_direct",
+    "p_vs_direct",
     "n_queries",
+    "n_clusters",
     "n_ties",
     "n_unparsed",
 )
-"""Columns of overlap.csv; overlap_by_label.csv has `label` after `method`."""
+"""Columns of overlap.csv. Percent and percentage points; d is in standard deviations of the queries' differences; p is
+corrected after Holm within a benchmark. overlap_by_label.csv has `label` after `method`, and no effects."""
+
+COMPARISON_COLUMNS = (
+    "model",
+    "benchmark",
+    "position",
+    "method",
+    "other",
+    "difference",
+    "ci_low",
+    "ci_high",
+    "effect_size",
+    "p",
+    "p_holm",
+    "n_queries",
+    "n_clusters",
+)
+"""Columns of comparisons.csv: difference in percentage points, effect size in standard deviations of it."""
+
+METRIC_COLUMNS = (
+    "model",
+    "benchmark",
+    "method",
+    "position",
+    "metric",
+    "unit",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "n_missing",
+)
+"""Columns of metrics.csv and unknown_duration.csv; `n` queries have a value, `n_missing` have none."""
 
 PUBLISHED_COLUMNS = ("model", "benchmark", "method", "position", "overlap_pct", "source")
 
+REFERENCES = ("prompt_only", "steering_random_direction")
+"""What every steering method is compared with in comparisons.csv."""
+
+
+class _Benchmark:
+    """The queries of one benchmark, and the answers of every model and method to them.
+
+    Attributes
+    ----------
+    name
+        Of the benchmark.
+    answers
+        Pairs of model and method, in the order of the tables.
+    queries
+        One row per query, with the columns position and label.
+    dependence
+        Which queries depend on each other.
+    """
+
+    def __init__(self, name: str, rows: pd.DataFrame) -> None:
+        self.name = name
+        by_query = rows.set_index(["sample_id", "position"])
+        self._rows = dict(iter(by_query.groupby(["model", "method"], sort=False)))
+        self.queries = rows.drop_duplicates(["sample_id", "position"]).reset_index(drop=True)
+        self._index = pd.MultiIndex.from_frame(self.queries[["sample_id", "position"]])
+        models, methods = list(dict.fromkeys(rows["model"])), order_methods(rows["method"])
+        self.answers = sorted(self._rows, key=lambda pair: (models.index(pair[0]), methods.index(pair[1])))
+        self.dependence = Dependence(self.queries["sample_id"].to_numpy(), self.queries["source"].to_numpy())
+
+    def values(self, model: str, method: str, column: str) -> np.ndarray:
+        """A column of the localization table, [query]; NaN where the method has no such row."""
+        return self._rows[model, method][column].reindex(self._index).to_numpy(dtype=float)
+
+    def subsets(self, by_label: bool = False) -> tuple[list[dict[str, str]], np.ndarray]:
+        """Groups of queries that are averaged, and what they hold, [subset, query]: 1 for its queries, else NaN."""
+        keys, masks = [], []
+        for label in sorted(set(self.queries["label"])) if by_label else [None]:
+            of_label = (self.queries["label"] == label) if by_label else np.ones(len(self.queries), dtype=bool)
+            for position in ROWS:
+                mask = of_label & ((self.queries["position"] == position) | (position == "overall"))
+                keys.append(({"label": label} if by_label else {}) | {"position": position})
+                masks.append(np.where(mask, 1.0, np.nan))
+        return keys, np.array(masks)
+
+
+def _benchmarks_of(localization: pd.DataFrame) -> Iterator[_Benchmark]:
+    """The benchmarks of a localization table, in order of appearance."""
+    for name, rows in localization.groupby("benchmark", sort=False):
+        yield _Benchmark(str(name), rows)
+
 
 def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.DataFrame:
-    """Mean overlap by model, benchmark, method and position.
+    """Mean overlap by model, benchmark, method and position, with its interval and, unless by label, its tests.
 
     `overall` is the plain mean over all queries. `lift` is the mean overlap minus the mean chance of the same queries,
-    in percentage points, because chance differs by position. Failures and unparsed answers count with overlap 0.
+    in percentage points, because chance differs by position; it is also `effect_vs_random`, the effect of which
+    `p_vs_random` is the test. Failures and unparsed answers count with overlap 0.
 
     Parameters
     ----------
@@ -40,36 +143,150 @@ def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.
     by_label
         Whether to split by the label of the event, too.
     """
+    tables = [_overlap_of(benchmark, by_label) for benchmark in _benchmarks_of(localization)]
     keys = ["model", "benchmark", "method", *(["label"] if by_label else []), "position"]
+    counts = _count(localization, keys)
+    table = pd.concat(tables, ignore_index=True).merge(counts, on=keys, how="left", validate="1:1")
+    models = list(dict.fromkeys(localization["model"]))
+    table = table.sort_values("model", key=lambda column: column.map(models.index), kind="stable", ignore_index=True)
+    return table[[*keys, *(column for column in COLUMNS if column in table and column not in keys)]]
+
+
+def _overlap_of(benchmark: _Benchmark, by_label: bool) -> pd.DataFrame:
+    subsets, masks = benchmark.subsets(by_label)
+    parts = []
+    for model, method in benchmark.answers:
+        overlap = benchmark.values(model, method, "overlap")
+        means = estimate(masks * overlap, benchmark.dependence)
+        lift = estimate(masks * (overlap - benchmark.values(model, method, "chance")), benchmark.dependence).mean
+        low, high = means.share_interval()
+        part = pd.DataFrame(subsets).assign(model=model, benchmark=benchmark.name, method=method)
+        part = part.assign(overlap_pct=100 * means.mean, ci_low=100 * low, ci_high=100 * high, lift=100 * lift)
+        part = part.assign(n_queries=means.n_queries, n_clusters=means.n_clusters)
+        parts.append(part[means.n_queries > 0])
+    table = pd.concat(parts, ignore_index=True)
+    return table if by_label else _with_effects(table, benchmark)
+
+
+def _with_effects(table: pd.DataFrame, benchmark: _Benchmark) -> pd.DataFrame:
+    """Overlap against the closed-form chance of each query, and against the same model's direct answers."""
+    keys, differences = [], []
+    for model, method in benchmark.answers:
+        overlap = benchmark.values(model, method, "overlap")
+        if method != "random":
+            keys.append({"model": model, "method": method, "other": "random"})
+            differences.append(overlap - benchmark.values(model, method, "chance"))
+        if method != "direct_prompt" and (model, "direct_prompt") in benchmark.answers:
+            keys.append({"model": model, "method": method, "other": "direct"})
+            differences.append(overlap - benchmark.values(model, "direct_prompt", "overlap"))
+    tests = _test(benchmark, keys, differences)
+    for other in ("random", "direct"):
+        names = {
+            "difference": f"effect_vs_{other}",
+            "ci_low": f"effect_vs_{other}_low",
+            "ci_high": f"effect_vs_{other}_high",
+            "effect_size": f"d_vs_{other}",
+            "p_holm": f"p_vs_{other}",
+        }
+        part = tests[tests["other"] == other].rename(columns=names)
+        on = ["model", "method", "position"]
+        table = table.merge(part[[*on, *names.values()]], on=on, how="left", validate="1:1")
+    return table
+
+
+def compare_methods(localization: pd.DataFrame) -> pd.DataFrame:
+    """Every steering method against the methods in `REFERENCES`, paired by query: one row per position.
+
+    Parameters
+    ----------
+    localization
+        As `localization.table.read_localization` returns it.
+    """
+    tables = []
+    for benchmark in _benchmarks_of(localization):
+        keys, differences = [], []
+        for model, method in benchmark.answers:
+            for other in REFERENCES:
+                if method.startswith("steering_") and method != other and (model, other) in benchmark.answers:
+                    keys.append({"model": model, "method": method, "other": other})
+                    overlaps = [benchmark.values(model, name, "overlap") for name in (method, other)]
+                    differences.append(overlaps[0] - overlaps[1])
+        tables.append(_test(benchmark, keys, differences))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _test(benchmark: _Benchmark, keys: list[dict[str, str]], differences: list[np.ndarray]) -> pd.DataFrame:
+    """Paired tests of one family, by position: the columns of `COMPARISON_COLUMNS`.
+
+    Parameters
+    ----------
+    keys
+        Model, method and other of each comparison.
+    differences
+        Overlap of the one minus overlap of the other, from −1 to 1, [query], of each comparison.
+    """
+    if not keys:
+        return pd.DataFrame(columns=list(COMPARISON_COLUMNS))
+    subsets, masks = benchmark.subsets()
+    rows = 100 * (np.array(differences)[:, None] * masks).reshape(-1, masks.shape[1])
+    found = estimate(rows, benchmark.dependence)
+    low, high = found.interval()
+    p = flip_signs(rows, benchmark.dependence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effect_size = np.where(found.spread > 0, found.mean / found.spread, np.nan)
+    table = pd.DataFrame([key | subset for key in keys for subset in subsets]).assign(benchmark=benchmark.name)
+    table = table.assign(difference=found.mean, ci_low=low, ci_high=high, effect_size=effect_size, p=p, p_holm=holm(p))
+    table = table.assign(n_queries=found.n_queries, n_clusters=found.n_clusters)
+    return table.loc[found.n_queries > 0, list(COMPARISON_COLUMNS)]
+
+
+def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
+    """Means of the other measures (`measures.MEASURES`) by model, benchmark, method and position.
+
+    Shares are in percent, onset errors in seconds; these leave out queries without a prediction and count them.
+
+    Parameters
+    ----------
+    localization
+        As `localization.table.read_localization` returns it.
+    """
+    parts = []
+    for benchmark in _benchmarks_of(localization):
+        subsets, masks = benchmark.subsets()
+        for model, method in benchmark.answers:
+            asked = np.isfinite(masks * benchmark.values(model, method, "overlap")).sum(axis=-1)
+            for metric in MEASURES:
+                means = estimate(masks * benchmark.values(model, method, metric), benchmark.dependence)
+                in_seconds = metric.endswith("onset_error")
+                low, high = means.interval() if in_seconds else means.share_interval()
+                factor, unit = (1, "s") if in_seconds else (100, "%")
+                part = pd.DataFrame(subsets).assign(model=model, benchmark=benchmark.name, method=method)
+                part = part.assign(metric=metric, unit=unit, value=factor * means.mean)
+                part = part.assign(ci_low=factor * low, ci_high=factor * high, n=means.n_queries)
+                parts.append(part.assign(n_missing=asked - means.n_queries)[asked > 0])
+    return pd.concat(parts, ignore_index=True)[list(METRIC_COLUMNS)]
+
+
+def _count(localization: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Ties and unparsed answers, by the columns of `keys`."""
     table = pd.concat([localization, localization.assign(position="overall")], ignore_index=True)
-    orders = {
-        "model": list(dict.fromkeys(localization["model"])),
-        "benchmark": list(dict.fromkeys(localization["benchmark"])),
-        "method": list(dict.fromkeys([*METHODS, *localization["method"]])),
-        "position": list(ROWS),
-    }
-    for column, order in orders.items():
-        table[column] = pd.Categorical(table[column], categories=order, ordered=True)
     table["unparsed"] = ~table["parsed"].astype(bool)
-    means = table.groupby(keys, observed=True).agg(
-        overlap_pct=("overlap", "mean"),
-        chance=("chance", "mean"),
-        n_queries=("overlap", "size"),
-        n_ties=("tied", "sum"),
-        n_unparsed=("unparsed", "sum"),
-    )
-    means = means.reset_index()
-    means["lift"] = 100 * (means["overlap_pct"] - means["chance"])
-    means["overlap_pct"] *= 100
-    for column in orders:
-        means[column] = means[column].astype(str)
-    return means[[*keys[:-1], *COLUMNS[3:]]]
+    return table.groupby(keys).agg(n_ties=("tied", "sum"), n_unparsed=("unparsed", "sum")).reset_index()
 
 
 def count_failures(localization: pd.DataFrame) -> pd.DataFrame:
     """Queries without a prediction, by model, benchmark, method and reason: the columns end with failure, n_queries."""
     failed = localization[localization["failure"] != ""]
     return failed.groupby(["model", "benchmark", "method", "failure"], sort=False).size().reset_index(name="n_queries")
+
+
+def write_table(table: pd.DataFrame, path: str | Path) -> None:
+    """Write a table as csv atomically: four decimals, p-values with four digits."""
+    table = table.copy()
+    for column in table.columns.intersection(["p", "p_holm", "p_vs_random", "p_vs_direct"]):
+        table[column] = table[column].map(lambda p: "" if pd.isna(p) else f"{p:.4g}")
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
