@@ -85,11 +85,11 @@ class Prompts(Section):
 
     def positive_for(self, label: str, domain: str) -> str:
         """The positive instruction for a label, with the query appended: p+ ⊕ query."""
-        return _join(self.positive.format(label=self.wording(label, domain)), self.query)
+        return join(self.positive.format(label=self.wording(label, domain)), self.query)
 
     def negative_with_query(self) -> str:
         """The negative instruction with the query appended: p− ⊕ query."""
-        return _join(self.negative, self.query)
+        return join(self.negative, self.query)
 
     def wording(self, label: str, domain: str) -> str:
         """The words that stand for a label of a domain in prompts."""
@@ -136,5 +136,6 @@ class Probe(Section):
     random_seed: int = Field(0, ge=0)
 
 
-def _join(first: str, second: str) -> str:
+def join(first: str, second: str) -> str:
+    """An instruction with a query appended: p ⊕ query."""
     return f"{first} {second}".strip()

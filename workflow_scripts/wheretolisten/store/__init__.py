@@ -5,22 +5,26 @@ from wheretolisten.store.results import (
     Activations,
     Attention,
     AttentionMap,
+    AudioShare,
     read_activations,
     read_attention,
     read_attention_map,
+    read_audio_share,
     read_states,
     read_vectors,
 )
-from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, VECTORS, Column, Schema
+from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, AUDIO_SHARE, VECTORS, Column, Schema
 
 __all__ = [
     "ACTIVATIONS",
     "ATTENTION",
     "ATTENTION_MAP",
+    "AUDIO_SHARE",
     "VECTORS",
     "Activations",
     "Attention",
     "AttentionMap",
+    "AudioShare",
     "Column",
     "PartedFile",
     "PartedTable",
@@ -28,6 +32,7 @@ __all__ = [
     "read_activations",
     "read_attention",
     "read_attention_map",
+    "read_audio_share",
     "read_states",
     "read_vectors",
 ]
