@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
 def measure(
     engine: Engine, recordings: Sequence[np.ndarray], items: Sequence[Item], settings: AnalysisSettings
 ) -> dict[str, Reading]:
-    """One reading per condition, rows as items, each with `audio_share` [item, layer] (SWL §3.2, METHOD of AVS).
+    """One reading per condition, rows as items, each with `audio_share` [item, layer] (SWL Figure 1).
 
     The audio-based vectors are F_l(audio, q) − F_l(silence of equal length, q), and the same without any audio instead
     of silence (AVS, uniform λ); the instruction-based one is F_l(audio, p+ ⊕ q) − F_l(audio, p− ⊕ q) (SWL). All are

@@ -10,9 +10,9 @@ QUESTION_KINDS = ("order", "existence", "next", "absence", "previous")
 """What the questions that are made from a benchmark ask, one of each about a sample at most."""
 
 CONDITIONS = ("original", "prompt_only", "audio_silence", "audio_none", "instruction")
-"""Passes in which the share of attention to the audio is measured (SWL Figure 1): the question as it is; with the focus
-instruction before it; and the question as it is while a vector is added, of audio against silence or against no audio at
-all, or of one instruction against the other."""
+"""Passes in which the share of attention to the audio is measured (SWL Figure 1): the question as it is; the same with
+the focus instruction before it; and the question as it is while a vector is added, of audio against silence, of audio
+against no audio at all, or of one instruction against the other."""
 
 
 class MmauQuestions(Section):
@@ -41,7 +41,9 @@ class ProceduralQuestions(Section):
 
     type: Literal["procedural"]
     benchmark: str = Field(description="benchmark whose samples are asked about")
-    n_items: int = Field(60, ge=1, description="at most; a sample yields up to five, and every sample the first of them")
+    n_items: int = Field(
+        60, ge=1, description="at most; a sample yields up to five"
+    )
     seed: int = Field(0, ge=0)
 
     def n_items_about(self, n_samples: int) -> int:

@@ -21,8 +21,8 @@ KEYS = (
 )
 """Keys of an item as MMAU writes them; what is not needed here may be missing from a set of one's own."""
 
-LONGEST = {"id": 64, "audio_id": 256}
-"""Bytes of UTF-8 that results keep of a key."""
+_LONGEST = {"id": 64, "audio_id": 256}
+"""Bytes that results have room for, in UTF-8; see `store.schema.AUDIO_SHARE`."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +132,9 @@ def _problem(entry: Any) -> str | None:
     for key in ("id", "audio_id", "question", "answer"):
         if not isinstance(entry.get(key), str) or not entry[key].strip():
             return f"has no text under the key {key!r}"
-        if len(entry[key].encode(errors="replace")) > LONGEST.get(key, len(entry[key]) * 4):
-            return f"has more than {LONGEST[key]} bytes under the key {key!r}"
+    for key, longest in _LONGEST.items():
+        if len(entry[key].encode(errors="replace")) > longest:
+            return f"has more than {longest} bytes under the key {key!r}"
     choices = entry.get("choices")
     if not isinstance(choices, list) or not all(isinstance(choice, str) and choice.strip() for choice in choices):
         return "has no list of texts under the key 'choices'"
