@@ -41,9 +41,7 @@ class ProceduralQuestions(Section):
 
     type: Literal["procedural"]
     benchmark: str = Field(description="benchmark whose samples are asked about")
-    n_items: int = Field(
-        60, ge=1, description="at most; a sample yields up to five"
-    )
+    n_items: int = Field(60, ge=1, description="at most; a sample yields up to five")
     seed: int = Field(0, ge=0)
 
     def n_items_about(self, n_samples: int) -> int:
