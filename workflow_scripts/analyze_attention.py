@@ -37,8 +37,9 @@ def main(argv: list[str] | None = None) -> None:
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
     engine = Engine(adapter, kernel=settings.readout.kernel)
-    example = load_recording(items[0], args.audio, settings.max_seconds)
-    logger.info(engine.describe(settings.steering, example, _wording(settings.audio_share, items[0])))
+    if items:
+        example = load_recording(items[0], args.audio, settings.max_seconds)
+        logger.info(engine.describe(settings.steering, example, _wording(settings.audio_share, items[0])))
     identity, attributes = provenance.of_job("analyze_attention", settings, {"questions": args.questions})
     audio = [(item.audio_id, sha256_of_file(args.audio / item.audio_id)) for item in items]
     attributes |= facts | {"first": args.first, "stop": args.stop, "conditions": list(CONDITIONS)}
@@ -48,18 +49,14 @@ def main(argv: list[str] | None = None) -> None:
     for batch in jobs.unfinished(batches, result, engine.meter):
         recordings = [load_recording(item, args.audio, settings.max_seconds) for item in batch.items]
         readings = measure(engine, recordings, batch.items, settings)
+        share = np.stack([readings[name].audio_share for name in CONDITIONS], axis=1)
         with engine.meter.stage("store"):
-            result.write(
-                batch.number,
-                {
-                    "item_id": np.char.encode([item.item_id for item in batch.items], "utf-8"),
-                    "audio_id": np.char.encode([str(Path(item.audio_id)) for item in batch.items], "utf-8"),
-                    "n_audio_tokens": readings["original"].n_audio_tokens,
-                    "audio_share": np.stack([readings[name].audio_share for name in CONDITIONS], axis=1),
-                },
-            )
+            result.write(batch.number, _columns(batch.items, readings["original"].n_audio_tokens, share))
+    if not items:
+        logger.warning("none of the items %d to %d can be used", args.first, args.stop - 1)
+        result.write(0, _columns([], np.zeros(0), np.zeros((0, len(CONDITIONS), adapter.n_layers))))
     with engine.meter.stage("store"):
-        result.merge(len(batches))
+        result.merge(max(len(batches), 1))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 
@@ -95,6 +92,15 @@ def measure(
             heard, queries, vectors=of_items, steering=settings.steering, want_audio_share=True
         )
     return readings
+
+
+def _columns(items: Sequence[Item], n_audio_tokens: np.ndarray, share: np.ndarray) -> dict[str, np.ndarray]:
+    return {
+        "item_id": np.array([item.item_id.encode() for item in items], dtype="S"),
+        "audio_id": np.array([str(Path(item.audio_id)).encode() for item in items], dtype="S"),
+        "n_audio_tokens": n_audio_tokens,
+        "audio_share": share,
+    }
 
 
 def _wording(wording: AudioShare, item: Item) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten import log
+from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 from wheretolisten.statistics.audio_share import summarize_by_layer, summarize_second_half
 from wheretolisten.statistics.names import model_name
@@ -32,6 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     by_layer, second_half = [], []
     for (model, questions), paths in shards.items():
         result = read_audio_share(paths, identities[model])
+        if not len(result.item_id):
+            raise UserError(
+                f"no item of the questions {questions!r} can be used; repair the set or correct its audio folder, "
+                f"results/logs/analyze_attention/{model}/{questions}/ names the reason of each"
+            )
         of_half = summarize_second_half(result.share, result.conditions, result.audio_id)
         for row in of_half[of_half["condition"] != "original"].itertuples():
             logger.info(

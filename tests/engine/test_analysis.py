@@ -133,6 +133,7 @@ def test_shards_name_their_items_and_go_on_after_finished_batches(
     with h5py.File(tmp_path / "0.h5") as file:
         assert json.loads(file.attrs["conditions"]) == list(CONDITIONS)
         assert len(file.attrs["audio_digest"]) == len(file.attrs["questions_digest"]) == 64
+    assert analyze(question_set, tmp_path / "2.h5", settings, 3, 4).shape == (0, *whole.shape[1:])
     second = analyze(question_set, tmp_path / "1.h5", settings, 1, 3)
     assert store.read_audio_share([tmp_path / "1.h5"]).item_id.tolist() == ["id-1", "id-2"]
     np.testing.assert_allclose(second, whole[1:], rtol=0, atol=1e-5)

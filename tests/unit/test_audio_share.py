@@ -38,8 +38,8 @@ def write_shares(path: Path, share: np.ndarray, first: int = 0) -> Path:
     file = store.PartedFile(path, store.AUDIO_SHARE, "test", attributes)
     numbers = range(first, first + len(share))
     columns = {
-        "item_id": np.char.encode([f"frøg-{number}" for number in numbers], "utf-8"),
-        "audio_id": np.char.encode([f"audio/{number // 2}.wav" for number in numbers], "utf-8"),
+        "item_id": np.array([f"frøg-{number}".encode() for number in numbers], dtype="S"),
+        "audio_id": np.array([f"audio/{number // 2}.wav".encode() for number in numbers], dtype="S"),
         "n_audio_tokens": np.full(len(share), 100),
         "audio_share": share,
     }
@@ -79,6 +79,14 @@ def test_shares_of_another_model_are_refused(results):
         UserError, match=r"made with the model someone/model@abc, this run has other.*analyze_attention"
     ):
         tabulate(results, "other")
+
+
+def test_a_shard_without_usable_items_is_passed_over_and_a_set_without_any_is_named(results):
+    empty = write_shares(results["shares"][0].with_name("2.h5"), shares(12)[:0])
+    tabulate(results | {"shares": [*results["shares"], empty]})
+    assert (pd.read_csv(results["second_half"])["n"] == 12).all()
+    with pytest.raises(UserError, match="no item of the questions 'questions-1' can be used; repair the set"):
+        tabulate(results | {"shares": [empty]})
 
 
 def test_differences_are_paired_and_intervals_clustered_by_recording():

@@ -10,10 +10,10 @@ from wheretolisten.figures import style
 
 CONDITIONS = {
     "original": ("Question as it is", style.BLACK, "o"),
-    "prompt_only": ("Focus instruction in the prompt, no vector", style.SKY, "s"),
-    "audio_silence": ("Steering, audio against silence", style.ORANGE, "^"),
-    "audio_none": ("Steering, audio against no audio", style.VERMILLION, "v"),
-    "instruction": ("Steering, focus instruction against its opposite", style.BLUE, "D"),
+    "prompt_only": ("Prompt only", style.SKY, "s"),
+    "audio_silence": ("Steering, audio − silence", style.ORANGE, "^"),
+    "audio_none": ("Steering, audio − no audio", style.VERMILLION, "v"),
+    "instruction": ("Steering, instruction", style.BLUE, "D"),
 }
 """Condition → its name, colour and marker."""
 
@@ -30,16 +30,16 @@ def draw_audio_share(table: pd.DataFrame, title: str) -> Figure:
         Heading of the figure.
     """
     style.apply()
-    figure, (share, difference) = plt.subplots(1, 2, figsize=(style.PAGE_WIDTH, 3.0))
+    figure, (share, difference) = plt.subplots(1, 2, figsize=(style.PAGE_WIDTH, 3.1))
     present = [name for name in CONDITIONS if name in set(table["condition"])]
     lines = [_draw(share, table[table["condition"] == name], name, "mean", "ci_low", "ci_high") for name in present]
-    share.set_ylabel("Attention to audio (% of all attention)")
+    share.set_ylabel("Attention to audio\n(% of all attention)")
     difference.axhline(0, color=style.BLACK, linewidth=0.8)
     for name in present:
         if name != "original":
             rows = table[table["condition"] == name]
             _draw(difference, rows, name, "difference", "difference_low", "difference_high")
-    difference.set_ylabel("Change to the question as it is (points)")
+    difference.set_ylabel("Change against the question\nas it is (percentage points)")
     for axis in (share, difference):
         axis.set_xlabel("Decoder block")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -49,7 +49,7 @@ def draw_audio_share(table: pd.DataFrame, title: str) -> Figure:
     figure.legend(
         handles=lines,
         loc="outside lower center",
-        ncols=2,
+        ncols=3,
         frameon=False,
         title="Bands: 95 % bootstrap interval over recordings.",
         columnspacing=1.6,
@@ -61,9 +61,10 @@ def _draw(axis: Axes, rows: pd.DataFrame, name: str, *columns: str) -> plt.Line2
     label, colour, marker = CONDITIONS[name]
     mean, low, high = (100 * rows[column] for column in columns)
     axis.fill_between(rows["layer"], low, high, color=colour, alpha=0.18, linewidth=0)
-    # Markers, too, so that lines can be told apart without colour; few enough to leave the lines visible.
-    every = max(1, len(rows) // 8)
+    # Markers, too, so that lines can be told apart without colour; few, and not all at the same blocks.
+    every = max(1, len(rows) // 6)
+    marked = (list(CONDITIONS).index(name) % every, every)
     (line,) = axis.plot(
-        rows["layer"], mean, color=colour, marker=marker, markersize=3.5, markevery=every, label=label, zorder=3
+        rows["layer"], mean, color=colour, marker=marker, markersize=3.5, markevery=marked, label=label, zorder=3
     )
     return line

@@ -10,7 +10,6 @@ from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.pcm import FULL_SCALE
 from wheretolisten.clips.records import path_problem
 from wheretolisten.config.constants import SAMPLING_RATE
-from wheretolisten.errors import UserError
 from wheretolisten.questions.mmau import Item, leave_out
 
 _SHORTEST = 0.1
@@ -42,7 +41,7 @@ def usable(items: Sequence[Item], folder: str | Path, max_seconds: float, on_bad
     Raises
     ------
     UserError
-        If one cannot and `on_bad_item` is "refuse", or if none is left.
+        If one cannot and `on_bad_item` is "refuse".
     """
     found = []
     for item in items:
@@ -52,9 +51,4 @@ def usable(items: Sequence[Item], folder: str | Path, max_seconds: float, on_bad
             leave_out(f"item {item.item_id}: {os.path.join(folder, item.audio_id)} {error}", on_bad_item)
             continue
         found.append(item)
-    if not found:
-        raise UserError(
-            f"none of these items can be used with the audio in {folder}; correct the folder or repair the question "
-            "set, the log names the reason of each"
-        )
     return found
