@@ -15,6 +15,7 @@ include: "rules/benchmark.smk"
 include: "rules/probe.smk"
 include: "rules/answers.smk"
 include: "rules/localization.smk"
+include: "rules/questions.smk"
 include: "rules/tables.smk"
 include: "rules/statistics.smk"
 include: "rules/figures.smk"
@@ -71,6 +72,12 @@ rule attention:
         maps=expand(
             "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
         ),
+    localrule: True
+
+
+rule audio_share:
+    input:
+        results=AUDIO_SHARE,
     localrule: True
 
 

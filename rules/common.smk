@@ -18,11 +18,17 @@ from wheretolisten import cache, provenance, sizing
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
+from wheretolisten.questions import mmau
 
 try:
     for file in workflow.configfiles:
         configuration.refuse_repeated_keys(file)
     CONFIG = configuration.load(config, root=workflow.basedir)
+    ENTRIES = {
+        name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
+        for name, settings in CONFIG.questions.items()
+        if settings.type == "mmau"
+    }
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -38,6 +44,7 @@ TINY_MODELS = {"tiny-qwen2-audio": "qwen2_audio", "tiny-audio-flamingo-3": "audi
 wildcard_constraints:
     library="|".join(map(re.escape, CONFIG.libraries)),
     benchmark="|".join(map(re.escape, CONFIG.benchmarks)),
+    questions="|".join(map(re.escape, CONFIG.questions)) or "none-is-configured",
     model="|".join(map(re.escape, CONFIG.models)),
     position="|".join(POSITIONS),
     shard=r"\d+",
@@ -102,6 +109,46 @@ def answer_shards(model, benchmark):
     return [f"results/answers/{model}/{benchmark}/{shard}.csv" for shard in shards_of(benchmark)]
 
 
+def n_questions(questions):
+    """Items of a question set, whether or not they can be used: known before anything runs."""
+    if questions in ENTRIES:
+        return len(ENTRIES[questions])
+    settings = CONFIG.questions[questions]
+    return settings.n_items_about(CONFIG.benchmarks[settings.benchmark].n_samples)
+
+
+def question_range(questions, shard):
+    """First item of a shard, and the item after its last."""
+    size = CONFIG.items_per_shard(questions)
+    return shard * size, min((shard + 1) * size, n_questions(questions))
+
+
+def question_folder(questions):
+    """Where the audio paths of a question set start."""
+    settings = CONFIG.questions[questions]
+    return f"results/benchmarks/{settings.benchmark}" if settings.type == "procedural" else settings.audio
+
+
+def question_file(wildcards):
+    settings = CONFIG.questions[wildcards.questions]
+    return f"results/questions/{wildcards.questions}/questions.json" if settings.type == "procedural" else settings.path
+
+
+def question_audio(wildcards):
+    """What the audio of a shard's items depends on: files of the user, or the table of a benchmark, which knows its own."""
+    folder = question_folder(wildcards.questions)
+    if wildcards.questions not in ENTRIES:
+        return [f"{folder}/events.csv"]
+    entries = ENTRIES[wildcards.questions][slice(*question_range(wildcards.questions, int(wildcards.shard)))]
+    paths = {os.path.join(folder, str(entry.get("audio_id"))) for entry in entries if isinstance(entry, dict)}
+    return sorted(path for path in paths if os.path.isfile(path))
+
+
+def audio_share_shards(model, questions):
+    n_shards = math.ceil(n_questions(questions) / CONFIG.items_per_shard(questions))
+    return [f"results/audio_share/{model}/{questions}/{shard}.h5" for shard in range(n_shards)]
+
+
 LOCALIZATIONS = [
     f"results/localization/{model}/{benchmark}.csv"
     for model in ["random", *CONFIG.models]
@@ -127,6 +174,14 @@ FIGURES = [
 ]
 TABLES += ["results/tables/specificity.csv"]
 FIGURES += [f"results/figures/specificity/{m}.{suffix}" for m in CONFIG.models for suffix in ("pdf", "png")]
+AUDIO_SHARE = []
+if CONFIG.questions and not CONFIG.rehearsal:
+    AUDIO_SHARE += expand("results/tables/{name}.csv", name=["audio_share", "audio_share_second_half"])
+    TABLES += AUDIO_SHARE
+if CONFIG.figures.audio_share and not CONFIG.rehearsal:
+    drawn = expand("results/figures/audio_share/{model}.{suffix}", model=CONFIG.models, suffix=["pdf", "png"])
+    AUDIO_SHARE += drawn
+    FIGURES += drawn
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
@@ -186,6 +241,7 @@ def where_to_look():
         "results/tables/overlap.md": "how much of each sound was found, by position and method",
         "results/figures/overlap.png": "the same, with the chance level",
         "results/figures/reading/": "one recording, read by each model",
+        "results/figures/audio_share/": "how much attention goes to the audio, by layer",
         "results/tables/overlap.csv": "the numbers to compute with",
         "results/tables/specificity.csv": "which event the windows land on",
         "results/tables/comparisons.md": "methods compared on the same queries, with tests",

@@ -186,6 +186,35 @@ def test_head_masses_agree(pair, recordings, text_rows):
     np.testing.assert_allclose(reading.head_mass, masses, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [None, {}, {"layers": "second_half"}, {"positions": "after_audio"}],
+    ids=["base", "steered", "second-half", "after-audio"],
+)
+def test_audio_shares_agree(pair, recordings, settings):
+    # Ragged rows, longer than a chunk of queries; two rows are one prompt, and one has no audio.
+    adapter, oracle = pair
+    mixed = [*recordings, None]
+    rows = [(0, 0), (1, 2), (0, 0), (2, 1), (4, 3), (3, 3)]
+    batch = dict(recordings=mixed, prompts=[PROMPTS[p] for _, p in rows], audio_index=[r for r, _ in rows])
+    vectors = random_vectors(adapter)[: len(rows)] if settings is not None else None
+    steering = Steering(scale=0.5, **settings) if settings is not None else None
+    reading = Engine(adapter).read(**batch, vectors=vectors, steering=steering, want_states=True, want_audio_share=True)
+    steered = {}
+    if steering is not None:
+        layers = tuple(steering.scales(adapter.n_layers))
+        steered = dict(scale=0.5, layers=layers, positions=steering.positions)
+    expected = [
+        oracle.read(mixed[r], PROMPTS[p], vectors=None if vectors is None else vectors[row], **steered)
+        for row, (r, p) in enumerate(rows)
+    ]
+    assert_agrees(reading, expected)
+    shares = np.stack([naive.audio_share for naive in expected])
+    assert (shares[[0, 1, 2, 3, 5]] > 0.05).all()
+    np.testing.assert_allclose(reading.audio_share, shares, rtol=0, atol=1e-5)
+    assert not reading.audio_share[4].any()
+
+
 @pytest.mark.parametrize("positions", [None, "all", "last"])
 def test_bfloat16_stays_near(shipped_pair, recordings, positions):
     # Eight bits of mantissa: masses to 2 % of a row's whole attention, states to 5 % of their length.

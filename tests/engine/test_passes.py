@@ -398,7 +398,7 @@ def test_rows_are_those_of_the_softmax(n_cached, n_key_heads, padding):
         real[1, n_cached + n_tokens - n_pad :] = padding != "right"
         causal = torch.arange(n_cached + n_tokens) <= torch.arange(n_tokens)[:, None] + n_cached
         mask = (causal & real[:, None, :])[:, None]
-    reader = attention.AttentionReader(rows, head_mass=True)
+    reader = attention.AttentionReader(rows, attention.Wanted(head_mass=True))
     reader.read(0, query, key, 0.3, mask)
     for row in range(2):
         skip = shift if row else 0

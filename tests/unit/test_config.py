@@ -34,6 +34,7 @@ def test_default_configuration_is_valid_and_full_size(raw_config, root):
 
 def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(raw_config):
     assert configuration.Probe().model_dump(mode="json") == raw_config["probe"]
+    assert configuration.AudioShare().model_dump(mode="json") == raw_config["audio_share"]
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,37 @@ def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(
         ("figures/attention_change", "sequences", r"figures\.attention_change: .*4\.5 to 5\.5 s"),
         ("figures/reading_sample", 500, r"figures\.reading_sample: 500 is beyond benchmark 'sequences'"),
         ("models", {}, r"models: .*at least one"),
+        ("questions/mine", {"type": "tape"}, r"questions\.mine: .*tape"),
+        ("questions/mine", {"n_items": 3}, r"questions\.mine: the key type is missing; add mmau or procedural"),
+        (
+            "questions/mine",
+            {"type": "procedural", "benchmark": "other"},
+            r"questions\.mine\.benchmark: 'other' is not in benchmarks .*take the questions out \(mine: null\)",
+        ),
+        (
+            "questions/mine",
+            {"type": "mmau", "path": "no.json", "audio": "rules"},
+            r"questions\.mine\.path: 'no\.json' does not exist as a file",
+        ),
+        (
+            "questions/mine",
+            {"type": "mmau", "path": "config.yaml", "audio": "no"},
+            r"questions\.mine\.audio: 'no' does not exist as a folder",
+        ),
+        (
+            "questions/mine",
+            {"type": "mmau", "path": "config.yaml", "audio": "rules"},
+            r"hears at most 20 s, but recordings of questions 'mine' may last 30 s; lower max_seconds",
+        ),
+        (
+            "questions/mine",
+            {"type": "mmau", "path": "a", "audio": "a", "splits": ["test", "test"]},
+            r"questions\.mine: split 'test' is listed twice",
+        ),
+        ("questions/Mine", {"type": "procedural", "benchmark": "sequences"}, r"questions: the name 'Mine' becomes"),
+        ("questions/sequences/n_items", 0, r"questions\.sequences\.n_items: "),
+        ("audio_share/item", "{question}", r"audio_share: item must contain \{choices\}"),
+        ("figures/audio_share", "none", r"figures\.audio_share: 'none' is not in questions \(sequences\)"),
     ],
 )
 def test_wrong_values_are_named_with_key_and_way_out(raw_config, root, path, value, message):
@@ -302,3 +334,24 @@ def test_an_emphasis_on_blocks_that_are_not_steered_is_refused(raw_config, root)
     raw_config["probe"]["steering"] |= {"layers": [0, 1], "emphasis": {"layers": [3]}}
     with pytest.raises(UserError, match=r"probe\.steering\.emphasis\.layers: \[3\] holds no steered block; .*\[0, 1\]"):
         load(raw_config, root)
+
+
+def test_an_analysis_depends_on_what_is_read_and_not_on_how_many_items_there_are(raw_config, root):
+    before = load(raw_config, root).analysis_settings("tiny-qwen2-audio", "sequences")
+    assert (before.splits, before.on_bad_item) == (None, "refuse")
+    assert before.max_seconds == pytest.approx(18.5)
+    raw_config["questions"]["sequences"]["n_items"] = 7
+    raw_config["probe"]["prompts"]["inference"] = "What is this?"
+    config = load(raw_config, root)
+    assert config.analysis_settings("tiny-qwen2-audio", "sequences") == before
+    assert config.items_per_shard("sequences") == 254
+    raw_config["probe"]["steering"]["scale"] = 0.2
+    assert load(raw_config, root).analysis_settings("tiny-qwen2-audio", "sequences") != before
+
+
+def test_questions_can_be_left_out(raw_config, root):
+    raw_config["questions"]["sequences"] = None
+    with pytest.raises(UserError, match=r"'sequences' is not in questions \(there are none\); .* null for no figure"):
+        load(raw_config, root)
+    raw_config["figures"]["audio_share"] = None
+    assert load(raw_config, root).questions == {}

@@ -20,6 +20,7 @@ SMALL = {
     },
     # One sample to a part, so that a kill in the middle of a shard leaves finished parts.
     "models": {"tiny-qwen2-audio": {"batch_samples": 1}, "tiny-audio-flamingo-3": {"batch_samples": 1}},
+    "questions": {"sequences": {"n_items": 6}},
     "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 8}},
     "shard_seconds": 60,  # three samples of at most 18.5 s: two shards
 }
@@ -73,7 +74,7 @@ class Copy:
     def tables(self) -> dict[str, bytes]:
         """Content of every table, by name."""
         found = {path.name: path.read_bytes() for path in (self.folder / "results" / "tables").iterdir()}
-        assert len(found) == 4
+        assert len(found) == 6
         return found
 
     def failed_logs(self, output: str) -> str:

@@ -29,6 +29,7 @@ METHODS = {
     "steering_label_mean",
 }
 MODELS = {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
+FIGURES = ("attention_change", "attention_map", "audio_share", "reading")
 
 
 def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
@@ -74,7 +75,7 @@ def test_every_result_is_there_and_no_parts_are_left(finished_run):
     results = finished_run.folder / "results"
     for name in (
         "overlap",
-        *(f"{kind}/{model}" for kind in ("attention_change", "attention_map", "reading") for model in MODELS),
+        *(f"{kind}/{model}" for kind in FIGURES for model in MODELS),
     ):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
@@ -110,6 +111,7 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
         "steer_attention": {"encode", "steer", "store"},
         "map_attention": {"encode", "steer", "store"},
         "prompt_directly": {"encode", "prefill", "answer", "store"},
+        "analyze_attention": {"encode", "prefill", "suffix", "steer", "store"},
     }
     for rule, used in stages.items():
         files = list((results / "performance" / rule).rglob("*.json"))
@@ -144,8 +146,7 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/overlap.py", "\n# edited\n")
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\n# edited\n")
-    figures = ("plot_attention_change", "plot_attention_map", "plot_reading")
-    assert changed_copy.planned() == {"plot_overlap": 1} | dict.fromkeys(figures, 2)
+    assert changed_copy.planned() == {"plot_overlap": 1} | {f"plot_{kind}": 2 for kind in FIGURES}
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
@@ -224,8 +225,8 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/figures")
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
-    figures = ("plot_attention_change", "plot_attention_map", "plot_reading")
-    assert before == {"tabulate_overlap": 1, "plot_overlap": 1} | dict.fromkeys(figures, 2)
+    tables = {"tabulate_overlap": 1, "tabulate_audio_share": 1, "plot_overlap": 1}
+    assert before == tables | {f"plot_{kind}": 2 for kind in FIGURES}
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 
@@ -266,6 +267,46 @@ def test_another_file_in_a_library_remakes_its_clips(clean_copy):
     plan = clean_copy.planned("benchmark", overlay=overlay)
     assert plan["prepare_clips"] == 1
     assert plan["compose_benchmark"] == 3
+
+
+def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
+    folder = clean_copy.folder / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    entries = []
+    for number in range(3):
+        soundfile.write(folder / f"{number}.wav", rng.normal(0, 0.1, (2 * 44_100, 2)), 44_100)
+        entries.append(
+            {"id": f"id-{number}", "audio_id": f"./{number}.wav", "question": "Which sound comes first?"}
+            | {"choices": ["dog", "cat"], "answer": "dog", "split": "test-mini", "category": ["a", "b"]}
+        )
+    entries.append(entries[0] | {"id": "id-3", "audio_id": "lost.wav"})
+    (folder / "mine.json").write_text(json.dumps(entries))
+    mine = {"type": "mmau", "path": "mine/mine.json", "audio": "mine", "max_seconds": 20.0}
+    overlay = {
+        "questions": {"sequences": None, "mine": mine},
+        "models": {"tiny-audio-flamingo-3": None},
+        "figures": {"audio_share": "mine"},
+        "shard_seconds": 60,
+    }
+    clean_copy.run("audio_share", overlay=overlay)
+    results = clean_copy.folder / "results"
+    # Of the four items, three fill a shard.
+    log = (results / "logs/analyze_attention/tiny-qwen2-audio/mine/1.log").read_text()
+    assert "skipped: item id-3: mine/lost.wav does not exist" in log
+    table = pd.read_csv(results / "tables/audio_share.csv")
+    assert set(table["questions"]) == {"mine"}
+    assert (table["n"] == 3).all()
+    assert not (results / "benchmarks").exists()
+
+    soundfile.write(folder / "lost.wav", rng.normal(0, 0.1, 16_000), 16_000)
+    steps = {"tabulate_audio_share": 1, "plot_audio_share": 1}
+    assert clean_copy.planned("audio_share", overlay=overlay) == {"analyze_attention": 1} | steps
+    overlay["questions"]["mine"] |= {"n_items": 3}
+    assert clean_copy.planned("audio_share", overlay=overlay) == steps
+    overlay["questions"]["mine"] |= {"splits": ["dev"]}
+    output = clean_copy.run("--dry-run", overlay=overlay, fails=True)
+    assert "mine/mine.json has no item of the splits dev; its splits are test-mini: correct splits" in output
 
 
 def test_a_rehearsal_runs_the_real_rules_and_makes_no_tables(clean_copy):

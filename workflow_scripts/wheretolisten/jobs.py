@@ -5,7 +5,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from wheretolisten.engine.meter import Meter
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
 from wheretolisten.models.base import Adapter
+from wheretolisten.questions.mmau import Item
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +64,30 @@ def batches_of(shard: Path, size: int) -> list[Batch]:
     ]
 
 
-def unfinished(batches: Sequence[Batch], result: Any, meter: Meter) -> Iterator[Batch]:
+@dataclass(frozen=True, eq=False)
+class ItemBatch:
+    """Some items of a question set: `number` counts batches."""
+
+    number: int
+    items: list[Item]
+
+    @property
+    def sample_ids(self) -> list[str]:
+        """Ids of the items, [item]."""
+        return [item.item_id for item in self.items]
+
+
+def item_batches(items: Sequence[Item], size: int) -> list[ItemBatch]:
+    """Items cut into batches of `size` in order."""
+    return [
+        ItemBatch(number, list(items[first : first + size])) for number, first in enumerate(range(0, len(items), size))
+    ]
+
+
+B = TypeVar("B", Batch, ItemBatch)
+
+
+def unfinished(batches: Sequence[B], result: Any, meter: Meter) -> Iterator[B]:
     """Batches that `result` (a store.PartedFile or PartedTable) does not hold yet, with progress in the log.
 
     `meter` counts their samples as they are done.
@@ -73,7 +97,7 @@ def unfinished(batches: Sequence[Batch], result: Any, meter: Meter) -> Iterator[
         _log.info("%d of %d batches are there already", len(batches) - len(missing), len(batches))
     for done, batch in enumerate(missing):
         yield batch
-        meter.n_samples += len(batch.events)
+        meter.n_samples += len(batch.sample_ids)
         _log.info("batch %d of %d", done + 1, len(missing))
 
 

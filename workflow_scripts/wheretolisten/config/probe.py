@@ -158,11 +158,11 @@ class Prompts(Section):
 
     def positive_for(self, label: str, domain: str, instruction: str | None = None) -> str:
         """The positive instruction, or another one, for a label, with the query appended: p+ ⊕ query."""
-        return _join((instruction or self.positive).format(label=self.wording(label, domain)), self.query)
+        return join((instruction or self.positive).format(label=self.wording(label, domain)), self.query)
 
     def negative_with_query(self, instruction: str | None = None) -> str:
         """The negative instruction, or another one, with the query appended: p− ⊕ query."""
-        return _join(instruction or self.negative, self.query)
+        return join(instruction or self.negative, self.query)
 
     def instruction_of(self, state: str) -> str:
         """The instruction under which a state is taken, as `contrasted_states` names it.
@@ -279,5 +279,6 @@ class Probe(Section):
         return self
 
 
-def _join(first: str, second: str) -> str:
+def join(first: str, second: str) -> str:
+    """An instruction with a query appended: p ⊕ query."""
     return f"{first} {second}".strip()

@@ -57,10 +57,10 @@ def check_template(text: str, key: str, required: set[str], optional: frozenset[
             raise ValueError(f"{key} must contain {{{name}}}")
 
 
-def check_repetition(labels: list[str]) -> None:
-    for label in labels:
-        if labels.count(label) > 1:
-            raise ValueError(f"label {label!r} is listed twice; keep one of them")
+def check_repetition(names: list[str], what: str = "label") -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{what} {name!r} is listed twice; keep one of them")
 
 
 def first_sentence(error: ValidationError, where: str) -> str:
@@ -68,7 +68,9 @@ def first_sentence(error: ValidationError, where: str) -> str:
     for item in error.errors():
         # The discriminator of a union appears in the location, though the user never wrote it.
         location = ".".join(
-            str(part) for depth, part in enumerate(item["loc"]) if depth != 2 or item["loc"][0] != "libraries"
+            str(part)
+            for depth, part in enumerate(item["loc"])
+            if depth != 2 or item["loc"][0] not in ("libraries", "questions")
         )
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
@@ -80,7 +82,8 @@ def first_sentence(error: ValidationError, where: str) -> str:
         elif item["type"] in {"dict_type", "model_type"}:
             message = f"must hold keys of its own, not {item['input']!r}"
         elif item["type"] == "union_tag_not_found":
-            message = "the key type is missing; add procedural, folder, esc50 or sakura"
+            types = {"libraries": "procedural, folder, esc50 or sakura", "questions": "mmau or procedural"}
+            message = f"the key type is missing; add {types[item['loc'][0]]}"
         elif item["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
         problems.append(f"{location}: {message}" if location else message)

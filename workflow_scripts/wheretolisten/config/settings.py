@@ -1,9 +1,12 @@
 """What one script's job depends on."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import DirectPrompt, Prompts, Readout, SteeredMethod
+from wheretolisten.config.probe import DirectPrompt, Prompts, Readout, SteeredMethod, Steering
+from wheretolisten.config.questions import AudioShare, ProceduralQuestions
 from wheretolisten.config.sections import Section
 
 
@@ -41,3 +44,22 @@ class DirectSettings(Section):
     model: Model
     prompts: Prompts
     direct_prompt: DirectPrompt
+
+
+class QuestionSettings(Section):
+    """All that questions about a benchmark depend on, beside its events."""
+
+    questions: ProceduralQuestions
+    prompts: Prompts
+
+
+class AnalysisSettings(Section):
+    """All that the share of attention to audio depends on, beside the questions; as in `questions.MmauQuestions`."""
+
+    model: Model
+    audio_share: AudioShare
+    steering: Steering
+    readout: Readout
+    splits: list[str] | None
+    max_seconds: float
+    on_bad_item: Literal["skip", "refuse"]

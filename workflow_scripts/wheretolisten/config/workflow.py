@@ -15,8 +15,16 @@ from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model
 from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
+from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
 from wheretolisten.config.sections import Section, first_sentence
-from wheretolisten.config.settings import DirectSettings, ExtractionSettings, MapSettings, SteeringSettings
+from wheretolisten.config.settings import (
+    AnalysisSettings,
+    DirectSettings,
+    ExtractionSettings,
+    MapSettings,
+    QuestionSettings,
+    SteeringSettings,
+)
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -31,6 +39,7 @@ class Figures(Section):
     reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
     reading_position: Literal["begin", "middle", "end"] = "middle"
     reading_vector: str = Field("sample", description="method of probe.methods whose steering is drawn")
+    audio_share: str | None = Field(None, description="question set of Figure 1; null: not drawn")
 
 
 class Config(Section):
@@ -40,6 +49,8 @@ class Config(Section):
     benchmarks: dict[str, Benchmark] = Field(min_length=1)
     models: dict[str, Model] = Field(min_length=1)
     probe: Probe = Probe()
+    questions: dict[str, QuestionSet] = Field(default_factory=dict)
+    audio_share: AudioShare = AudioShare()
     figures: Figures
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
     model_cache: str | None = Field(
@@ -48,7 +59,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
-        for section in ("libraries", "benchmarks", "models"):
+        for section in ("libraries", "benchmarks", "models", "questions"):
             for name in getattr(self, section):
                 if not _NAME.fullmatch(name):
                     raise ValueError(
@@ -127,6 +138,26 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_questions(self) -> "Config":
+        for name, questions in self.questions.items():
+            if isinstance(questions, ProceduralQuestions) and questions.benchmark not in self.benchmarks:
+                raise ValueError(
+                    f"questions.{name}.benchmark: {questions.benchmark!r} is not in benchmarks "
+                    f"({', '.join(self.benchmarks)}); name one of them, or take the questions out ({name}: null)"
+                )
+            if self.longest_recording(name) > self.shard_seconds:
+                raise ValueError(
+                    f"shard_seconds: {self.shard_seconds:g} s is less than one recording of questions {name!r} "
+                    f"({self.longest_recording(name):g} s); raise it"
+                )
+        if self.figures.audio_share is not None and self.figures.audio_share not in self.questions:
+            raise ValueError(
+                f"figures.audio_share: {self.figures.audio_share!r} is not in questions "
+                f"({', '.join(self.questions) or 'there are none'}); name one of them, or null for no figure"
+            )
+        return self
+
     @property
     def rehearsal(self) -> bool:
         """Whether the models have random weights, so that the run measures time and memory and yields no results."""
@@ -188,6 +219,39 @@ class Config(Section):
             direct_prompt=self.probe.direct_prompt,
         )
 
+    def question_settings(self, questions: str) -> QuestionSettings:
+        """What `compose_questions` of a procedural question set depends on."""
+        wording = self.probe.prompts
+        return QuestionSettings(
+            questions=self.questions[questions],
+            prompts=Prompts(label_wording=wording.label_wording, domain_wording=wording.domain_wording),
+        )
+
+    def analysis_settings(self, model: str, questions: str) -> AnalysisSettings:
+        """What `analyze_attention` of a model depends on."""
+        settings = self.questions[questions]
+        by_user = isinstance(settings, MmauQuestions)
+        return AnalysisSettings(
+            model=self.models[model],
+            audio_share=self.audio_share,
+            steering=self.probe.steering,
+            readout=self.probe.readout,
+            splits=settings.splits if by_user else None,
+            max_seconds=self.longest_recording(questions),
+            on_bad_item=settings.on_bad_item if by_user else "refuse",
+        )
+
+    def longest_recording(self, questions: str) -> float:
+        """Upper bound of the duration of a question set's recordings, in seconds."""
+        settings = self.questions[questions]
+        if isinstance(settings, MmauQuestions):
+            return settings.max_seconds
+        return self.benchmarks[settings.benchmark].composition.longest_seconds
+
+    def items_per_shard(self, questions: str) -> int:
+        """Items in one shard of a question set: fixed by the longest possible recording, as for samples."""
+        return math.floor(self.shard_seconds / self.longest_recording(questions))
+
     def samples_per_shard(self, benchmark: str) -> int:
         """Samples in one shard: fixed by the longest possible sample, so that adding samples moves none."""
         return math.floor(self.shard_seconds / self.benchmarks[benchmark].composition.longest_seconds)
@@ -223,7 +287,7 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     """
     # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
     raw = {
-        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models"} else value
+        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models", "questions"} else value
         for key, value in raw.items()
     }
     if isinstance(raw.get("probe"), dict) and "methods" in raw["probe"]:
@@ -241,6 +305,14 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
             if not (path.is_file() if kind == "file" else path.is_dir()):
                 raise UserError(
                     f"config.yaml: libraries.{name}.{key}: {getattr(library, key)!r} does not exist as a {kind}; "
+                    "correct the path or put the files there"
+                )
+    for name, questions in config.questions.items():
+        for key, kind in (("path", "file"), ("audio", "folder")) if isinstance(questions, MmauQuestions) else ():
+            path = root / getattr(questions, key)
+            if not (path.is_file() if kind == "file" else path.is_dir()):
+                raise UserError(
+                    f"config.yaml: questions.{name}.{key}: {getattr(questions, key)!r} does not exist as a {kind}; "
                     "correct the path or put the files there"
                 )
     for name, model in config.models.items():
@@ -351,4 +423,11 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
                 f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but samples "
                 f"of {benchmark!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the "
                 "model out"
+            )
+    for questions, settings in config.questions.items():
+        if isinstance(settings, MmauQuestions) and seconds is not None and settings.max_seconds > seconds:
+            raise UserError(
+                f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but "
+                f"recordings of questions {questions!r} may last {settings.max_seconds:g} s; lower max_seconds, or "
+                "take the model out"
             )

@@ -12,6 +12,7 @@ from transformers import DynamicCache
 
 from wheretolisten.config.probe import Steering
 from wheretolisten.engine import attention, injection, layout
+from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
@@ -47,12 +48,16 @@ class Reading:
     head_mass
         Share of the last prompt token's attention that goes to the audio, by head, float32 [row, layer, head] (ASH).
         None unless asked for.
+    audio_share
+        P_l: share of the attention of all prompt tokens, the audio included, that goes to the audio, averaged over
+        heads, float32 [row, layer] (SWL §3.1). None unless asked for.
     """
 
     states: np.ndarray | None
     attention: np.ndarray
     n_audio_tokens: np.ndarray
     head_mass: np.ndarray | None = None
+    audio_share: np.ndarray | None = None
 
 
 class Engine:
@@ -133,6 +138,7 @@ class Engine:
         want_states: bool = False,
         keep_text: bool = False,
         want_head_mass: bool = False,
+        want_audio_share: bool = False,
     ) -> Reading:
         """Run prompts about recordings through the text stack and read the attention of text to audio.
 
@@ -156,6 +162,8 @@ class Engine:
             Whether to return the attention of every text token instead of their sum; `text_tokens` names them.
         want_head_mass
             Whether to return what each head's last prompt token gives to the audio.
+        want_audio_share
+            Whether to return what all tokens together give to the audio; every prompt then goes through in full.
 
         Raises
         ------
@@ -166,7 +174,8 @@ class Engine:
         """
         known = recordings.recordings if isinstance(recordings, Heard) else recordings
         inputs = self.adapter.prepare(known, prompts, audio_index)
-        return self._read(recordings, inputs, vectors, steering, want_states, keep_text, want_head_mass)
+        wanted = Wanted(want_states, keep_text, want_head_mass, want_audio_share)
+        return self._read(recordings, inputs, vectors, steering, wanted)
 
     def read_inputs(
         self,
@@ -176,9 +185,11 @@ class Engine:
         want_states: bool = False,
         keep_text: bool = False,
         want_head_mass: bool = False,
+        want_audio_share: bool = False,
     ) -> Reading:
         """As `read`, from a prepared batch, padded on either side."""
-        return self._read(inputs.recordings, inputs, vectors, steering, want_states, keep_text, want_head_mass)
+        wanted = Wanted(want_states, keep_text, want_head_mass, want_audio_share)
+        return self._read(inputs.recordings, inputs, vectors, steering, wanted)
 
     @torch.inference_mode()
     def answer(
@@ -268,9 +279,7 @@ class Engine:
         inputs: Inputs,
         vectors: np.ndarray | None,
         steering: Steering | None,
-        want_states: bool,
-        keep_text: bool,
-        want_head_mass: bool,
+        wanted: Wanted,
     ) -> Reading:
         if (vectors is None) != (steering is None):
             raise ValueError("vectors and steering belong together")
@@ -280,7 +289,8 @@ class Engine:
         heard = self.hear(recordings)
         steered_from = None if steering is None else injection.first_steered(inputs, steering.positions)
         queries = layout.queries_of(inputs, self._first_text(inputs), steered_from)
-        in_full = not self._share_prefix or (steering is not None and steering.positions == "all")
+        in_full = not self._share_prefix or wanted.audio_share
+        in_full |= steering is not None and steering.positions == "all"
         rows = [(n,) for n in range(len(queries))]
         if not in_full:
             rows = [group.queries for group in layout.share_prefixes(queries)]
@@ -289,7 +299,7 @@ class Engine:
             members = [query for row in rows[part] for query in row]
             own = None if vectors is None else torch.as_tensor(vectors[members], dtype=torch.float32)
             asked = [queries[query] for query in members]
-            found = _Found(asked, own, steering, want_states, keep_text, want_head_mass)
+            found = _Found(asked, own, steering, wanted)
             if in_full:
                 self._run_in_full(heard, found)
             else:
@@ -298,8 +308,9 @@ class Engine:
 
         parts = [found.collect() for found in self._rows.run(len(rows), read)]
         order = [query for row in rows for query in row]
-        states, attention_, head_mass = (_joined(arrays, order) for arrays in zip(*parts, strict=True))
-        return Reading(states, attention_, inputs.n_audio_tokens.numpy(), head_mass)
+        states, *of_attention = (_joined(arrays, order) for arrays in zip(*parts, strict=True))
+        attention_, head_mass, audio_share = of_attention
+        return Reading(states, attention_, inputs.n_audio_tokens.numpy(), head_mass, audio_share)
 
     def _run_behind_prefix(self, heard: Heard, found: "_Found") -> None:
         """Prefixes once, then all that is left of the prompts, side by side in one row per prefix."""
@@ -356,7 +367,7 @@ class Engine:
     ) -> None:
         # Attached after the steering hooks, hence called after them: states are what the next block sees.
         recorders = [(block, found.recorder(layer)) for layer, block in enumerate(self.adapter.blocks)]
-        with injection.hooked(hooks + (recorders if found.want_states else [])):
+        with injection.hooked(hooks + (recorders if found.wanted.states else [])):
             self._forward(tokens, audio, cache, mask, found.reader(self.adapter.n_layers))
 
     # ------------------------------------------------------------------------------------------------------ answering
@@ -453,12 +464,9 @@ class _Found:
         queries: list[Query],
         vectors: torch.Tensor | None,
         steering: Steering | None,
-        want_states: bool,
-        keep_text: bool,
-        want_head_mass: bool,
+        wanted: Wanted,
     ) -> None:
-        self.queries, self.steering = queries, steering
-        self.want_states, self._keep_text, self._want_head_mass = want_states, keep_text, want_head_mass
+        self.queries, self.steering, self.wanted = queries, steering, wanted
         self._states: list[torch.Tensor] = []
         self._readers: list[tuple[int, attention.AttentionReader, tuple, torch.Tensor | None]] = []
         self.vectors, self._broken = vectors, torch.zeros(len(queries), dtype=torch.bool)
@@ -477,7 +485,8 @@ class _Found:
     ) -> None:
         """Read `queries` (by default all) where they lie in a pass; in its first `n_layers` blocks only, if given."""
         queries = self.queries if queries is None else queries
-        reader = attention.AttentionReader(tokens.rows_to_read(queries, device), self._keep_text, self._want_head_mass)
+        lengths = torch.tensor([len(query.ids) for query in queries]) if self.wanted.audio_share else None
+        reader = attention.AttentionReader(tokens.rows_to_read(queries, device), self.wanted, lengths)
         last = (tokens.row.to(device), tokens.last(queries).to(device))
         self._readers.append((n_layers, reader, last, branch))
 
@@ -486,7 +495,7 @@ class _Found:
 
         def read(layer: int, *arguments: object) -> None:
             self._at(layer, of_states=False)[1].read(layer, *arguments)
-            if layer == n_layers - 1 and not self.want_states:
+            if layer == n_layers - 1 and not self.wanted.states:
                 raise _EnoughError
 
         return read
@@ -505,8 +514,8 @@ class _Found:
         # The block after which queries branch off still attends as one, but its output is theirs.
         return next(entry for entry in self._readers if layer + of_states < entry[0] or entry[0] == 0)
 
-    def collect(self) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
-        """States, attention and head masses, rows as the queries of this pass."""
+    def collect(self) -> tuple[np.ndarray | None, ...]:
+        """States, attention, head masses and audio's shares, rows as the queries of this pass."""
 
         def joined(values: Callable[[attention.AttentionReader], torch.Tensor]) -> torch.Tensor:
             parts = [
@@ -516,18 +525,21 @@ class _Found:
             ]
             return torch.cat(parts, dim=1)
 
-        attention_ = joined(attention.AttentionReader.attention)
-        head_mass = joined(attention.AttentionReader.head_mass) if self._want_head_mass else None
-        states = torch.stack(self._states, dim=1).cpu() if self.want_states else None
+        of_attention = [
+            joined(attention.AttentionReader.attention),
+            joined(attention.AttentionReader.head_mass) if self.wanted.head_mass else None,
+            joined(attention.AttentionReader.audio_share) if self.wanted.audio_share else None,
+        ]
+        states = torch.stack(self._states, dim=1).cpu() if self.wanted.states else None
         if self._broken.any():
-            first = min(self.steering.scales(attention_.shape[1]))
+            first = min(self.steering.scales(of_attention[0].shape[1]))
             # Attention of the steered block itself is computed before its vector is added.
-            attention_[self._broken, first + 1 :] = torch.nan
-            if head_mass is not None:
-                head_mass[self._broken, first + 1 :] = torch.nan
+            for values in of_attention:
+                if values is not None:
+                    values[self._broken, first + 1 :] = torch.nan
             if states is not None:
                 states[self._broken, first:] = torch.nan
-        return tuple(None if values is None else values.numpy() for values in (states, attention_, head_mass))
+        return tuple(None if values is None else values.numpy() for values in (states, *of_attention))
 
 
 def _by_query(groups: Sequence[Group]) -> list[tuple[int, Group]]:

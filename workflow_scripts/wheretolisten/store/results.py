@@ -16,6 +16,7 @@ from wheretolisten.store.schema import (
     ACTIVATIONS,
     ATTENTION,
     ATTENTION_MAP,
+    AUDIO_SHARE,
     DAMAGE,
     VECTORS,
     Schema,
@@ -69,6 +70,20 @@ class AttentionMap:
     text: list[list[str]]
     attention: list[np.ndarray]
     tokens_per_second: float
+    attributes: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class AudioShare:
+    """Share of attention that goes to the audio (P_l), of every item of a question set.
+
+    `share` [item, condition, layer] lies in 0 … 1; `audio_id` names each item's recording, [item].
+    """
+
+    item_id: np.ndarray
+    audio_id: np.ndarray
+    conditions: tuple[str, ...]
+    share: np.ndarray
     attributes: dict[str, Any] = field(repr=False)
 
 
@@ -191,6 +206,24 @@ def read_attention_map(path: str | Path) -> AttentionMap:
         text=[tokens[:n].tolist() for tokens, n in zip(columns["text"], counts, strict=True)],
         attention=[values[:, :n] for values, n in zip(columns["attention"], counts, strict=True)],
         tokens_per_second=float(attributes["tokens_per_second"]),
+        attributes=attributes,
+    )
+
+
+def read_audio_share(paths: Sequence[str | Path], model: str | None = None) -> AudioShare:
+    """Read the shares of attention of shards, in order.
+
+    Raises
+    ------
+    UserError
+        If a file is damaged, of another kind or version, or of another model.
+    """
+    columns, attributes = _read(paths, AUDIO_SHARE, ("item_id", "audio_id", "audio_share"), None, model)
+    return AudioShare(
+        item_id=columns["item_id"],
+        audio_id=columns["audio_id"],
+        conditions=tuple(json.loads(attributes["conditions"])),
+        share=columns["audio_share"],
         attributes=attributes,
     )
 

@@ -143,3 +143,20 @@ ATTENTION_MAP = Schema(
     ),
     "map_attention",
 )
+
+AUDIO_SHARE = Schema(
+    "where-to-listen/audio-share/1",
+    (
+        Column("item_id", ("item",), "S64", "", "item of the question set; UTF-8"),
+        Column("audio_id", ("item",), "S256", "", "recording, a path in the question set's folder; UTF-8"),
+        Column("n_audio_tokens", ("item",), "i4", "tokens", "real audio tokens, without padding or markers"),
+        Column(
+            "audio_share",
+            ("item", "condition", "layer"),
+            "f4",
+            "",
+            "P_l: share of the attention of all tokens that goes to audio tokens, mean over heads; 0 to 1",
+        ),
+    ),
+    "analyze_attention",
+)

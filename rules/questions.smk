@@ -1,0 +1,111 @@
+"""Questions with choices, and how much attention goes to the audio while they are read (Figure 1)."""
+
+
+rule compose_questions:
+    input:
+        events=lambda wildcards: f"results/benchmarks/{CONFIG.questions[wildcards.questions].benchmark}/events.csv",
+        code=code("compose_questions"),
+    output:
+        questions="results/questions/{questions}/questions.json",
+    log:
+        "results/logs/compose_questions/{questions}.log",
+    benchmark:
+        "results/performance/compose_questions/{questions}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        settings=lambda wildcards: CONFIG.question_settings(wildcards.questions).as_json(),
+    shell:
+        "python workflow_scripts/compose_questions.py --settings {params.settings:q} --events {input.events:q}"
+        " --output {output.questions:q} > {log:q} 2>&1"
+
+
+rule analyze_attention:
+    input:
+        questions=question_file,
+        audio=question_audio,
+        checkpoint=checkpoint_files,
+        code=code("analyze_attention"),
+    output:
+        shares="results/audio_share/{model}/{questions}/{shard}.h5",
+    log:
+        text="results/logs/analyze_attention/{model}/{questions}/{shard}.log",
+        performance="results/performance/analyze_attention/{model}/{questions}/{shard}.json",
+    benchmark:
+        "results/performance/analyze_attention/{model}/{questions}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=shard_runtime,
+        gpu=model_gpus,
+    params:
+        settings=lambda wildcards: CONFIG.analysis_settings(wildcards.model, wildcards.questions).as_json(),
+        audio=lambda wildcards: question_folder(wildcards.questions),
+        first=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[0],
+        stop=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[1],
+    shell:
+        "python workflow_scripts/analyze_attention.py --settings {params.settings:q} --questions {input.questions:q}"
+        " --audio {params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
+        " --output {output.shares:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+
+
+rule tabulate_audio_share:
+    input:
+        shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
+        code=code("tabulate_audio_share"),
+    output:
+        by_layer=report("results/tables/audio_share.csv", caption="report/audio_share_table.rst", category="Tables"),
+        second_half="results/tables/audio_share_second_half.csv",
+    log:
+        "results/logs/tabulate_audio_share/audio_share.log",
+    benchmark:
+        "results/performance/tabulate_audio_share/audio_share.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        models=json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
+    shell:
+        "python workflow_scripts/tabulate_audio_share.py --shares {input.shares:q} --models {params.models:q}"
+        " --by-layer {output.by_layer:q} --second-half {output.second_half:q} > {log:q} 2>&1"
+
+
+rule plot_audio_share:
+    input:
+        table="results/tables/audio_share.csv",
+        code=code("plot_audio_share"),
+    output:
+        pdf=report(
+            "results/figures/audio_share/{model}.pdf",
+            caption="report/audio_share.rst",
+            category="Figures",
+            labels={"figure": "attention to audio", "model": "{model}"},
+        ),
+        png="results/figures/audio_share/{model}.png",
+    log:
+        "results/logs/plot_audio_share/{model}.log",
+    benchmark:
+        "results/performance/plot_audio_share/{model}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        questions=CONFIG.figures.audio_share,
+    shell:
+        "python workflow_scripts/plot_audio_share.py --table {input.table:q} --model {wildcards.model}"
+        " --questions {params.questions} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

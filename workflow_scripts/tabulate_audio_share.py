@@ -1,0 +1,61 @@
+"""Tabulate the share of attention that goes to the audio, by condition and layer."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from wheretolisten import log
+from wheretolisten.errors import UserError
+from wheretolisten.files import atomic_path
+from wheretolisten.statistics.audio_share import summarize_by_layer, summarize_second_half
+from wheretolisten.statistics.names import model_name
+from wheretolisten.store import read_audio_share
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the table by layer, and that of the mean over the second half of the layers, as csv."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--shares", type=Path, nargs="+", required=True, help="shares of attention, <model>/<questions>/<shard>.h5"
+    )
+    parser.add_argument("--models", required=True, help="identities of the models that they are of, by name, JSON")
+    parser.add_argument("--by-layer", type=Path, required=True)
+    parser.add_argument("--second-half", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = log.start("tabulate_audio_share")
+
+    identities = json.loads(arguments.models)
+    shards: dict[tuple[str, str], list[Path]] = {}
+    for path in arguments.shares:
+        shards.setdefault((path.parent.parent.name, path.parent.name), []).append(path)
+    by_layer, second_half = [], []
+    for (model, questions), paths in shards.items():
+        result = read_audio_share(paths, identities[model])
+        if not len(result.item_id):
+            raise UserError(
+                f"no item of the questions {questions!r} can be used; repair the set or correct its audio folder, "
+                f"results/logs/analyze_attention/{model}/{questions}/ names the reason of each"
+            )
+        of_half = summarize_second_half(result.share, result.conditions, result.audio_id)
+        for row in of_half[of_half["condition"] != "original"].itertuples():
+            logger.info(
+                "%s, %s, %s: %+.2f percentage points of attention to the audio in the second half of the layers "
+                "(95 %% interval %+.2f to %+.2f; %d items)",
+                *(model_name(model), questions, row.condition),
+                *(100 * value for value in (row.difference, row.difference_low, row.difference_high)),
+                row.n,
+            )
+        of_layers = summarize_by_layer(result.share, result.conditions, result.audio_id)
+        for tables, table in ((by_layer, of_layers), (second_half, of_half)):
+            table.insert(0, "model", model)
+            table.insert(1, "questions", questions)
+            tables.append(table)
+    for tables, target in ((by_layer, arguments.by_layer), (second_half, arguments.second_half)):
+        with atomic_path(target) as path:
+            pd.concat(tables).to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+
+
+if __name__ == "__main__":
+    log.run(main)

@@ -1,0 +1,70 @@
+"""Share of attention that goes to the audio, by layer and condition (after SWL Figure 1)."""
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from wheretolisten.figures import style
+
+CONDITIONS = {
+    "original": ("Question as it is", style.BLACK, "o"),
+    "prompt_only": ("Prompt only", style.SKY, "s"),
+    "audio_silence": ("Steering, audio − silence", style.ORANGE, "^"),
+    "audio_none": ("Steering, audio − no audio", style.VERMILLION, "v"),
+    "instruction": ("Steering, instruction", style.BLUE, "D"),
+}
+"""Condition → its name, colour and marker."""
+
+
+def draw_audio_share(table: pd.DataFrame, title: str) -> Figure:
+    """Two panels, layers along x: the share of each condition, and its difference to the question as it is.
+
+    Parameters
+    ----------
+    table
+        Rows of one model and question set, with the columns condition, layer and `statistics.audio_share.STATISTICS`;
+        shares from 0 to 1, drawn in percent.
+    title
+        Heading of the figure.
+    """
+    style.apply()
+    figure, (share, difference) = plt.subplots(1, 2, figsize=(style.PAGE_WIDTH, 3.1))
+    present = [name for name in CONDITIONS if name in set(table["condition"])]
+    lines = [_draw(share, table[table["condition"] == name], name, "mean", "ci_low", "ci_high") for name in present]
+    share.set_ylabel("Attention to audio\n(% of all attention)")
+    difference.axhline(0, color=style.BLACK, linewidth=0.8)
+    for name in present:
+        if name != "original":
+            rows = table[table["condition"] == name]
+            _draw(difference, rows, name, "difference", "difference_low", "difference_high")
+    difference.set_ylabel("Change against the question\nas it is (percentage points)")
+    for axis in (share, difference):
+        axis.set_xlabel("Decoder block")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.spines[["top", "right"]].set_visible(False)
+    counts = table["n"].unique()
+    figure.suptitle(f"{title} (n = {counts[0]} questions)", fontsize=plt.rcParams["axes.titlesize"])
+    figure.legend(
+        handles=lines,
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        title="Bands: 95 % bootstrap interval over recordings.",
+        columnspacing=1.6,
+    )
+    return figure
+
+
+def _draw(axis: Axes, rows: pd.DataFrame, name: str, *columns: str) -> plt.Line2D:
+    label, colour, marker = CONDITIONS[name]
+    mean, low, high = (100 * rows[column] for column in columns)
+    axis.fill_between(rows["layer"], low, high, color=colour, alpha=0.18, linewidth=0)
+    # Markers, too, so that lines can be told apart without colour; few, and not all at the same blocks.
+    every = max(1, len(rows) // 6)
+    marked = (list(CONDITIONS).index(name) % every, every)
+    (line,) = axis.plot(
+        rows["layer"], mean, color=colour, marker=marker, markersize=3.5, markevery=marked, label=label, zorder=3
+    )
+    return line

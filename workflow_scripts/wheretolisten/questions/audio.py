@@ -1,0 +1,54 @@
+"""The recordings that items are about, as models hear them."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from wheretolisten.clips.decode import BadFileError, decode
+from wheretolisten.clips.pcm import FULL_SCALE
+from wheretolisten.clips.records import path_problem
+from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.questions.mmau import Item, leave_out
+
+_SHORTEST = 0.1
+"""Seconds."""
+
+
+def load_recording(item: Item, folder: str | Path, max_seconds: float) -> np.ndarray:
+    """Audio of an item, mixed to mono, resampled and cut off at `max_seconds`.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 [frame] at 16 kHz, in −1 … 1.
+
+    Raises
+    ------
+    BadFileError
+        If the path leads out of the folder, or the file is missing, no audio, broken, silent or too short.
+    """
+    if problem := path_problem(item.audio_id, folder):
+        raise BadFileError(problem)
+    pcm = decode(Path(folder) / item.audio_id, _SHORTEST)
+    return pcm[: round(max_seconds * SAMPLING_RATE)].astype(np.float32) / FULL_SCALE
+
+
+def usable(items: Sequence[Item], folder: str | Path, max_seconds: float, on_bad_item: str) -> list[Item]:
+    """Items whose audio can be used; the others are named in the log.
+
+    Raises
+    ------
+    UserError
+        If one cannot and `on_bad_item` is "refuse".
+    """
+    found = []
+    for item in items:
+        try:
+            load_recording(item, folder, max_seconds)
+        except BadFileError as error:
+            leave_out(f"item {item.item_id}: {os.path.join(folder, item.audio_id)} {error}", on_bad_item)
+            continue
+        found.append(item)
+    return found

@@ -1,0 +1,119 @@
+"""Questions made from the events of a benchmark, whose answers are known, as items in MMAU's format."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten.clips.randomness import generator
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import Prompts
+from wheretolisten.config.questions import QUESTION_KINDS, ProceduralQuestions
+
+_ORDINALS = ("first", "second", "third")
+
+
+def compose(events: pd.DataFrame, settings: ProceduralQuestions, prompts: Prompts) -> list[dict[str, Any]]:
+    """Items about the samples of a benchmark: one about each sample in turn, then another one about each, and so on.
+
+    An item depends on the seed, its number and the benchmark's labels only. Its audio is the sample's file, by its path
+    in the benchmark's folder. The words are those that the tiny models were trained with where those have any.
+
+    Parameters
+    ----------
+    events
+        Table of events of the whole benchmark, see `benchmark.shards.COLUMNS`.
+    settings
+        How many items, and the seed.
+    prompts
+        Gives the words that stand for labels.
+
+    Returns
+    -------
+    list of dict
+        With MMAU's keys (`mmau.KEYS`).
+    """
+    samples = [table.set_index("position").loc[list(POSITIONS)] for _, table in events.groupby("sample_id", sort=False)]
+    words = {
+        domain: sorted({prompts.wording(label, domain) for label in labels})
+        for domain, labels in events.groupby("domain")["label"]
+    }
+    items = []
+    for number in range(settings.n_items_about(len(samples))):
+        lap, index = divmod(number, len(samples))
+        sample = samples[index]
+        heard = [prompts.wording(*event) for event in zip(sample["label"], sample["domain"], strict=True)]
+        candidates = {word for domain in sample["domain"].unique() for word in words[domain]} - set(heard)
+        candidates = candidates or {word for of_domain in words.values() for word in of_domain} - set(heard)
+        kind = QUESTION_KINDS[(number + lap) % len(QUESTION_KINDS)]
+        if not candidates:
+            kind = "order"  # all labels there are can be heard, so nothing else has a wrong answer
+        rng = generator("question", settings.seed, number)
+        question, choices, answer, difficulty = _ASK[kind](heard, sorted(candidates), rng)
+        items.append(
+            {
+                "id": f"{number:05d}",
+                "audio_id": sample["path"].iloc[0],
+                "question": question,
+                "choices": choices,
+                "answer": answer,
+                "dataset": settings.benchmark,
+                "task": "sound",
+                "split": "procedural",
+                "category": "Reasoning" if difficulty == "hard" else "Information Extraction",
+                "sub-category": kind,
+                "difficulty": difficulty,
+            }
+        )
+    return items
+
+
+_Asked = tuple[str, list[str], str, str]
+"""Question, choices, answer, difficulty."""
+
+
+def _order(heard: Sequence[str], absent: Sequence[str], rng: np.random.Generator) -> _Asked:
+    index = int(rng.integers(len(heard)))
+    choices = _shuffled([*heard, *_some(absent, 1, rng)], rng)
+    return f"Which sound comes {_ORDINALS[index]}?", choices, heard[index], "medium"
+
+
+def _existence(heard: Sequence[str], absent: Sequence[str], rng: np.random.Generator) -> _Asked:
+    there = bool(rng.integers(2))
+    word = _some(heard if there else absent, 1, rng)[0]
+    return f"Is there the sound of {word} in the audio?", ["yes", "no"], "yes" if there else "no", "easy"
+
+
+def _absence(heard: Sequence[str], absent: Sequence[str], rng: np.random.Generator) -> _Asked:
+    answer = _some(absent, 1, rng)[0]
+    return "Which of these sounds is not heard?", _shuffled([*heard, answer], rng), answer, "hard"
+
+
+def _neighbour(words: str, step: int) -> Callable[..., _Asked]:
+    def ask(heard: Sequence[str], absent: Sequence[str], rng: np.random.Generator) -> _Asked:
+        # An event that has a neighbour on that side.
+        index = int(rng.integers(len(heard) - 1)) + (step < 0)
+        named, answer = heard[index], heard[index + step]
+        others = [word for word in heard if word != named]
+        choices = _shuffled([*others, *_some(absent, 2, rng)], rng)
+        return f"Which sound comes {words} the {named}?", choices, answer, "hard"
+
+    return ask
+
+
+def _some(words: Sequence[str], n: int, rng: np.random.Generator) -> list[str]:
+    return [words[index] for index in rng.permutation(len(words))[:n]]
+
+
+def _shuffled(words: list[str], rng: np.random.Generator) -> list[str]:
+    return _some(words, len(words), rng)
+
+
+_ASK: Mapping[str, Callable[..., _Asked]] = {
+    "order": _order,
+    "existence": _existence,
+    "next": _neighbour("after", 1),
+    "absence": _absence,
+    "previous": _neighbour("before", -1),
+}
