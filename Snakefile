@@ -17,6 +17,7 @@ include: "rules/answers.smk"
 include: "rules/localization.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/sweeps.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
 
@@ -30,6 +31,7 @@ rule all:
         tables=TABLES,
         figures=FIGURES,
         rehearsal=REHEARSAL,
+        sweeps=DEFAULT_SWEEPS,
     localrule: True
 
 
@@ -81,6 +83,12 @@ rule tables:
 rule figures:
     input:
         figures=FIGURES,
+    localrule: True
+
+
+rule sweeps:
+    input:
+        figures=list(SWEEPS.values()),
     localrule: True
 
 

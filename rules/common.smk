@@ -41,6 +41,7 @@ wildcard_constraints:
     position="|".join(POSITIONS),
     shard=r"\d+",
     tiny_model="|".join(map(re.escape, TINY_MODELS)),
+    sweep="|".join(map(re.escape, CONFIG.sweeps)),
 
 
 # ------------------------------------------------------------------------------------------------ dependencies on code
@@ -117,19 +118,71 @@ if CONFIG.rehearsal:
     TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
+# -------------------------------------------------------------------------------------------------------------- sweeps
+
+
+def sweep_files(wildcards):
+    """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
+    sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
+    shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
+    kinds = {
+        "attention": "results/sweeps/{model}/{sweep}/{shard}.h5",
+        "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
+        **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
+    }
+    free = CONFIG.sweeps[sweep].passes == "none"
+    files = {
+        kind: (
+            expand(path, model=models, sweep=sweep, benchmark=benchmark, shard=shards)
+            if free == (kind != "attention")
+            else []
+        )
+        for kind, path in kinds.items()
+    }
+    return files | {
+        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards)
+    }
+
+
+SWEEPS = {
+    sweep: [f"results/figures/sweeps/{sweep}.{suffix}" for suffix in ("pdf", "png")]
+    for sweep in CONFIG.sweeps
+    if not CONFIG.rehearsal
+}
+DEFAULT_SWEEPS = [path for sweep, paths in SWEEPS.items() if CONFIG.sweeps[sweep].default for path in paths]
+
+
+def model_folder(name):
+    model = CONFIG.models[name]
+    return cache.snapshot_folder(model.checkpoint, model.revision) if model.revision else Path(model.checkpoint)
+
+
+if workflow.dag_settings and "sweeps" in workflow.dag_settings.targets:
+    # Before the jobs, and in a dry-run: what is asked for, and what it reuses.
+    n_layers = {name: sizing.n_layers(model_folder(name)) for name in CONFIG.models}
+    for sweep in SWEEPS:
+        print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
+
+
 # ----------------------------------------------------------------------------------------------------------- resources
 
 
 def model_mem_mb(wildcards, attempt):
     model = CONFIG.models[wildcards.model]
-    folder = Path(model.checkpoint)
-    if model.revision:
-        folder = cache.snapshot_folder(model.checkpoint, model.revision)
-    return sizing.memory_mb(sizing.weight_bytes(folder, model.dtype, model.device), attempt)
+    return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
 
 
 def shard_runtime(wildcards, attempt):
     return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
+
+
+def sweep_runtime(wildcards, attempt):
+    # steer_attention hears a shard once per kind of vector, a sweep its samples once per position and value.
+    sweep = CONFIG.sweeps[wildcards.sweep]
+    n_points = sweep.n_points(sizing.n_layers(model_folder(wildcards.model)))
+    composition = CONFIG.benchmarks[CONFIG.sweep_benchmark(wildcards.sweep)].composition
+    n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
+    return sizing.runtime_minutes(n_points * n_samples * composition.longest_seconds, attempt)
 
 
 def model_gpus(wildcards):
@@ -169,6 +222,7 @@ def where_to_look():
         "results/tables/overlap.md": "how much of each sound was found, by position and method",
         "results/figures/overlap.png": "the same, with the chance level",
         "results/figures/reading/": "one recording, read by each model",
+        "results/figures/sweeps/": "the overlap, had one key of the probe another value",
         "results/tables/overlap.csv": "the numbers to compute with",
         "results/tiny_models/": "retrained models with their cards and scores",
         "results/fetched_models/": "files of fetched checkpoints with their digests",

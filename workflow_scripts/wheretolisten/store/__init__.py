@@ -5,18 +5,21 @@ from wheretolisten.store.results import (
     Activations,
     Attention,
     AttentionMap,
+    SweptAttention,
     read_activations,
     read_attention,
     read_attention_map,
     read_states,
+    read_sweep,
     read_vectors,
 )
-from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, VECTORS, Column, Schema
+from wheretolisten.store.schema import ACTIVATIONS, ATTENTION, ATTENTION_MAP, SWEEP, VECTORS, Column, Schema
 
 __all__ = [
     "ACTIVATIONS",
     "ATTENTION",
     "ATTENTION_MAP",
+    "SWEEP",
     "VECTORS",
     "Activations",
     "Attention",
@@ -25,9 +28,11 @@ __all__ = [
     "PartedFile",
     "PartedTable",
     "Schema",
+    "SweptAttention",
     "read_activations",
     "read_attention",
     "read_attention_map",
     "read_states",
+    "read_sweep",
     "read_vectors",
 ]
