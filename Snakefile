@@ -88,7 +88,7 @@ rule figures:
 
 rule sweeps:
     input:
-        figures=list(SWEEPS.values()),
+        figures=announced_sweeps,
     localrule: True
 
 

@@ -144,12 +144,13 @@ def sweep_files(wildcards):
     }
 
 
-SWEEPS = {
-    sweep: [f"results/figures/sweeps/{sweep}.{suffix}" for suffix in ("pdf", "png")]
-    for sweep in CONFIG.sweeps
-    if not CONFIG.rehearsal
-}
-DEFAULT_SWEEPS = [path for sweep, paths in SWEEPS.items() if CONFIG.sweeps[sweep].default for path in paths]
+def sweep_figures(sweeps):
+    return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
+
+
+# A rehearsal has no figures.
+SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
+DEFAULT_SWEEPS = sweep_figures(sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default)
 
 
 def model_folder(name):
@@ -157,11 +158,12 @@ def model_folder(name):
     return cache.snapshot_folder(model.checkpoint, model.revision) if model.revision else Path(model.checkpoint)
 
 
-if workflow.dag_settings and "sweeps" in workflow.dag_settings.targets:
-    # Before the jobs, and in a dry-run: what is asked for, and what it reuses.
+def announced_sweeps(wildcards):
+    """Figures of all sweeps. Asking for them says what each costs and reuses, in a dry-run too, which has no onstart."""
     n_layers = {name: sizing.n_layers(model_folder(name)) for name in CONFIG.models}
     for sweep in SWEEPS:
         print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
+    return sweep_figures(SWEEPS)
 
 
 # ----------------------------------------------------------------------------------------------------------- resources
