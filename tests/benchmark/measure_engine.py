@@ -30,6 +30,7 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import VECTOR_KINDS, DirectPrompt, Prompts, Steering
 from wheretolisten.engine import layout
+from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.passes import Engine, Heard, _block_mask, _Found
 from wheretolisten.models.base import Adapter
 from wheretolisten.models.registry import load
@@ -250,7 +251,7 @@ class Work:
             queries = layout.queries_of(inputs, inputs.text_start, None)
             for repeat in range(n_repeats + 1):
                 for reads in (True, False):
-                    found = _Found(queries, None, None, False, False, False)
+                    found = _Found(queries, None, None, Wanted())
                     if len(set(prompts)) == 1:
                         tokens = layout.arrange([[(n, 0, len(q.ids))] for n, q in enumerate(queries)], queries)
                         audio, cache, mask = [heard.audio[0]] * n_rows, None, None

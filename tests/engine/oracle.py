@@ -16,14 +16,18 @@ import transformers
 class OracleReading:
     """states [layer, hidden] at the last prompt token; attention [layer, audio_token], the sum of `rows` over text.
 
-    `rows` is [layer, text_token, audio_token]; `head_mass` [layer, head] what the last token gives to the audio.
+    `rows` is [layer, text_token, audio_token], of every text token; `heads` [layer, head, audio_token], of every head;
+    `head_mass` [layer, head] what the last token gives to the audio;
+    `audio_share` [layer] the part of the whole map, averaged over heads, that lies on the audio.
     `lengths` holds, per steered block, the pair (before, after) of every token's length, [token].
     """
 
     states: np.ndarray
     attention: np.ndarray
     rows: np.ndarray
+    heads: np.ndarray
     head_mass: np.ndarray
+    audio_share: np.ndarray
     lengths: list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -37,31 +41,37 @@ class Oracle:
         self.model = model_class.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="eager").eval()
         self.blocks = self.model.model.language_model.layers
 
-    def inputs(self, recording: np.ndarray, prompt: str):
-        """What the processor makes of one recording and one prompt."""
-        content = [{"type": "audio", "audio": "the recording"}, {"type": "text", "text": prompt}]
+    def inputs(self, recording: np.ndarray | None, prompt: str):
+        """What the processor makes of one recording and one prompt, or the tokenizer of the prompt alone."""
+        content = [{"type": "text", "text": prompt}]
+        if recording is not None:
+            content.insert(0, {"type": "audio", "audio": "the recording"})
         text = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
+        if recording is None:
+            return self.processor.tokenizer([text], return_tensors="pt")
         return self.processor(text=[text], audio=[recording], sampling_rate=16_000, return_tensors="pt")
 
     def read(
         self,
-        recording: np.ndarray,
+        recording: np.ndarray | None,
         prompt: str,
         text_rows: str = "all",
         vectors: np.ndarray | None = None,
         scale: float | dict[int, float] = 0.0,
         layers: tuple[int, ...] = (),
         positions: str = "all",
-        unit: bool = False,
+        normalisation: str = "none",
+        gate: str = "none",
         preserve_norm: bool = True,
         site: str = "block",
     ) -> OracleReading:
         """One forward pass; `vectors` is [layer, hidden], `layers` the steered blocks, `scale` one or one per block."""
         inputs = self.inputs(recording, prompt)
         is_audio = (inputs["input_ids"][0] == self.model.config.audio_token_id).nonzero().flatten()
-        first, after, n_tokens = int(is_audio[0]), int(is_audio[-1]) + 1, inputs["input_ids"].shape[1]
+        first, after = (int(is_audio[0]), int(is_audio[-1]) + 1) if len(is_audio) else (0, 0)
+        n_tokens = inputs["input_ids"].shape[1]
         steered = {
             "all": range(n_tokens),
             "after_audio": range(after, n_tokens),
@@ -73,13 +83,19 @@ class Oracle:
             def hook(module, arguments, output):
                 strength = scale[layer] if isinstance(scale, dict) else scale
                 vector = torch.tensor(vectors[layer], dtype=torch.float32)
-                if unit:
+                if normalisation != "none":
                     vector = vector / vector.norm()
                 before, output = output, output.clone()
                 for token in steered:
-                    moved = output[0, token] + strength * vector
+                    state, gated = output[0, token], strength
+                    if gate == "opposed":
+                        gated *= 1 + max(0.0, float(-state @ vector / (state.norm() * vector.norm())))
+                    if normalisation == "state":
+                        moved = (state / state.norm() + gated * vector) * state.norm()
+                    else:
+                        moved = state + gated * vector
                     if preserve_norm:
-                        moved = moved * output[0, token].norm() / moved.norm()
+                        moved = moved * state.norm() / moved.norm()
                     output[0, token] = moved
                 lengths.append((before[0].norm(dim=-1), output[0].norm(dim=-1)))
                 return output
@@ -104,10 +120,15 @@ class Oracle:
         rows = np.stack(
             [[layer[0, :, query, first:after].mean(dim=0) for query in queries] for layer in outputs.attentions]
         )
+        heads = np.stack([layer[0, :, list(queries), first:after].sum(dim=1) for layer in outputs.attentions])
         head_mass = np.stack([layer[0, :, -1, first:after].sum(dim=-1) for layer in outputs.attentions])
-        return OracleReading(torch.stack(states).numpy(), rows.sum(axis=1), rows, head_mass, lengths)
+        maps = torch.cat(outputs.attentions).mean(dim=1)
+        audio_share = (maps[:, :, first:after].sum(dim=(1, 2)) / maps.sum(dim=(1, 2))).numpy()
+        return OracleReading(
+            torch.stack(states).numpy(), rows.sum(axis=1), rows, heads, head_mass, audio_share, lengths
+        )
 
-    def generate(self, recording: np.ndarray, prompt: str, max_new_tokens: int) -> str:
+    def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""
         inputs = self.inputs(recording, prompt)
         with torch.no_grad():

@@ -37,7 +37,7 @@ def assert_agrees(reading, expected):
         assert reading.n_audio_tokens[row] == n_tokens
         assert np.isnan(reading.attention[row, :, n_tokens:]).all()
         largest = float(np.abs(oracle.states).max())
-        attention = np.abs(reading.attention[row, :, :n_tokens] - oracle.attention).max()
+        attention = np.abs(reading.attention[row, :, :n_tokens] - oracle.attention).max(initial=0)
         states = np.abs(reading.states[row] - oracle.states).max()
         assert attention <= 1e-5
         assert states <= 1e-5 * max(1.0, largest)
@@ -63,8 +63,10 @@ def test_base_and_prompted_passes_agree(pair, recordings, text_rows):
         {"scale": 0.2, "layers": [0], "preserve_norm": False},
         {"scale": 0.5, "site": "mlp", "emphasis": {"layers": [1], "beta": 0.5}},
         {"scale": 1.0, "site": "mlp", "layers": "1-1", "normalisation": "unit"},
+        {"scale": 0.5, "site": "mlp", "normalisation": "state", "gate": "opposed"},
+        {"scale": 0.5, "gate": "opposed", "normalisation": "state", "layers": [1], "preserve_norm": False},
     ],
-    ids=["all-layers", "unit-second-half", "plain-first", "mlp-emphasis", "mlp-second"],
+    ids=["all-layers", "unit-second-half", "plain-first", "mlp-emphasis", "mlp-second", "vista", "gated-state"],
 )
 def test_steered_passes_agree(pair, recordings, positions, settings):
     adapter, oracle = pair
@@ -81,7 +83,8 @@ def test_steered_passes_agree(pair, recordings, positions, settings):
             steering.scales(adapter.n_layers),
             tuple(select_layers(steering.layers, adapter.n_layers)),
             positions,
-            unit=steering.normalisation == "unit",
+            normalisation=steering.normalisation,
+            gate=steering.gate,
             preserve_norm=steering.preserve_norm,
             site=steering.site,
         )
@@ -111,6 +114,49 @@ def test_a_template_with_the_question_first_agrees(question_first_pair, recordin
         assert answers == [oracle.generate(recordings[r], PROMPTS[p], 5) for r, p in ROWS]
 
 
+@pytest.mark.parametrize("positions", [None, "all", "after_audio", "last"])
+def test_prompts_without_audio_agree(pair, recordings, positions):
+    # Rows with and without audio in one call; two of the prompts without audio share a prefix.
+    adapter, oracle = pair
+    mixed = [None, *recordings[1:], None]
+    rows = [(0, 0), (1, 2), (4, 1), (0, 3), (3, 3), (4, 2), (0, 1), (1, 0)]
+    batch = dict(recordings=mixed, prompts=[PROMPTS[p] for _, p in rows], audio_index=[r for r, _ in rows])
+    engine, vectors = Engine(adapter), random_vectors(adapter) if positions else None
+    steering = Steering(scale=0.5, positions=positions) if positions else None
+    reading = engine.read(**batch, vectors=vectors, steering=steering, want_states=True, want_head_mass=True)
+    layers = tuple(range(adapter.n_layers))
+    expected = [
+        oracle.read(
+            mixed[r],
+            PROMPTS[p],
+            **(dict(vectors=vectors[row], scale=0.5, layers=layers, positions=positions) if positions else {}),
+        )
+        for row, (r, p) in enumerate(rows)
+    ]
+    assert_agrees(reading, expected)
+    assert reading.n_audio_tokens[[0, 2, 3, 5, 6]].tolist() == [0] * 5
+    masses = np.stack([naive.head_mass for naive in expected])
+    np.testing.assert_allclose(reading.head_mass, masses, rtol=0, atol=1e-5)
+    assert not reading.head_mass[[0, 2, 3, 5, 6]].any()
+    if positions is None:
+        answers = engine.answer(**batch, max_new_tokens=5)
+        assert answers == [oracle.generate(mixed[r], PROMPTS[p], 5) for r, p in rows]
+
+
+def test_a_call_without_any_audio_agrees(pair):
+    adapter, oracle = pair
+    reading = Engine(adapter).read([None], PROMPTS, [0] * len(PROMPTS), want_states=True)
+    assert reading.attention.shape == (len(PROMPTS), adapter.n_layers, 0)
+    assert_agrees(reading, [oracle.read(None, prompt) for prompt in PROMPTS])
+    steering, vectors = Steering(scale=0.5, positions="after_audio"), random_vectors(adapter)[: len(PROMPTS)]
+    reading = Engine(adapter).read([None], PROMPTS, [0] * len(PROMPTS), vectors, steering, want_states=True)
+    layers = tuple(range(adapter.n_layers))
+    expected = [
+        oracle.read(None, prompt, "all", vector, 0.5, layers) for prompt, vector in zip(PROMPTS, vectors, strict=True)
+    ]
+    assert_agrees(reading, expected)
+
+
 @pytest.mark.parametrize("site", ["block", "mlp"])
 def test_one_prompt_under_many_vectors_agrees(pair, recordings, site):
     # As in the workflow: rows that differ in nothing but their vectors, which share what lies before the first of them.
@@ -138,6 +184,35 @@ def test_head_masses_agree(pair, recordings, text_rows):
     masses = np.stack([oracle.read(recordings[r], PROMPTS[p]).head_mass for r, p in ROWS])
     assert masses.shape == (len(ROWS), adapter.n_layers, adapter.model.config.text_config.num_attention_heads)
     np.testing.assert_allclose(reading.head_mass, masses, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [None, {}, {"layers": "second_half"}, {"positions": "after_audio"}],
+    ids=["base", "steered", "second-half", "after-audio"],
+)
+def test_audio_shares_agree(pair, recordings, settings):
+    # Ragged rows, longer than a chunk of queries; two rows are one prompt, and one has no audio.
+    adapter, oracle = pair
+    mixed = [*recordings, None]
+    rows = [(0, 0), (1, 2), (0, 0), (2, 1), (4, 3), (3, 3)]
+    batch = dict(recordings=mixed, prompts=[PROMPTS[p] for _, p in rows], audio_index=[r for r, _ in rows])
+    vectors = random_vectors(adapter)[: len(rows)] if settings is not None else None
+    steering = Steering(scale=0.5, **settings) if settings is not None else None
+    reading = Engine(adapter).read(**batch, vectors=vectors, steering=steering, want_states=True, want_audio_share=True)
+    steered = {}
+    if steering is not None:
+        layers = tuple(steering.scales(adapter.n_layers))
+        steered = dict(scale=0.5, layers=layers, positions=steering.positions)
+    expected = [
+        oracle.read(mixed[r], PROMPTS[p], vectors=None if vectors is None else vectors[row], **steered)
+        for row, (r, p) in enumerate(rows)
+    ]
+    assert_agrees(reading, expected)
+    shares = np.stack([naive.audio_share for naive in expected])
+    assert (shares[[0, 1, 2, 3, 5]] > 0.05).all()
+    np.testing.assert_allclose(reading.audio_share, shares, rtol=0, atol=1e-5)
+    assert not reading.audio_share[4].any()
 
 
 @pytest.mark.parametrize("positions", [None, "all", "last"])
@@ -183,6 +258,21 @@ def test_kept_text_agrees_and_sums_to_the_reading(pair, recordings, steered):
         assert np.isnan(kept.attention[row, ..., n_audio:]).all()
         total = kept.attention[row, :, :n_text].sum(axis=1)
         np.testing.assert_allclose(total, summed.attention[row], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("text_rows", ["all", "last"])
+@pytest.mark.parametrize("steered", [False, True], ids=["base", "steered"])
+def test_kept_heads_agree(pair, recordings, steered, text_rows):
+    adapter, oracle = pair
+    vectors, steering = (random_vectors(adapter), Steering(scale=0.5)) if steered else (None, None)
+    kept = Engine(adapter, text_rows).read(**batch(recordings), vectors=vectors, steering=steering, keep_heads=True)
+    layers = tuple(range(adapter.n_layers)) if steered else ()
+    for row, (recording, prompt) in enumerate(ROWS):
+        own = vectors[row] if steered else None
+        naive = oracle.read(recordings[recording], PROMPTS[prompt], text_rows, own, 0.5, layers)
+        n_audio = naive.heads.shape[2]
+        np.testing.assert_allclose(kept.attention[row, ..., :n_audio], naive.heads, rtol=0, atol=1e-5)
+        assert np.isnan(kept.attention[row, ..., n_audio:]).all()
 
 
 def test_predicted_windows_agree(shipped_pair, recordings):

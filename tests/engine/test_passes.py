@@ -15,6 +15,7 @@ from wheretolisten.models.registry import load
 PROMPTS = ["Describe the audio.", "Which part of the audio has the sound of rooster?", "Focus on the entire audio"]
 INDEX = [0, 1, 2, 3, 0, 1, 2, 3]
 QUESTIONS = [PROMPTS[row % 3] for row in range(len(INDEX))]
+VISTA = {"site": "mlp", "normalisation": "state", "gate": "opposed"}
 
 
 @pytest.fixture
@@ -39,11 +40,12 @@ def assert_same(first, second, atol=0.0):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("positions", ["all", "after_audio", "last"])
-def test_scale_zero_changes_no_bit(checkpoints, adapter, vectors, recordings, positions, dtype):
+@pytest.mark.parametrize("form", [{}, VISTA], ids=["plain", "vista"])
+def test_scale_zero_changes_no_bit(checkpoints, adapter, vectors, recordings, positions, dtype, form):
     if dtype == "bfloat16":
         adapter = load(Model(checkpoint=adapter.name, device="cpu", dtype=dtype))
     engine = Engine(adapter, share_prefix=positions != "all")
-    steering = Steering(scale=0.0, positions=positions)
+    steering = Steering(scale=0.0, positions=positions, **form)
     plain = engine.read(recordings, QUESTIONS, INDEX, want_states=True)
     assert_same(engine.read(recordings, QUESTIONS, INDEX, vectors, steering, want_states=True), plain)
 
@@ -54,7 +56,7 @@ def test_steering_keeps_the_length_of_every_token(dtype, scale):
     torch.manual_seed(0)
     hidden = (torch.randn(3, 11, 256) * torch.logspace(-1, 1.5, 11)[None, :, None]).to(dtype)
     tokens = torch.rand(3, 11) > 0.3
-    steered = injection.steer(hidden, torch.randn(3, 256), tokens, scale, preserve_norm=True)
+    steered = injection.steer(hidden, torch.randn(3, 256), tokens, scale, Steering())
     assert steered.dtype == dtype
     assert torch.equal(steered[~tokens], hidden[~tokens])
     assert not torch.equal(steered[tokens], hidden[tokens])
@@ -62,8 +64,18 @@ def test_steering_keeps_the_length_of_every_token(dtype, scale):
 
 
 def test_a_state_of_length_zero_stays_zero():
-    steered = injection.steer(torch.zeros(1, 2, 4), torch.zeros(1, 4), torch.ones(1, 2, dtype=torch.bool), 1.0, True)
-    assert torch.equal(steered, torch.zeros(1, 2, 4))
+    states, everywhere = torch.zeros(1, 2, 4), torch.ones(1, 2, dtype=torch.bool)
+    for steering in (Steering(), Steering(**VISTA)):
+        assert torch.equal(injection.steer(states, torch.zeros(1, 4), everywhere, 1.0, steering), states)
+
+
+def test_gate_doubles_the_strength_against_the_vector_and_leaves_it_along_the_vector():
+    vector = torch.tensor([[0.0, 1.0]])
+    states = torch.tensor([[[0.0, -5.0], [0.0, 5.0], [5.0, 0.0], [3.0, -4.0]]])
+    steering = Steering(normalisation="state", gate="opposed", preserve_norm=False)
+    moved = injection.steer(states, vector, None, 0.1, steering)
+    # ‖h‖ = 5, so λ‖h‖ = 0.5; the gates are 1 + 1, 1, 1 and 1 + 4/5.
+    torch.testing.assert_close(moved, states + torch.tensor([[[0.0, 1.0], [0.0, 0.5], [0.0, 0.5], [0.0, 0.9]]]))
 
 
 def test_first_block_attends_as_before_under_steering(adapter, vectors, recordings):
@@ -154,11 +166,12 @@ def test_only_the_text_stack_reports_attention(adapter):
     assert adapter.text_stack.config._attn_implementation != "sdpa"
 
 
-def test_vectors_of_zeros_read_as_no_steering(adapter, vectors, recordings):
+@pytest.mark.parametrize("form", [{}, VISTA], ids=["plain", "vista"])
+def test_vectors_of_zeros_read_as_no_steering(adapter, vectors, recordings, form):
     engine = Engine(adapter, share_prefix=False)
     plain = engine.read(recordings, QUESTIONS, INDEX, keep_text=True)
     vectors[:-1] = 0
-    mixed = engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(scale=0.5), keep_text=True)
+    mixed = engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(scale=0.5, **form), keep_text=True)
     np.testing.assert_array_equal(mixed.attention[:-1], plain.attention[:-1])
     assert np.nanmax(np.abs(mixed.attention[-1] - plain.attention[-1])) > 1e-3
 
@@ -172,12 +185,14 @@ def test_text_tokens_are_those_from_the_audio_to_the_end_of_the_prompt(adapter, 
     assert {tuple(tokens) for tokens in Engine(adapter, "last").text_tokens(inputs)} == {("\n",)}
 
 
-def test_wrong_vectors_are_refused(adapter, vectors, recordings):
+def test_what_does_not_fit_together_is_refused(adapter, vectors, recordings):
     engine = Engine(adapter)
     with pytest.raises(ValueError, match="belong together"):
         engine.read(recordings, QUESTIONS, INDEX, vectors)
     with pytest.raises(ValueError, match="shape"):
         engine.read(recordings, QUESTIONS, INDEX, vectors[:, :-1], Steering())
+    with pytest.raises(ValueError, match="exclude each other"):
+        engine.read(recordings, QUESTIONS, INDEX, keep_text=True, keep_heads=True)
 
 
 def test_description_names_blocks_and_tokens(adapter, recordings):
@@ -189,6 +204,9 @@ def test_description_names_blocks_and_tokens(adapter, recordings):
     assert f"{n_tokens - 1} of 0-{n_tokens - 1}" in text
     assert PROMPTS[0] in text.splitlines()[-1]
     assert "6.25 audio tokens per second" in text
+    vista = injection.describe(Steering(**VISTA), adapter.n_layers)
+    assert "brought to the length of the state" in vista
+    assert "up to twice the strength where a state points away from the vector" in vista
     assert "steering" not in Engine(adapter).describe(None, recordings[0], PROMPTS[0])
 
 
@@ -288,6 +306,19 @@ def test_the_shared_prefix_goes_through_once(adapter, recordings):
     assert engine.meter.tokens["answer"] == int(lengths[:2].sum()) - 2 * n_same + 2
 
 
+def test_prompts_without_audio_share_all_but_their_ends(adapter):
+    engine = Engine(adapter)
+    prompts = ["Focus on the dog", "Focus on the cat"]
+    ids = adapter.prepare([None], prompts, [0, 0]).input_ids
+    assert not (ids == adapter.model.config.audio_token_id).any()
+    engine.read([None], prompts, [0, 0], want_states=True)
+    n_same = int((ids[0] == ids[1]).cumprod(0).sum())
+    assert n_same > 0
+    assert engine.meter.tokens["prefill"] == n_same
+    assert engine.meter.tokens["suffix"] == 2 * (ids.shape[1] - n_same)
+    assert "no audio tokens" in engine.describe(None, None, prompts[0])
+
+
 def test_what_was_heard_is_not_encoded_again(adapter, vectors, recordings, monkeypatch):
     engine = Engine(adapter)
     expected = engine.read(recordings, QUESTIONS, INDEX, want_states=True)
@@ -369,7 +400,7 @@ def test_rows_are_those_of_the_softmax(n_cached, n_key_heads, padding):
         real[1, n_cached + n_tokens - n_pad :] = padding != "right"
         causal = torch.arange(n_cached + n_tokens) <= torch.arange(n_tokens)[:, None] + n_cached
         mask = (causal & real[:, None, :])[:, None]
-    reader = attention.AttentionReader(rows, head_mass=True)
+    reader = attention.AttentionReader(rows, attention.Wanted(head_mass=True))
     reader.read(0, query, key, 0.3, mask)
     for row in range(2):
         skip = shift if row else 0

@@ -279,7 +279,7 @@ def test_unknown_layers_end_in_one_sentence(raw_config, root, section, layers, m
     assert str(error.value).count("config.yaml") == str(error.value).count("layers:") == 1
 
 
-@pytest.mark.parametrize("key", ["site", "positions", "normalisation"])
+@pytest.mark.parametrize("key", ["site", "positions", "normalisation", "gate"])
 def test_unknown_kinds_of_steering_end_in_one_sentence(raw_config, root, key):
     raw_config["probe"]["steering"][key] = "heads"
     with pytest.raises(UserError, match=rf"^config\.yaml: probe\.steering\.{key}: input should be .*, not 'heads'$"):

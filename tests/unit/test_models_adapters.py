@@ -107,6 +107,8 @@ def test_recordings_out_of_range_are_named(adapter):
 def test_placeholder_in_a_prompt_is_refused(adapter):
     with pytest.raises(UserError, match="2 audio placeholders"):
         adapter.prepare([sound(1.0)], [f"What is {adapter.processor.audio_token}?"])
+    with pytest.raises(UserError, match=r"1 audio placeholders .* instead of 0"):
+        adapter.prepare([None], [f"What is {adapter.processor.audio_token}?"])
 
 
 def test_configuration_knows_every_adapter():

@@ -24,14 +24,23 @@ class Emphasis(Section):
 
 
 class Steering(Section):
-    """How a vector is added to the residual stream: h' = Norm(h + scale · v) at each steered block."""
+    """How a vector is added to the residual stream: h' = Norm(h + scale · v) at each steered block.
+
+    VISTA's released form, Norm(h/‖h‖ + λ(1 + max(0, cos(h, −v))) · v/‖v‖), has `site: mlp`, `normalisation: state` and
+    `gate: opposed`.
+    """
 
     scale: float = Field(0.1, description="λ, dimensionless")
     layers: Layers = Field("all", description="steered blocks, 0-based")
     emphasis: Emphasis | None = Field(None, description="null: every steered block at the same strength")
     site: Literal["block", "mlp"] = Field("block", description="h: output of the block, or of its MLP alone")
     positions: Literal["all", "after_audio", "last"] = Field("all", description="steered tokens of the prompt")
-    normalisation: Literal["none", "unit"] = Field("none", description="unit: every layer's vector to length 1")
+    normalisation: Literal["none", "unit", "state"] = Field(
+        "none", description="unit: every layer's vector to length 1; state: to the length of the state it is added to"
+    )
+    gate: Literal["none", "opposed"] = Field(
+        "none", description="opposed: λ(1 + max(0, cos(h, −v))), more where the state points away from the vector"
+    )
     preserve_norm: bool = Field(True, description="restore the length of every steered state")
 
     def scales(self, n_layers: int) -> dict[int, float]:

@@ -60,7 +60,8 @@ class Rows:
         Of every query its read tokens, in order, [query, text_token]: indices into the flattened `columns`; -1 beyond
         the query's own.
     audio_span
-        First audio token of every query and the index after its last, as columns of the keys, [query, 2].
+        First audio token of every query and the index after its last, as columns of the keys, [query, 2]; the same
+        where there is no audio.
     """
 
     columns: torch.Tensor
@@ -68,28 +69,44 @@ class Rows:
     audio_span: torch.Tensor
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a pass is to find, beside the attention of text to audio; see the arguments of `Engine.read`."""
+
+    states: bool = False
+    keep_text: bool = False
+    keep_heads: bool = False
+    head_mass: bool = False
+    audio_share: bool = False
+
+
+_CHUNK = 64
+"""Query tokens whose attention exists at the same time where every token's is wanted."""
+
+
 class AttentionReader:
-    """Collects attention from text tokens to audio tokens, averaged over heads, block by block.
+    """Collects attention from text tokens to audio tokens, averaged over heads or not, block by block.
 
     Parameters
     ----------
     rows
         What is read.
-    keep_text
-        False: the text tokens of a query are summed.
-    head_mass
-        Whether the audio's share of the last token's attention is kept for every head, too.
+    wanted
+        What is kept of it, and what is read beside it.
+    lengths
+        Tokens of each row, [row], for the audio's share of all their attention; such rows hold one query each, from its
+        first token on, without a mask.
     """
 
-    def __init__(self, rows: Rows, keep_text: bool = False, head_mass: bool = False) -> None:
-        self._rows, self._keep_text, self._head_mass = rows, keep_text, head_mass
+    def __init__(self, rows: Rows, wanted: Wanted = Wanted(), lengths: torch.Tensor | None = None) -> None:
+        self._rows, self._wanted, self._lengths = rows, wanted, lengths
         first, after = rows.audio_span.unbind(dim=1)
         steps = torch.arange(int((after - first).max()), device=first.device)
-        self._audio = torch.minimum(first[:, None] + steps, after[:, None] - 1)
+        self._audio = torch.minimum(first[:, None] + steps, after[:, None] - 1).clamp(min=0)
         self._is_audio = steps < (after - first)[:, None]
         self._is_text = rows.places >= 0
         self._last = rows.places.gather(1, self._is_text.sum(dim=1, keepdim=True) - 1)[:, 0]
-        self._read: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+        self._read: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
 
     def read(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, scaling: float, mask: torch.Tensor | None
@@ -108,32 +125,47 @@ class AttentionReader:
         mask
             True where a query sees a key, [row, 1, token, key]; None: causal, queries at the end of the keys.
         """
+        share = self._audio_share(query, key, scaling) if self._wanted.audio_share else None
         n_rows, n_heads, n_tokens, n_channels = query.shape
-        n_key_heads, n_keys = key.shape[1:3]
+        n_keys = key.shape[2]
         columns = self._rows.columns.to(query.device)
-        query = query.gather(2, columns[:, None, :, None].expand(-1, n_heads, -1, n_channels)).float()
-        # Consecutive heads share a key head, so they can queue up as further queries of it.
-        scores = query.reshape(n_rows, n_key_heads, -1, n_channels) @ key.float().transpose(2, 3)
-        scores = scores.mul_(scaling).view(n_rows, n_heads, -1, n_keys)
+        query = query.gather(2, columns[:, None, :, None].expand(-1, n_heads, -1, n_channels))
         if mask is None:
             seen = torch.arange(n_keys, device=query.device) <= columns[:, None, :, None] + n_keys - n_tokens
         else:
             seen = mask.expand(n_rows, -1, -1, -1).gather(2, columns[:, None, :, None].expand(-1, 1, -1, n_keys))
-        weights = scores.masked_fill_(~seen, -torch.inf).softmax(dim=-1)
+        weights = _softmax(query, key, scaling, seen)
 
         places, audio, is_text = (tensor.to(query.device) for tensor in (self._rows.places, self._audio, self._is_text))
-        text = weights.mean(dim=1).flatten(0, 1)[places.clamp(min=0)]
-        text = text.gather(2, audio[:, None, :].expand(-1, places.shape[1], -1))
-        if self._keep_text:
-            text = text.masked_fill(~is_text[:, :, None], torch.nan)
-        else:
-            text = text.masked_fill(~is_text[:, :, None], 0).sum(dim=1)
+        heads = weights if self._wanted.keep_heads else weights.mean(dim=1, keepdim=True)
+        text = heads.transpose(1, 2).flatten(0, 1)[places.clamp(min=0)]
+        text = text.gather(3, audio[:, None, None, :].expand(*text.shape[:3], -1))
+        text = text.masked_fill(~is_text[:, :, None, None], torch.nan if self._wanted.keep_text else 0)
+        if not self._wanted.keep_text:
+            text = text.sum(dim=1)
+        if not self._wanted.keep_heads:
+            text = text.squeeze(-2)
         mass = None
-        if self._head_mass:
+        if self._wanted.head_mass:
             last = weights.transpose(1, 2).flatten(0, 1)[self._last.to(query.device)]
             last = last.gather(2, audio[:, None, :].expand(-1, n_heads, -1))
             mass = last.masked_fill(~self._is_audio.to(query.device)[:, None, :], 0).sum(dim=2)
-        self._read.append((text, mass))
+        self._read.append((text, mass, share))
+
+    def _audio_share(self, query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
+        """P_l: share of the attention of all tokens of a row that goes to the audio, averaged over heads, [row]."""
+        first, after = self._rows.audio_span.to(query.device)[:, :, None].unbind(dim=1)
+        lengths = self._lengths.to(query.device)
+        token = torch.arange(query.shape[2], device=query.device)
+        is_audio = ((token >= first) & (token < after)).float()[:, :, None]
+        mass = torch.zeros(len(query), device=query.device)
+        for chunk in token.split(_CHUNK):
+            here, seen = slice(int(chunk[0]), int(chunk[-1]) + 1), slice(int(chunk[-1]) + 1)
+            weights = _softmax(query[:, :, here], key[:, :, seen], scaling, token[seen] <= chunk[:, None])
+            of_token = (weights.mean(dim=1) @ is_audio[:, seen])[:, :, 0]
+            mass += of_token.masked_fill_(chunk >= lengths[:, None], 0).sum(dim=1)
+        # The attention of every token sums to 1.
+        return mass / lengths
 
     @property
     def has_read(self) -> bool:
@@ -143,15 +175,29 @@ class AttentionReader:
     def attention(self) -> torch.Tensor:
         """Attention to each query's audio tokens, float32 on the CPU, [query, layer, audio_token].
 
-        With kept text [query, layer, text_token, audio_token]. NaN beyond a query's own text and audio tokens.
+        With kept text or heads [query, layer, text_token or head, audio_token]. NaN beyond a query's own text and audio
+        tokens.
         """
-        attention = torch.stack([text.cpu() for text, _ in self._read], dim=1)
-        is_audio = self._is_audio.cpu()[:, None, None] if self._keep_text else self._is_audio.cpu()[:, None]
-        return attention.masked_fill_(~is_audio, torch.nan)
+        attention = torch.stack([text.cpu() for text, _, _ in self._read], dim=1)
+        is_audio = self._is_audio.cpu()[:, None]
+        return attention.masked_fill_(~(is_audio[:, None] if attention.ndim == 4 else is_audio), torch.nan)
 
     def head_mass(self) -> torch.Tensor:
         """Share of the last token's attention that goes to the audio, float32 on the CPU, [query, layer, head]."""
-        return torch.stack([mass.cpu() for _, mass in self._read], dim=1)
+        return torch.stack([mass.cpu() for _, mass, _ in self._read], dim=1)
+
+    def audio_share(self) -> torch.Tensor:
+        """Share of all the prompt's attention that goes to the audio, float32 on the CPU, [query, layer]."""
+        return torch.stack([share.cpu() for _, _, share in self._read], dim=1)
+
+
+def _softmax(query: torch.Tensor, key: torch.Tensor, scaling: float, seen: torch.Tensor) -> torch.Tensor:
+    """Attention of queries to the keys that they have `seen`, in float32, [row, head, token, key]."""
+    n_rows, n_heads, _, n_channels = query.shape
+    # Consecutive heads share a key head, so they can queue up as further queries of it.
+    query = query.float().reshape(n_rows, key.shape[1], -1, n_channels)
+    scores = (query @ key.float().transpose(2, 3)).mul_(scaling).view(n_rows, n_heads, -1, key.shape[2])
+    return scores.masked_fill_(~seen, -torch.inf).softmax(dim=-1)
 
 
 def _with_readout(kernel: Callable[..., torch.Tensor]) -> Callable[..., tuple[torch.Tensor, None]]:

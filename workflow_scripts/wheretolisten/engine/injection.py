@@ -14,11 +14,12 @@ Hook = Callable[[torch.Tensor], torch.Tensor | None]
 
 
 def steer(
-    hidden: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor | None, scale: float, preserve_norm: bool
+    hidden: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor | None, scale: float, steering: Steering
 ) -> torch.Tensor:
-    """Steered states h' = Norm(h + λ v), where Norm restores the length of h (SWL §3.1).
+    """Steered states h' = Norm(h + λ g ‖h‖ v), where Norm restores the length of h (SWL §3.1; g, ‖h‖: VISTA's code).
 
-    Computed in float32 and returned in the type of `hidden`. With scale 0 the result equals `hidden` bit for bit,
+    The gate g = 1 + max(0, cos(h, −v)) and the factor ‖h‖ are 1 unless `steering` asks for them. Computed in float32
+    and returned in the type of `hidden`. With scale 0 or a vector of zeros the result equals `hidden` bit for bit,
     because the two lengths are then the same number; no case is singled out for it.
 
     Parameters
@@ -26,20 +27,27 @@ def steer(
     hidden
         Output of a block or MLP, [row, token, hidden].
     vectors
-        One vector per row, [row, hidden], or per token, [row, token, hidden].
+        One vector per row, [row, hidden], or per token, [row, token, hidden]; of length 1 where they are to be brought
+        to the length of the state.
     tokens
         True at the tokens to steer, [row, token]; the others are returned as they are. None: every token.
     scale
-        λ.
-    preserve_norm
-        False: plain addition, h + λ v.
+        λ of this block.
+    steering
+        Gate, normalisation, and whether lengths are restored; if not, Norm is left out.
     """
     states = hidden.float()
     vectors = vectors.to(states)
-    steered = torch.add(states, vectors if vectors.ndim == 3 else vectors[:, None, :], alpha=scale)
-    if preserve_norm:
-        length = steered.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-        steered *= states.norm(dim=-1, keepdim=True) / length
+    vectors = vectors if vectors.ndim == 3 else vectors[:, None, :]
+    length = states.norm(dim=-1, keepdim=True)
+    strength = torch.full_like(length, scale)
+    if steering.gate == "opposed":
+        strength *= 1 + nn.functional.cosine_similarity(states, -vectors, dim=-1).clamp(min=0)[:, :, None]
+    if steering.normalisation == "state":
+        strength *= length
+    steered = torch.addcmul(states, strength, vectors)
+    if steering.preserve_norm:
+        steered *= length / steered.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     steered = steered.to(hidden.dtype)
     return steered if tokens is None else torch.where(tokens[:, :, None].to(hidden.device), steered, hidden)
 
@@ -76,18 +84,19 @@ def steering_hooks(
     tokens
         True at the tokens to steer, [row, token]; None: every token.
     steering
-        Strengths, layers, normalisation. `unit` brings every vector to length 1 first; a zero vector stays zero.
+        Strengths, layers, normalisation. `unit` and `state` bring every vector to length 1 first; a zero vector stays
+        zero.
     owner
         Query that every token belongs to, [row, token]; None: every row is the query of its index.
     """
     vectors = vectors.float()
-    if steering.normalisation == "unit":
+    if steering.normalisation != "none":
         vectors = nn.functional.normalize(vectors, dim=-1)
 
     def hook_for(layer: int, scale: float) -> Hook:
         def hook(hidden: torch.Tensor) -> torch.Tensor:
             of_layer = vectors[:, layer] if owner is None else vectors[:, layer][owner]
-            return steer(hidden, of_layer, tokens, scale, steering.preserve_norm)
+            return steer(hidden, of_layer, tokens, scale, steering)
 
         return hook
 
@@ -95,16 +104,22 @@ def steering_hooks(
 
 
 def describe(steering: Steering, n_layers: int) -> str:
-    """What is steered, in words for a log: blocks, tokens, scale, normalisation."""
+    """What is steered, in words for a log: blocks, tokens, scale, normalisation, gate."""
     scales = steering.scales(n_layers)
     tokens = {
         "all": "every token of the prompt, audio included",
         "after_audio": "every token after the audio",
         "last": "the last token of the prompt",
     }[steering.positions]
-    vector = "brought to length 1" if steering.normalisation == "unit" else "of its own length"
+    vector = {
+        "none": "of its own length",
+        "unit": "brought to length 1",
+        "state": "brought to the length of the state",
+    }[steering.normalisation]
     norm = "the length of every steered state restored" if steering.preserve_norm else "lengths left to change"
     site = "the output of" if steering.site == "block" else "the output of the MLP in"
+    if steering.gate == "opposed":
+        norm += "; up to twice the strength where a state points away from the vector"
     strengths = sorted(set(scales.values()), reverse=True)
     if len(strengths) == 2:
         more = ranges([layer for layer, scale in scales.items() if scale == strengths[0]])

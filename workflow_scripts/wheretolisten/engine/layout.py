@@ -20,7 +20,7 @@ class Query:
     recording
         Index of the recording.
     audio_span
-        First audio token and the one after the last.
+        First audio token and the one after the last; (0, 0) without audio.
     first_read, first_steered
         First token whose attention is read, or that is steered; both go on to the last token.
     """

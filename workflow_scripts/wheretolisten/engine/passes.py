@@ -12,6 +12,7 @@ from transformers import DynamicCache
 
 from wheretolisten.config.probe import Steering
 from wheretolisten.engine import attention, injection, layout
+from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
@@ -20,9 +21,12 @@ from wheretolisten.models.base import Adapter, Inputs
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each."""
+    """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each.
 
-    recordings: tuple[np.ndarray, ...]
+    No audio, None, has no tokens.
+    """
+
+    recordings: tuple[np.ndarray | None, ...]
     audio: tuple[torch.Tensor, ...]
 
 
@@ -37,19 +41,23 @@ class Reading:
         the final norm, a steered block's after steering. None unless asked for.
     attention
         a^l_t: attention from the text rows to each audio token, averaged over heads and summed over rows, float32
-        [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]. NaN beyond a
-        row's own text and audio tokens.
+        [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]; with `keep_heads`
+        not averaged, [row, layer, head, audio_token]. NaN beyond a row's own text and audio tokens.
     n_audio_tokens
         Audio tokens of each row, [row].
     head_mass
         Share of the last prompt token's attention that goes to the audio, by head, float32 [row, layer, head] (ASH).
         None unless asked for.
+    audio_share
+        P_l: share of the attention of all prompt tokens, the audio included, that goes to the audio, averaged over
+        heads, float32 [row, layer] (SWL §3.1). None unless asked for.
     """
 
     states: np.ndarray | None
     attention: np.ndarray
     n_audio_tokens: np.ndarray
     head_mass: np.ndarray | None = None
+    audio_share: np.ndarray | None = None
 
 
 class Engine:
@@ -100,8 +108,10 @@ class Engine:
         self._recordings = Batches("recordings", max_rows)
         self._rows = Batches("rows", max_rows)
 
-    def hear(self, recordings: Sequence[np.ndarray] | Heard) -> Heard:
+    def hear(self, recordings: Sequence[np.ndarray | None] | Heard) -> Heard:
         """Encode recordings, float32 [frame] each, 16 kHz mono; for several calls of `read` and `answer` about them.
+
+        None stands for no audio at all.
 
         Raises
         ------
@@ -110,27 +120,34 @@ class Engine:
         """
         if isinstance(recordings, Heard):
             return recordings
+        sounds = [recording for recording in recordings if recording is not None]
         with self.meter.stage("encode"):
-            parts = self._recordings.run(len(recordings), lambda part: self.adapter.encode(recordings[part]))
-        return Heard(tuple(recordings), tuple(audio for part in parts for audio in part))
+            parts = self._recordings.run(len(sounds), lambda part: self.adapter.encode(sounds[part]))
+        encoded = (audio for part in parts for audio in part)
+        nothing = self.adapter.model.get_input_embeddings().weight.new_empty(0, self.adapter.hidden_size)
+        audio = tuple(nothing if recording is None else next(encoded) for recording in recordings)
+        return Heard(tuple(recordings), audio)
 
     def read(
         self,
-        recordings: Sequence[np.ndarray] | Heard,
+        recordings: Sequence[np.ndarray | None] | Heard,
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         vectors: np.ndarray | None = None,
         steering: Steering | None = None,
         want_states: bool = False,
         keep_text: bool = False,
+        keep_heads: bool = False,
         want_head_mass: bool = False,
+        want_audio_share: bool = False,
     ) -> Reading:
         """Run prompts about recordings through the text stack and read the attention of text to audio.
 
         Parameters
         ----------
         recordings
-            float32 [frame] each, 16 kHz mono, or what `hear` made of them.
+            float32 [frame] each, 16 kHz mono, or what `hear` made of them. None is no audio at all: the prompt stands
+            alone, its attention is NaN.
         prompts
             One per row.
         audio_index
@@ -144,19 +161,25 @@ class Engine:
             Whether to return the last-token states.
         keep_text
             Whether to return the attention of every text token instead of their sum; `text_tokens` names them.
+        keep_heads
+            Whether to return the attention of every head instead of their mean; not together with `keep_text`.
         want_head_mass
             Whether to return what each head's last prompt token gives to the audio.
+        want_audio_share
+            Whether to return what all tokens together give to the audio; every prompt then goes through in full.
 
         Raises
         ------
         UserError
             If a recording does not fit the model (see `Adapter.prepare`), or one prompt does not fit into memory.
         ValueError
-            If the vectors have the wrong shape, or come without a steering or the reverse.
+            If the vectors have the wrong shape, or come without a steering or the reverse; if both text tokens and
+            heads are to be kept.
         """
         known = recordings.recordings if isinstance(recordings, Heard) else recordings
         inputs = self.adapter.prepare(known, prompts, audio_index)
-        return self._read(recordings, inputs, vectors, steering, want_states, keep_text, want_head_mass)
+        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share)
+        return self._read(recordings, inputs, vectors, steering, wanted)
 
     def read_inputs(
         self,
@@ -165,15 +188,18 @@ class Engine:
         steering: Steering | None = None,
         want_states: bool = False,
         keep_text: bool = False,
+        keep_heads: bool = False,
         want_head_mass: bool = False,
+        want_audio_share: bool = False,
     ) -> Reading:
         """As `read`, from a prepared batch, padded on either side."""
-        return self._read(inputs.recordings, inputs, vectors, steering, want_states, keep_text, want_head_mass)
+        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share)
+        return self._read(inputs.recordings, inputs, vectors, steering, wanted)
 
     @torch.inference_mode()
     def answer(
         self,
-        recordings: Sequence[np.ndarray] | Heard,
+        recordings: Sequence[np.ndarray | None] | Heard,
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         max_new_tokens: int = 64,
@@ -213,7 +239,7 @@ class Engine:
         return [[decode(token) for token in ids[first : last + 1].tolist()] for ids, first, last in spans]
 
     def describe(
-        self, steering: Steering | None, recording: np.ndarray, prompt: str, max_new_tokens: int | None = None
+        self, steering: Steering | None, recording: np.ndarray | None, prompt: str, max_new_tokens: int | None = None
     ) -> str:
         """What is steered and read, in words for a log, with the tokens of one prompt as the example.
 
@@ -222,6 +248,8 @@ class Engine:
         inputs = self.adapter.prepare([recording], [prompt])
         (first, after), last = inputs.audio_span[0].tolist(), int(inputs.last[0])
         audio = f"the audio tokens {first}-{after - 1}, at {self.adapter.tokens_per_second:g} audio tokens per second"
+        if recording is None:
+            audio = "no audio tokens"
         if max_new_tokens is not None:
             return (
                 "nothing is steered\n"
@@ -242,30 +270,34 @@ class Engine:
         return "\n".join(lines)
 
     def _first_text(self, inputs: Inputs) -> torch.Tensor:
-        return inputs.text_start if self.text_rows == "all" else inputs.last
+        if self.text_rows == "last":
+            return inputs.last
+        # Without audio there is no attention to read, so prompts may share all that comes before their last tokens.
+        return torch.where(inputs.n_audio_tokens > 0, inputs.text_start, inputs.last)
 
     # ------------------------------------------------------------------------------------------------------- reading
 
     @torch.inference_mode()
     def _read(
         self,
-        recordings: Sequence[np.ndarray] | Heard,
+        recordings: Sequence[np.ndarray | None] | Heard,
         inputs: Inputs,
         vectors: np.ndarray | None,
         steering: Steering | None,
-        want_states: bool,
-        keep_text: bool,
-        want_head_mass: bool,
+        wanted: Wanted,
     ) -> Reading:
         if (vectors is None) != (steering is None):
             raise ValueError("vectors and steering belong together")
+        if wanted.keep_text and wanted.keep_heads:
+            raise ValueError("keep_text and keep_heads exclude each other")
         expected = (len(inputs.input_ids), self.adapter.n_layers, self.adapter.hidden_size)
         if vectors is not None and vectors.shape != expected:
             raise ValueError(f"vectors of shape {vectors.shape} for {expected} (row, layer, hidden)")
         heard = self.hear(recordings)
         steered_from = None if steering is None else injection.first_steered(inputs, steering.positions)
         queries = layout.queries_of(inputs, self._first_text(inputs), steered_from)
-        in_full = not self._share_prefix or (steering is not None and steering.positions == "all")
+        in_full = not self._share_prefix or wanted.audio_share
+        in_full |= steering is not None and steering.positions == "all"
         rows = [(n,) for n in range(len(queries))]
         if not in_full:
             rows = [group.queries for group in layout.share_prefixes(queries)]
@@ -274,7 +306,7 @@ class Engine:
             members = [query for row in rows[part] for query in row]
             own = None if vectors is None else torch.as_tensor(vectors[members], dtype=torch.float32)
             asked = [queries[query] for query in members]
-            found = _Found(asked, own, steering, want_states, keep_text, want_head_mass)
+            found = _Found(asked, own, steering, wanted)
             if in_full:
                 self._run_in_full(heard, found)
             else:
@@ -283,8 +315,9 @@ class Engine:
 
         parts = [found.collect() for found in self._rows.run(len(rows), read)]
         order = [query for row in rows for query in row]
-        states, attention_, head_mass = (_joined(arrays, order) for arrays in zip(*parts, strict=True))
-        return Reading(states, attention_, inputs.n_audio_tokens.numpy(), head_mass)
+        states, *of_attention = (_joined(arrays, order) for arrays in zip(*parts, strict=True))
+        attention_, head_mass, audio_share = of_attention
+        return Reading(states, attention_, inputs.n_audio_tokens.numpy(), head_mass, audio_share)
 
     def _run_behind_prefix(self, heard: Heard, found: "_Found") -> None:
         """Prefixes once, then all that is left of the prompts, side by side in one row per prefix."""
@@ -341,7 +374,7 @@ class Engine:
     ) -> None:
         # Attached after the steering hooks, hence called after them: states are what the next block sees.
         recorders = [(block, found.recorder(layer)) for layer, block in enumerate(self.adapter.blocks)]
-        with injection.hooked(hooks + (recorders if found.want_states else [])):
+        with injection.hooked(hooks + (recorders if found.wanted.states else [])):
             self._forward(tokens, audio, cache, mask, found.reader(self.adapter.n_layers))
 
     # ------------------------------------------------------------------------------------------------------ answering
@@ -387,9 +420,11 @@ class Engine:
         heads = [queries[group.queries[0]] for group in groups]
         shared = layout.arrange([[(row, 0, group.n_shared)] for row, group in enumerate(groups)], heads)
         cache = DynamicCache(config=self.adapter.text_stack.config)
-        with self.meter.stage("prefill", shared.n_tokens):
-            audio = [heard.audio[query.recording] for query in heads]
-            self._forward(shared, audio, cache, None, self._stop_after_keys)
+        # Without audio, prompts steered from their first token on share nothing.
+        if shared.n_tokens:
+            with self.meter.stage("prefill", shared.n_tokens):
+                audio = [heard.audio[query.recording] for query in heads]
+                self._forward(shared, audio, cache, None, self._stop_after_keys)
         rows = [[(index, group.n_shared, len(queries[index].ids)) for index in group.queries] for group in groups]
         return cache, groups, layout.arrange(rows, queries)
 
@@ -436,12 +471,9 @@ class _Found:
         queries: list[Query],
         vectors: torch.Tensor | None,
         steering: Steering | None,
-        want_states: bool,
-        keep_text: bool,
-        want_head_mass: bool,
+        wanted: Wanted,
     ) -> None:
-        self.queries, self.steering = queries, steering
-        self.want_states, self._keep_text, self._want_head_mass = want_states, keep_text, want_head_mass
+        self.queries, self.steering, self.wanted = queries, steering, wanted
         self._states: list[torch.Tensor] = []
         self._readers: list[tuple[int, attention.AttentionReader, tuple, torch.Tensor | None]] = []
         self.vectors, self._broken = vectors, torch.zeros(len(queries), dtype=torch.bool)
@@ -460,7 +492,8 @@ class _Found:
     ) -> None:
         """Read `queries` (by default all) where they lie in a pass; in its first `n_layers` blocks only, if given."""
         queries = self.queries if queries is None else queries
-        reader = attention.AttentionReader(tokens.rows_to_read(queries, device), self._keep_text, self._want_head_mass)
+        lengths = torch.tensor([len(query.ids) for query in queries]) if self.wanted.audio_share else None
+        reader = attention.AttentionReader(tokens.rows_to_read(queries, device), self.wanted, lengths)
         last = (tokens.row.to(device), tokens.last(queries).to(device))
         self._readers.append((n_layers, reader, last, branch))
 
@@ -469,7 +502,7 @@ class _Found:
 
         def read(layer: int, *arguments: object) -> None:
             self._at(layer, of_states=False)[1].read(layer, *arguments)
-            if layer == n_layers - 1 and not self.want_states:
+            if layer == n_layers - 1 and not self.wanted.states:
                 raise _EnoughError
 
         return read
@@ -488,8 +521,8 @@ class _Found:
         # The block after which queries branch off still attends as one, but its output is theirs.
         return next(entry for entry in self._readers if layer + of_states < entry[0] or entry[0] == 0)
 
-    def collect(self) -> tuple[np.ndarray | None, np.ndarray, np.ndarray | None]:
-        """States, attention and head masses, rows as the queries of this pass."""
+    def collect(self) -> tuple[np.ndarray | None, ...]:
+        """States, attention, head masses and audio's shares, rows as the queries of this pass."""
 
         def joined(values: Callable[[attention.AttentionReader], torch.Tensor]) -> torch.Tensor:
             parts = [
@@ -499,18 +532,21 @@ class _Found:
             ]
             return torch.cat(parts, dim=1)
 
-        attention_ = joined(attention.AttentionReader.attention)
-        head_mass = joined(attention.AttentionReader.head_mass) if self._want_head_mass else None
-        states = torch.stack(self._states, dim=1).cpu() if self.want_states else None
+        of_attention = [
+            joined(attention.AttentionReader.attention),
+            joined(attention.AttentionReader.head_mass) if self.wanted.head_mass else None,
+            joined(attention.AttentionReader.audio_share) if self.wanted.audio_share else None,
+        ]
+        states = torch.stack(self._states, dim=1).cpu() if self.wanted.states else None
         if self._broken.any():
-            first = min(self.steering.scales(attention_.shape[1]))
+            first = min(self.steering.scales(of_attention[0].shape[1]))
             # Attention of the steered block itself is computed before its vector is added.
-            attention_[self._broken, first + 1 :] = torch.nan
-            if head_mass is not None:
-                head_mass[self._broken, first + 1 :] = torch.nan
+            for values in of_attention:
+                if values is not None:
+                    values[self._broken, first + 1 :] = torch.nan
             if states is not None:
                 states[self._broken, first:] = torch.nan
-        return tuple(None if values is None else values.numpy() for values in (states, attention_, head_mass))
+        return tuple(None if values is None else values.numpy() for values in (states, *of_attention))
 
 
 def _by_query(groups: Sequence[Group]) -> list[tuple[int, Group]]:

@@ -26,11 +26,12 @@ class Inputs:
     audio_index
         Which recording a row is about, [row].
     audio_span
-        First audio token and the index after the last, [row, 2]; begin and end markers and padding lie outside.
+        First audio token and the index after the last, [row, 2]; begin and end markers and padding lie outside. Without
+        audio both are the first prompt token.
     last
         Index of the last prompt token, [row].
     recordings
-        The recordings, float32 [frame] each.
+        The recordings, float32 [frame] each; None: no audio.
     """
 
     input_ids: torch.Tensor
@@ -38,7 +39,7 @@ class Inputs:
     audio_index: torch.Tensor
     audio_span: torch.Tensor
     last: torch.Tensor
-    recordings: tuple[np.ndarray, ...]
+    recordings: tuple[np.ndarray | None, ...]
 
     @property
     def first(self) -> torch.Tensor:
@@ -167,19 +168,20 @@ class Adapter(abc.ABC):
 
     def prepare(
         self,
-        recordings: Sequence[np.ndarray],
+        recordings: Sequence[np.ndarray | None],
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         padding_side: str = "left",
     ) -> Inputs:
         """Prompts about recordings as one padded batch.
 
-        Each prompt is put after its recording in the checkpoint's chat template, and the turn of the model is opened.
+        Each prompt is put after its recording, or alone where there is none, in the checkpoint's chat template, and the
+        turn of the model is opened.
 
         Parameters
         ----------
         recordings
-            float32 [frame] each, mono, at the feature extractor's sampling rate (16 kHz).
+            float32 [frame] each, mono, at the feature extractor's sampling rate (16 kHz); None: no audio.
         prompts
             What is asked, one per row.
         audio_index
@@ -197,14 +199,18 @@ class Adapter(abc.ABC):
         if len(audio_index) != len(prompts) or not all(0 <= index < len(recordings) for index in audio_index):
             raise ValueError(f"{len(prompts)} prompts about recordings {audio_index} of {len(recordings)}")
         for index, recording in enumerate(recordings):
-            self.check_length(len(recording), f"recording {index} of the batch")
-        n_tokens = torch.tensor([self.n_audio_tokens(len(recordings[index])) for index in audio_index])
+            if recording is not None:
+                self.check_length(len(recording), f"recording {index} of the batch")
+        n_tokens = [0 if recording is None else self.n_audio_tokens(len(recording)) for recording in recordings]
+        n_tokens = torch.tensor([n_tokens[index] for index in audio_index])
         texts = [self._render(prompt, int(n)) for prompt, n in zip(prompts, n_tokens, strict=True)]
         batch = self.processor.tokenizer(texts, padding=True, padding_side=padding_side, return_tensors="pt")
 
         n_total = batch["input_ids"].shape[1]
         is_audio = (batch["input_ids"] == self.model.config.audio_token_id).int()
-        first, after = is_audio.argmax(dim=1), n_total - is_audio.flip(1).argmax(dim=1)
+        start, has_audio = batch["attention_mask"].argmax(dim=1), n_tokens > 0
+        first = torch.where(has_audio, is_audio.argmax(dim=1), start)
+        after = torch.where(has_audio, n_total - is_audio.flip(1).argmax(dim=1), start)
         if not (torch.equal(after - first, n_tokens) and torch.equal(is_audio.sum(dim=1), n_tokens)):
             raise UserError(
                 f"{self.name}: prompts hold {is_audio.sum(dim=1).tolist()} audio tokens where the model expects "
@@ -267,14 +273,16 @@ class Adapter(abc.ABC):
         return batch["input_features"], batch["attention_mask"], tuple(len(parts) for parts in windows)
 
     def _render(self, prompt: str, n_audio_tokens: int) -> str:
-        content = [{"type": "audio"}, {"type": "text", "text": prompt}]
+        n_expected = int(n_audio_tokens > 0)
+        content = [{"type": "audio"}] * n_expected + [{"type": "text", "text": prompt}]
         text = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
         placeholder = self.processor.audio_token
-        if text.count(placeholder) != 1:
+        if text.count(placeholder) != n_expected:
             raise UserError(
                 f"{self.name}: the prompt {prompt!r} yields {text.count(placeholder)} audio placeholders "
-                f"({placeholder}) instead of one; take the placeholder out of the prompt or correct the chat template"
+                f"({placeholder}) instead of {n_expected}; take the placeholder out of the prompt or correct the chat "
+                "template"
             )
         return text.replace(placeholder, placeholder * n_audio_tokens)
