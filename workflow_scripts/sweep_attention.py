@@ -64,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
             engine.text_rows = point.probe.readout.text_rows
             inference = point.probe.prompts.inference
             if not base_of:
-                reading = engine.read(heard, [inference] * n_samples, **({"keep_heads": True} if by_head else {}))
+                reading = engine.read(heard, [inference] * n_samples, keep_heads=by_head)
                 base.append(_with_points(reading.attention, by_head))
             reading = engine.read(
                 heard,
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
                 audio_index=np.repeat(np.arange(n_samples), n_positions).tolist(),
                 vectors=vectors.reshape(n_samples * n_positions, *vectors.shape[2:]),
                 steering=point.probe.steering,
-                **({"keep_heads": True} if by_head else {}),
+                keep_heads=by_head,
             )
             steered.append(_with_points(reading.attention, by_head))
         if base_of:
