@@ -47,22 +47,23 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
     n_columns = min(2, len(models))
     n_rows = -(-len(models) // n_columns)
     width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
-    height = 2.2 if numeric else 0.6 + 0.36 * len(values)
+    height = 2.2 if numeric else max(1.5, 0.6 + 0.36 * len(values))
     figure, axes = plt.subplots(
         n_rows, n_columns, figsize=(width, height * n_rows + 0.75), sharex=True, sharey=True, squeeze=False
     )
     draw = _draw_lines if numeric else _draw_dots
-    for axis, model in zip(axes.flat, models, strict=False):
+    overlap, varied = "Overlap (% of the event)", _NAMES.get(vary, vary)
+    for number, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
         draw(axis, table[table["model"] == model], values, own)
         axis.set_title(model_name(model))
         axis.spines[["top", "right"]].set_visible(False)
+        if number + n_columns >= len(models):  # the lowest panel of its column
+            axis.set_xlabel(varied if numeric else overlap)
+            axis.tick_params(axis="x", labelbottom=True)
     for axis in axes.flat[len(models) :]:
         axis.set_axis_off()
-    overlap, varied = "Overlap (% of the event)", _NAMES.get(vary, vary)
     for axis in axes[:, 0]:
         axis.set_ylabel(overlap if numeric else varied)
-    for axis in axes[-1]:
-        axis.set_xlabel(varied if numeric else overlap)
     marker = {"marker": "o", "markersize": 3.5}
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, linestyle="-", **marker, label=position.capitalize())
