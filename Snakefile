@@ -20,6 +20,7 @@ include: "rules/tables.smk"
 include: "rules/statistics.smk"
 include: "rules/figures.smk"
 include: "rules/controls.smk"
+include: "rules/sweeps.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
 
@@ -33,6 +34,7 @@ rule all:
         tables=TABLES,
         figures=FIGURES,
         rehearsal=REHEARSAL,
+        sweeps=DEFAULT_SWEEPS,
     localrule: True
 
 
@@ -90,6 +92,12 @@ rule tables:
 rule figures:
     input:
         figures=FIGURES,
+    localrule: True
+
+
+rule sweeps:
+    input:
+        figures=announced_sweeps,
     localrule: True
 
 

@@ -49,6 +49,7 @@ wildcard_constraints:
     position="|".join(POSITIONS),
     shard=r"\d+",
     tiny_model="|".join(map(re.escape, TINY_MODELS)),
+    sweep="|".join(map(re.escape, CONFIG.sweeps)),
 
 
 # ------------------------------------------------------------------------------------------------ dependencies on code
@@ -189,19 +190,73 @@ if CONFIG.rehearsal:
     TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
+# -------------------------------------------------------------------------------------------------------------- sweeps
+
+
+def sweep_files(wildcards):
+    """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
+    sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
+    shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
+    kinds = {
+        "attention": "results/sweeps/{model}/{sweep}/{shard}.h5",
+        "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
+        **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
+    }
+    free = CONFIG.sweeps[sweep].passes == "none"
+    files = {
+        kind: (
+            expand(path, model=models, sweep=sweep, benchmark=benchmark, shard=shards)
+            if free == (kind != "attention")
+            else []
+        )
+        for kind, path in kinds.items()
+    }
+    return files | {
+        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards)
+    }
+
+
+def sweep_figures(sweeps):
+    return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
+
+
+# A rehearsal has no figures.
+SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
+DEFAULT_SWEEPS = sweep_figures(sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default)
+
+
+def model_folder(name):
+    model = CONFIG.models[name]
+    return cache.snapshot_folder(model.checkpoint, model.revision) if model.revision else Path(model.checkpoint)
+
+
+def announced_sweeps(wildcards):
+    """Figures of all sweeps. Asking for them says what each costs and reuses, in a dry-run too, which has no onstart."""
+    n_layers = {name: sizing.n_layers(model_folder(name)) for name in CONFIG.models}
+    for sweep in SWEEPS:
+        print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
+    return sweep_figures(SWEEPS)
+
+
 # ----------------------------------------------------------------------------------------------------------- resources
 
 
 def model_mem_mb(wildcards, attempt):
     model = CONFIG.models[wildcards.model]
-    folder = Path(model.checkpoint)
-    if model.revision:
-        folder = cache.snapshot_folder(model.checkpoint, model.revision)
-    return sizing.memory_mb(sizing.weight_bytes(folder, model.dtype, model.device), attempt)
+    return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
 
 
 def shard_runtime(wildcards, attempt):
     return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
+
+
+def sweep_runtime(wildcards, attempt):
+    # steer_attention hears a shard once per kind of vector, a sweep its samples once per position and value.
+    sweep = CONFIG.sweeps[wildcards.sweep]
+    n_points = sweep.n_points(sizing.n_layers(model_folder(wildcards.model)))
+    composition = CONFIG.benchmarks[CONFIG.sweep_benchmark(wildcards.sweep)].composition
+    n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
+    return sizing.runtime_minutes(n_points * n_samples * composition.longest_seconds, attempt)
 
 
 def model_gpus(wildcards):
@@ -242,6 +297,7 @@ def where_to_look():
         "results/figures/overlap.png": "the same, with the chance level",
         "results/figures/reading/": "one recording, read by each model",
         "results/figures/audio_share/": "how much attention goes to the audio, by layer",
+        "results/figures/sweeps/": "the overlap, had one key of the probe another value",
         "results/tables/overlap.csv": "the numbers to compute with",
         "results/tables/specificity.csv": "which event the windows land on",
         "results/tables/comparisons.md": "methods compared on the same queries, with tests",

@@ -16,7 +16,8 @@ import transformers
 class OracleReading:
     """states [layer, hidden] at the last prompt token; attention [layer, audio_token], the sum of `rows` over text.
 
-    `rows` is [layer, text_token, audio_token]; `head_mass` [layer, head] what the last token gives to the audio;
+    `rows` is [layer, text_token, audio_token], of every text token; `heads` [layer, head, audio_token], of every head;
+    `head_mass` [layer, head] what the last token gives to the audio;
     `audio_share` [layer] the part of the whole map, averaged over heads, that lies on the audio.
     `lengths` holds, per steered block, the pair (before, after) of every token's length, [token].
     """
@@ -24,6 +25,7 @@ class OracleReading:
     states: np.ndarray
     attention: np.ndarray
     rows: np.ndarray
+    heads: np.ndarray
     head_mass: np.ndarray
     audio_share: np.ndarray
     lengths: list[tuple[torch.Tensor, torch.Tensor]]
@@ -118,10 +120,13 @@ class Oracle:
         rows = np.stack(
             [[layer[0, :, query, first:after].mean(dim=0) for query in queries] for layer in outputs.attentions]
         )
+        heads = np.stack([layer[0, :, list(queries), first:after].sum(dim=1) for layer in outputs.attentions])
         head_mass = np.stack([layer[0, :, -1, first:after].sum(dim=-1) for layer in outputs.attentions])
         maps = torch.cat(outputs.attentions).mean(dim=1)
         audio_share = (maps[:, :, first:after].sum(dim=(1, 2)) / maps.sum(dim=(1, 2))).numpy()
-        return OracleReading(torch.stack(states).numpy(), rows.sum(axis=1), rows, head_mass, audio_share, lengths)
+        return OracleReading(
+            torch.stack(states).numpy(), rows.sum(axis=1), rows, heads, head_mass, audio_share, lengths
+        )
 
     def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""

@@ -260,6 +260,21 @@ def test_kept_text_agrees_and_sums_to_the_reading(pair, recordings, steered):
         np.testing.assert_allclose(total, summed.attention[row], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("text_rows", ["all", "last"])
+@pytest.mark.parametrize("steered", [False, True], ids=["base", "steered"])
+def test_kept_heads_agree(pair, recordings, steered, text_rows):
+    adapter, oracle = pair
+    vectors, steering = (random_vectors(adapter), Steering(scale=0.5)) if steered else (None, None)
+    kept = Engine(adapter, text_rows).read(**batch(recordings), vectors=vectors, steering=steering, keep_heads=True)
+    layers = tuple(range(adapter.n_layers)) if steered else ()
+    for row, (recording, prompt) in enumerate(ROWS):
+        own = vectors[row] if steered else None
+        naive = oracle.read(recordings[recording], PROMPTS[prompt], text_rows, own, 0.5, layers)
+        n_audio = naive.heads.shape[2]
+        np.testing.assert_allclose(kept.attention[row, ..., :n_audio], naive.heads, rtol=0, atol=1e-5)
+        assert np.isnan(kept.attention[row, ..., n_audio:]).all()
+
+
 def test_predicted_windows_agree(shipped_pair, recordings):
     adapter, oracle = shipped_pair
     engine, steering = Engine(adapter), Steering(scale=0.5)

@@ -185,12 +185,14 @@ def test_text_tokens_are_those_from_the_audio_to_the_end_of_the_prompt(adapter, 
     assert {tuple(tokens) for tokens in Engine(adapter, "last").text_tokens(inputs)} == {("\n",)}
 
 
-def test_wrong_vectors_are_refused(adapter, vectors, recordings):
+def test_what_does_not_fit_together_is_refused(adapter, vectors, recordings):
     engine = Engine(adapter)
     with pytest.raises(ValueError, match="belong together"):
         engine.read(recordings, QUESTIONS, INDEX, vectors)
     with pytest.raises(ValueError, match="shape"):
         engine.read(recordings, QUESTIONS, INDEX, vectors[:, :-1], Steering())
+    with pytest.raises(ValueError, match="exclude each other"):
+        engine.read(recordings, QUESTIONS, INDEX, keep_text=True, keep_heads=True)
 
 
 def test_description_names_blocks_and_tokens(adapter, recordings):

@@ -52,10 +52,10 @@ class Batch:
         return [self.recording(adapter, index) for index in range(len(self.events))]
 
 
-def batches_of(shard: Path, size: int) -> list[Batch]:
-    """The samples of a shard, cut into batches of `size` in order; the cut depends on nothing else."""
+def batches_of(shard: Path, size: int, n_samples: int | None = None) -> list[Batch]:
+    """The samples of a shard, or its first `n_samples`, cut into batches of `size` in order; nothing else matters."""
     table = read_shard(shard)
-    samples = [events for _, events in table.groupby("sample_id", sort=False)]
+    samples = [events for _, events in table.groupby("sample_id", sort=False)][:n_samples]
     # shards/<k>.csv lies one level below the folder that its audio paths start from.
     folder = shard.parent.parent
     return [

@@ -3,13 +3,16 @@
 import math
 from pathlib import Path
 
-from wheretolisten.checkpoint import read_header
+from wheretolisten.checkpoint import read_header, read_json
 
 _OVERHEAD_MB = 2500
 """Python, torch and one batch of a small model, in MB (measured: about 1 GB; the rest is headroom)."""
 
 _USUAL_PARAMETERS = 8_400_000_000
 """Assumed where no weights are: Qwen2-Audio-7B has 8.40 billion parameters, Audio Flamingo 3 has 8.27 billion."""
+
+_USUAL_LAYERS = 32
+"""Blocks of the text stack, assumed where config.json does not say: Qwen2-Audio-7B has 32, Audio Flamingo 3 has 28."""
 
 _BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -38,6 +41,13 @@ def weight_bytes(folder: Path, dtype: str, device: str) -> int:
 def _n_parameters(path: Path) -> int:
     """Number of parameters in a safetensors file, from its header; 0 for a broken one, which is refused elsewhere."""
     return sum(math.prod(tensor["shape"]) for tensor in (read_header(path) or {}).values())
+
+
+def n_layers(folder: Path) -> int:
+    """Blocks of a checkpoint's text stack, or a usual number of them where its config.json does not say."""
+    text_stack = read_json(folder / "config.json").get("text_config")
+    known = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
+    return known or _USUAL_LAYERS
 
 
 def runtime_minutes(audio_seconds: float, attempt: int) -> int:

@@ -25,6 +25,17 @@ from wheretolisten.config.settings import (
     QuestionSettings,
     SteeringSettings,
 )
+from wheretolisten.config.sweeps import (
+    ScoreSettings,
+    Sweep,
+    SweepSettings,
+    check_values,
+    describe,
+    of_passes,
+    of_score,
+    own_value,
+    value_name,
+)
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -52,6 +63,7 @@ class Config(Section):
     questions: dict[str, QuestionSet] = Field(default_factory=dict)
     audio_share: AudioShare = AudioShare()
     figures: Figures
+    sweeps: dict[str, Sweep] = Field(default_factory=dict)
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
     model_cache: str | None = Field(
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
@@ -59,7 +71,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
-        for section in ("libraries", "benchmarks", "models", "questions"):
+        for section in ("libraries", "benchmarks", "models", "questions", "sweeps"):
             for name in getattr(self, section):
                 if not _NAME.fullmatch(name):
                     raise ValueError(
@@ -136,6 +148,7 @@ class Config(Section):
                 f"figures.reading_sample: {self.figures.reading_sample} is beyond benchmark {self.figures.overlap!r}, "
                 f"which has {self.benchmarks[self.figures.overlap].n_samples} samples; lower it"
             )
+        self._check_sweeps()
         return self
 
     @model_validator(mode="after")
@@ -157,6 +170,28 @@ class Config(Section):
                 f"({', '.join(self.questions) or 'there are none'}); name one of them, or null for no figure"
             )
         return self
+
+    def _check_sweeps(self) -> None:
+        for name, sweep in self.sweeps.items():
+            for key, chosen, known in (
+                ("models", self.sweep_models(name), self.models),
+                ("benchmark", [self.sweep_benchmark(name)], self.benchmarks),
+            ):
+                unknown = [each for each in chosen if each not in known]
+                if unknown:
+                    raise ValueError(
+                        f"sweeps.{name}.{key}: {unknown[0]!r} is not configured ({', '.join(known)}); name one of them"
+                    )
+            methods = self.methods_of(self.sweep_benchmark(name))
+            if sweep.method not in methods:
+                raise ValueError(
+                    f"sweeps.{name}.method: {sweep.method!r} is not among the methods of benchmark "
+                    f"{self.sweep_benchmark(name)!r} ({', '.join(methods)}); name one of them"
+                )
+            try:
+                check_values(name, sweep.variation, self.sweep_probe(name), {})
+            except UserError as error:
+                raise ValueError(str(error)) from None
 
     @property
     def rehearsal(self) -> bool:
@@ -252,6 +287,62 @@ class Config(Section):
         """Items in one shard of a question set: fixed by the longest possible recording, as for samples."""
         return math.floor(self.shard_seconds / self.longest_recording(questions))
 
+    def sweep_models(self, sweep: str) -> list[str]:
+        """Models that a sweep runs on."""
+        chosen = self.sweeps[sweep].models
+        return list(self.models) if chosen == "all" else chosen
+
+    def sweep_benchmark(self, sweep: str) -> str:
+        """Benchmark that a sweep runs on."""
+        return self.sweeps[sweep].benchmark or self.figures.attention_change
+
+    def sweep_samples(self, sweep: str) -> dict[int, int]:
+        """Shard of the benchmark → how many of its first samples a sweep reads; shards without any are left out."""
+        benchmark, left = self.sweep_benchmark(sweep), self.sweeps[sweep].n_samples
+        ranges = {shard: self.shard_range(benchmark, shard) for shard in range(self.n_shards(benchmark))}
+        return {shard: min(stop, left) - first for shard, (first, stop) in ranges.items() if first < left}
+
+    def _swept_method(self, sweep: str) -> SteeredMethod:
+        return self.methods_of(self.sweep_benchmark(sweep))[self.sweeps[sweep].method]
+
+    def sweep_probe(self, sweep: str) -> Probe:
+        """The probe of which a sweep changes one key: steering is that of the sweep's method."""
+        return self.probe.model_copy(update={"steering": self._swept_method(sweep).steering})
+
+    def sweep_settings(self, sweep: str, model: str) -> SweepSettings:
+        """What `sweep_attention` of a model depends on."""
+        variation = self.sweeps[sweep].variation
+        return SweepSettings(
+            model=self.models[model],
+            variation=variation,
+            vector=self._swept_method(sweep).vector,
+            probe=of_passes(variation, self.sweep_probe(sweep)),
+        )
+
+    def score_settings(self, sweep: str) -> ScoreSettings:
+        """What `score_sweep` depends on."""
+        variation = self.sweeps[sweep].variation
+        return ScoreSettings(variation=variation, probe=of_score(variation, self.probe))
+
+    def sweep_own_value(self, sweep: str) -> str:
+        """The run's value of the key that a sweep varies, as its table names it."""
+        return value_name(own_value(self.sweep_probe(sweep), self.sweeps[sweep].vary))
+
+    def describe_sweep(self, sweep: str, n_layers: Mapping[str, int]) -> str:
+        """What a sweep runs on, what it costs and what it takes from the run; `n_layers` by model."""
+        models, samples = self.sweep_models(sweep), self.sweep_samples(sweep)
+        cost = describe(
+            self.sweeps[sweep].variation,
+            sum(samples.values()),
+            len(POSITIONS),
+            {model: n_layers[model] for model in models},
+            len(models) * len(samples),
+        )
+        return (
+            f"{sweep}: {self.sweeps[sweep].vary} on the first {sum(samples.values())} samples of "
+            f"{self.sweep_benchmark(sweep)}, {len(models)} models: {cost}"
+        )
+
     def samples_per_shard(self, benchmark: str) -> int:
         """Samples in one shard: fixed by the longest possible sample, so that adding samples moves none."""
         return math.floor(self.shard_seconds / self.benchmarks[benchmark].composition.longest_seconds)
@@ -287,7 +378,7 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     """
     # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
     raw = {
-        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models", "questions"} else value
+        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models", "questions", "sweeps"} else value
         for key, value in raw.items()
     }
     if isinstance(raw.get("probe"), dict) and "methods" in raw["probe"]:
@@ -412,6 +503,12 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
                 steering.scales(n_layers)
         except UserError as error:
             raise UserError(f"config.yaml: probe.{key}.{error} (model {name!r})") from None
+    for sweep, settings in config.sweeps.items():
+        if name in config.sweep_models(sweep) and isinstance(text_stack, dict):
+            try:
+                check_values(sweep, settings.variation, config.sweep_probe(sweep), text_stack)
+            except UserError as error:
+                raise UserError(f"config.yaml: {error} (model {name!r})") from None
     processor = checkpoint.read_json(folder / "preprocessor_config.json")
     processor |= checkpoint.read_json(folder / "processor_config.json")
     extractor = processor.get("feature_extractor", processor)

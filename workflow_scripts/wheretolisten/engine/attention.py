@@ -75,6 +75,7 @@ class Wanted:
 
     states: bool = False
     keep_text: bool = False
+    keep_heads: bool = False
     head_mass: bool = False
     audio_share: bool = False
 
@@ -84,7 +85,7 @@ _CHUNK = 64
 
 
 class AttentionReader:
-    """Collects attention from text tokens to audio tokens, averaged over heads, block by block.
+    """Collects attention from text tokens to audio tokens, averaged over heads or not, block by block.
 
     Parameters
     ----------
@@ -136,12 +137,14 @@ class AttentionReader:
         weights = _softmax(query, key, scaling, seen)
 
         places, audio, is_text = (tensor.to(query.device) for tensor in (self._rows.places, self._audio, self._is_text))
-        text = weights.mean(dim=1).flatten(0, 1)[places.clamp(min=0)]
-        text = text.gather(2, audio[:, None, :].expand(-1, places.shape[1], -1))
-        if self._wanted.keep_text:
-            text = text.masked_fill(~is_text[:, :, None], torch.nan)
-        else:
-            text = text.masked_fill(~is_text[:, :, None], 0).sum(dim=1)
+        heads = weights if self._wanted.keep_heads else weights.mean(dim=1, keepdim=True)
+        text = heads.transpose(1, 2).flatten(0, 1)[places.clamp(min=0)]
+        text = text.gather(3, audio[:, None, None, :].expand(*text.shape[:3], -1))
+        text = text.masked_fill(~is_text[:, :, None, None], torch.nan if self._wanted.keep_text else 0)
+        if not self._wanted.keep_text:
+            text = text.sum(dim=1)
+        if not self._wanted.keep_heads:
+            text = text.squeeze(-2)
         mass = None
         if self._wanted.head_mass:
             last = weights.transpose(1, 2).flatten(0, 1)[self._last.to(query.device)]
@@ -172,11 +175,12 @@ class AttentionReader:
     def attention(self) -> torch.Tensor:
         """Attention to each query's audio tokens, float32 on the CPU, [query, layer, audio_token].
 
-        With kept text [query, layer, text_token, audio_token]. NaN beyond a query's own text and audio tokens.
+        With kept text or heads [query, layer, text_token or head, audio_token]. NaN beyond a query's own text and audio
+        tokens.
         """
         attention = torch.stack([text.cpu() for text, _, _ in self._read], dim=1)
-        is_audio = self._is_audio.cpu()[:, None, None] if self._wanted.keep_text else self._is_audio.cpu()[:, None]
-        return attention.masked_fill_(~is_audio, torch.nan)
+        is_audio = self._is_audio.cpu()[:, None]
+        return attention.masked_fill_(~(is_audio[:, None] if attention.ndim == 4 else is_audio), torch.nan)
 
     def head_mass(self) -> torch.Tensor:
         """Share of the last token's attention that goes to the audio, float32 on the CPU, [query, layer, head]."""

@@ -41,8 +41,8 @@ class Reading:
         the final norm, a steered block's after steering. None unless asked for.
     attention
         a^l_t: attention from the text rows to each audio token, averaged over heads and summed over rows, float32
-        [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]. NaN beyond a
-        row's own text and audio tokens.
+        [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]; with `keep_heads`
+        not averaged, [row, layer, head, audio_token]. NaN beyond a row's own text and audio tokens.
     n_audio_tokens
         Audio tokens of each row, [row].
     head_mass
@@ -137,6 +137,7 @@ class Engine:
         steering: Steering | None = None,
         want_states: bool = False,
         keep_text: bool = False,
+        keep_heads: bool = False,
         want_head_mass: bool = False,
         want_audio_share: bool = False,
     ) -> Reading:
@@ -160,6 +161,8 @@ class Engine:
             Whether to return the last-token states.
         keep_text
             Whether to return the attention of every text token instead of their sum; `text_tokens` names them.
+        keep_heads
+            Whether to return the attention of every head instead of their mean; not together with `keep_text`.
         want_head_mass
             Whether to return what each head's last prompt token gives to the audio.
         want_audio_share
@@ -170,11 +173,12 @@ class Engine:
         UserError
             If a recording does not fit the model (see `Adapter.prepare`), or one prompt does not fit into memory.
         ValueError
-            If the vectors have the wrong shape, or come without a steering or the reverse.
+            If the vectors have the wrong shape, or come without a steering or the reverse; if both text tokens and
+            heads are to be kept.
         """
         known = recordings.recordings if isinstance(recordings, Heard) else recordings
         inputs = self.adapter.prepare(known, prompts, audio_index)
-        wanted = Wanted(want_states, keep_text, want_head_mass, want_audio_share)
+        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share)
         return self._read(recordings, inputs, vectors, steering, wanted)
 
     def read_inputs(
@@ -184,11 +188,12 @@ class Engine:
         steering: Steering | None = None,
         want_states: bool = False,
         keep_text: bool = False,
+        keep_heads: bool = False,
         want_head_mass: bool = False,
         want_audio_share: bool = False,
     ) -> Reading:
         """As `read`, from a prepared batch, padded on either side."""
-        wanted = Wanted(want_states, keep_text, want_head_mass, want_audio_share)
+        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share)
         return self._read(inputs.recordings, inputs, vectors, steering, wanted)
 
     @torch.inference_mode()
@@ -283,6 +288,8 @@ class Engine:
     ) -> Reading:
         if (vectors is None) != (steering is None):
             raise ValueError("vectors and steering belong together")
+        if wanted.keep_text and wanted.keep_heads:
+            raise ValueError("keep_text and keep_heads exclude each other")
         expected = (len(inputs.input_ids), self.adapter.n_layers, self.adapter.hidden_size)
         if vectors is not None and vectors.shape != expected:
             raise ValueError(f"vectors of shape {vectors.shape} for {expected} (row, layer, hidden)")

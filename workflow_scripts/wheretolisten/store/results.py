@@ -18,6 +18,7 @@ from wheretolisten.store.schema import (
     ATTENTION_MAP,
     AUDIO_SHARE,
     DAMAGE,
+    SWEEP,
     VECTORS,
     Schema,
     digest_of_attributes,
@@ -85,6 +86,22 @@ class AudioShare:
     conditions: tuple[str, ...]
     share: np.ndarray
     attributes: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SweptAttention:
+    """Attention at the points of a sweep, `points` by name.
+
+    `base` [sample, point, layer, audio_token], with one point where all share it, and `steered` [sample, position,
+    point, layer, audio_token] are attention masses, NaN beyond a sample's `n_audio_tokens`; `tokens_per_second` in 1/s.
+    """
+
+    sample_id: np.ndarray
+    n_audio_tokens: np.ndarray
+    tokens_per_second: float
+    points: tuple[str, ...]
+    base: np.ndarray
+    steered: np.ndarray
 
 
 def read_activations(
@@ -225,6 +242,27 @@ def read_audio_share(paths: Sequence[str | Path], model: str | None = None) -> A
         conditions=tuple(json.loads(attributes["conditions"])),
         share=columns["audio_share"],
         attributes=attributes,
+    )
+
+
+def read_sweep(
+    paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None, model: str | None = None
+) -> SweptAttention:
+    """Read the attention of a sweep's shards, in order.
+
+    Raises
+    ------
+    UserError
+        As `read_activations`.
+    """
+    columns, attributes = _read(paths, SWEEP, SWEEP.column_names, benchmark_digests, model)
+    return SweptAttention(
+        sample_id=columns["sample_id"],
+        n_audio_tokens=columns["n_audio_tokens"],
+        tokens_per_second=float(attributes["tokens_per_second"]),
+        points=tuple(json.loads(attributes["points"])),
+        base=columns["attention/base"],
+        steered=columns["attention/steered"],
     )
 
 

@@ -160,3 +160,26 @@ AUDIO_SHARE = Schema(
     ),
     "analyze_attention",
 )
+
+SWEEP = Schema(
+    "where-to-listen/sweep/1",
+    (
+        _SAMPLE_ID,
+        _N_AUDIO_TOKENS,
+        Column(
+            "attention/base",
+            ("sample", "point", "layer", "audio_token"),
+            "f4",
+            "",
+            "attention mass, sum over text queries, at each point of the sweep; one point where it is the same at all",
+        ),
+        Column(
+            "attention/steered",
+            ("sample", "position", "point", "layer", "audio_token"),
+            "f4",
+            "",
+            "the same under steering. Points are values of the varied key (mean over heads), or the heads",
+        ),
+    ),
+    "sweep_attention",
+)

@@ -1,0 +1,101 @@
+"""The probe with one key changed, value by value: passes, windows, figures. Sweeps without passes start at score_sweep."""
+
+
+rule sweep_attention:
+    input:
+        shard=lambda wildcards: f"results/benchmarks/{CONFIG.sweep_benchmark(wildcards.sweep)}/shards/{wildcards.shard}.csv",
+        activations=lambda wildcards: "results/activations/{model}/{benchmark}/{shard}.h5".format(
+            benchmark=CONFIG.sweep_benchmark(wildcards.sweep), **wildcards
+        ),
+        vectors=lambda wildcards: f"results/vectors/{wildcards.model}/{CONFIG.sweep_benchmark(wildcards.sweep)}.h5",
+        checkpoint=checkpoint_files,
+        code=code("sweep_attention"),
+    output:
+        attention="results/sweeps/{model}/{sweep}/{shard}.h5",
+    log:
+        text="results/logs/sweep_attention/{model}/{sweep}/{shard}.log",
+        performance="results/performance/sweep_attention/{model}/{sweep}/{shard}.json",
+    benchmark:
+        "results/performance/sweep_attention/{model}/{sweep}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    threads: 1
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=sweep_runtime,
+        gpu=model_gpus,
+    params:
+        settings=lambda wildcards: CONFIG.sweep_settings(wildcards.sweep, wildcards.model).as_json(),
+        samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
+    shell:
+        "python workflow_scripts/sweep_attention.py --settings {params.settings:q} --shard {input.shard:q}"
+        " --samples {params.samples} --activations {input.activations:q} --vectors {input.vectors:q}"
+        " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+
+
+rule score_sweep:
+    input:
+        unpack(sweep_files),
+        code=code("score_sweep"),
+    output:
+        queries="results/sweeps/{sweep}.csv",
+        table=report(
+            "results/tables/sweeps/{sweep}.csv",
+            caption="report/sweep.rst",
+            category="Sweeps",
+            labels={"sweep": "{sweep}", "kind": "table"},
+        ),
+    log:
+        "results/logs/score_sweep/{sweep}.log",
+    benchmark:
+        "results/performance/score_sweep/{sweep}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=lambda wildcards: CONFIG.score_settings(wildcards.sweep).as_json(),
+        models=lambda wildcards: CONFIG.sweep_models(wildcards.sweep),
+        identities=lambda wildcards: [CONFIG.models[m].identity for m in CONFIG.sweep_models(wildcards.sweep)],
+        benchmark=lambda wildcards: CONFIG.sweep_benchmark(wildcards.sweep),
+        samples=lambda wildcards: sum(CONFIG.sweep_samples(wildcards.sweep).values()),
+    shell:
+        "python workflow_scripts/score_sweep.py --settings {params.settings:q} --sweep {wildcards.sweep}"
+        " --models {params.models} --identities {params.identities:q} --benchmark {params.benchmark}"
+        " --samples {params.samples} --shards {input.shards:q} --attention {input.attention:q}"
+        " --activations {input.activations:q} --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q}"
+        " --queries {output.queries:q} --table {output.table:q} > {log:q} 2>&1"
+
+
+rule plot_sweep:
+    input:
+        table="results/tables/sweeps/{sweep}.csv",
+        code=code("plot_sweep"),
+    output:
+        pdf=report(
+            "results/figures/sweeps/{sweep}.pdf",
+            caption="report/sweep.rst",
+            category="Sweeps",
+            labels={"sweep": "{sweep}", "kind": "figure"},
+        ),
+        png="results/figures/sweeps/{sweep}.png",
+    log:
+        "results/logs/plot_sweep/{sweep}.log",
+    benchmark:
+        "results/performance/plot_sweep/{sweep}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        vary=lambda wildcards: CONFIG.sweeps[wildcards.sweep].vary,
+        own=lambda wildcards: CONFIG.sweep_own_value(wildcards.sweep),
+    shell:
+        "python workflow_scripts/plot_sweep.py --table {input.table:q} --vary {params.vary} --own {params.own:q}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -1,0 +1,249 @@
+"""Sweeps: the run's own probe with one key changed, value by value."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Localization, Probe, Prompts, Steering, VectorKind
+from wheretolisten.config.sections import Section, first_sentence
+from wheretolisten.errors import UserError
+
+HEADS = "heads"
+"""The one key that is none of the probe's: how many of the attention heads are read, the best ones first."""
+
+EACH = "each"
+"""Stands for every block of a model by itself, among the values of a key that names blocks."""
+
+KEYS = (
+    *(f"steering.{key}" for key in Steering.model_fields),
+    "prompts.inference",
+    "readout.text_rows",
+    *(f"localization.{key}" for key in Localization.model_fields),
+    HEADS,
+)
+"""What can be varied: keys of `probe`, and `heads`. The vectors are the run's own in all of them."""
+
+AVERAGED = "averaged"
+"""Value, in the results of `heads`, of the probe as it is: attention averaged over the heads of a block."""
+
+
+def _check_models(models: Any) -> Any:
+    if models == "all" or (isinstance(models, list) and models and all(isinstance(name, str) for name in models)):
+        return models
+    raise ValueError(f"{models!r} is neither all nor a list of names of models")
+
+
+class Variation(Section):
+    """Which key takes which values."""
+
+    vary: str = Field(description="a key of the section probe, see KEYS, or heads")
+    values: list[Any] = Field(min_length=1, description="of that key; `each` for every block by itself")
+    method: str = Field("sample", description="method of probe.methods that steers")
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "Variation":
+        if self.vary not in KEYS:
+            raise ValueError(f"vary: {self.vary!r} cannot be varied; choose one of {', '.join(KEYS)}")
+        for number, value in enumerate(self.values):
+            if value in self.values[:number]:
+                raise ValueError(f"values: {value!r} is listed twice; keep one of them")
+            if self.vary == HEADS and value != "all" and (type(value) is not int or value < 1):
+                raise ValueError(f"values: {value!r} is no number of heads; write a whole number from 1 on, or all")
+        return self
+
+    @property
+    def passes(self) -> Literal["none", "steered", "all"]:
+        """Which passes a value needs: none beyond the run's, the steered ones, or the base pass as well."""
+        section = self.vary.partition(".")[0]
+        return {"localization": "none", "steering": "steered"}.get(section, "all")
+
+    def n_points(self, n_layers: int) -> int:
+        """Number of values that need passes of their own, for a model of so many blocks."""
+        if self.vary == HEADS:
+            return 1
+        return len(self.values) + (n_layers - 1) * self.values.count(EACH)
+
+
+class Sweep(Variation):
+    """A named sweep: what is varied, and on what."""
+
+    models: Annotated[Any, BeforeValidator(_check_models)] = Field("all", description="all, or a list of names")
+    benchmark: str | None = Field(None, description="null: that of figures.attention_change")
+    n_samples: int = Field(24, ge=1, description="first samples of the benchmark; all, where it has fewer")
+    default: bool = Field(False, description="whether it is part of the default run")
+
+    @property
+    def variation(self) -> Variation:
+        """What is varied, without what it is varied on."""
+        return Variation(vary=self.vary, values=self.values, method=self.method)
+
+
+class SweepSettings(Section):
+    """All that the passes of a sweep depend on, beside base attention and vectors."""
+
+    model: Model
+    variation: Variation
+    vector: VectorKind
+    probe: Probe
+
+
+class ScoreSettings(Section):
+    """All that the windows of a sweep depend on, beside attention."""
+
+    variation: Variation
+    probe: Probe
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value as tables show it, and the probe that has it."""
+
+    value: str
+    probe: Probe
+
+
+def points(variation: Variation, probe: Probe, n_layers: int) -> list[Point]:
+    """The points of a sweep, in order; of `heads` the one whose heads are read.
+
+    Parameters
+    ----------
+    probe
+        What all points share.
+    n_layers
+        Blocks of the model's text stack, for `each`.
+
+    Raises
+    ------
+    UserError
+        If the probe's own section refuses a value.
+    """
+    if variation.vary == HEADS:
+        return [Point(AVERAGED, probe)]
+    values = []
+    for value in variation.values:
+        by_block = value == EACH and variation.vary.endswith(".layers")
+        values += [[layer] for layer in range(n_layers)] if by_block else [value]
+    probes = [changed(probe, variation.vary, value) for value in values]
+    # A block that is listed by itself is one of each, too.
+    return list(
+        {(value := value_name(own_value(each, variation.vary))): Point(value, each) for each in probes}.values()
+    )
+
+
+def changed(probe: Probe, key: str, value: Any) -> Probe:
+    """The probe with another value of one key, checked by the key's own section.
+
+    Raises
+    ------
+    UserError
+        If the section refuses the value.
+    """
+    section, _, field = key.partition(".")
+    current = getattr(probe, section)
+    try:
+        section_with_value = type(current).model_validate(current.model_dump() | {field: value})
+    except ValidationError as error:
+        raise UserError(first_sentence(error, f"probe.{section}")) from error
+    return probe.model_copy(update={section: section_with_value})
+
+
+def own_value(probe: Probe, key: str) -> Any:
+    """The probe's value of a key; of `heads`, what it does with them."""
+    if key == HEADS:
+        return AVERAGED
+    section, _, field = key.partition(".")
+    return getattr(getattr(probe, section), field)
+
+
+def value_name(value: Any) -> str:
+    """A value as tables and figures show it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list):
+        return f"block{'s' if len(value) > 1 else ''} {', '.join(map(str, value))}"
+    return json.dumps(value.model_dump(mode="json") if isinstance(value, Section) else value)
+
+
+def of_passes(variation: Variation, probe: Probe) -> Probe:
+    """The probe with everything at its default that the passes of a sweep do not depend on, the varied key too."""
+    prompts = Prompts(inference=probe.prompts.inference)
+    return _without(variation.vary, Probe(prompts=prompts, steering=probe.steering, readout=probe.readout))
+
+
+def of_score(variation: Variation, probe: Probe) -> Probe:
+    """The probe with everything at its default that the windows of a sweep do not depend on, the varied key too."""
+    return _without(variation.vary, Probe(localization=probe.localization))
+
+
+def _without(key: str, probe: Probe) -> Probe:
+    return probe if key == HEADS else changed(probe, key, own_value(Probe(), key))
+
+
+def check_values(sweep: str, variation: Variation, probe: Probe, sizes: Mapping[str, Any]) -> None:
+    """Refuse values that the probe does not take, or that a model does not have.
+
+    Parameters
+    ----------
+    sweep
+        Its name.
+    sizes
+        Text stack of a model as its config.json describes it: `num_hidden_layers`, `num_attention_heads`. What is not
+        there is not checked.
+
+    Raises
+    ------
+    UserError
+        Naming sweep, value and way out.
+    """
+    n_layers, n_heads = sizes.get("num_hidden_layers"), sizes.get("num_attention_heads")
+    try:
+        for point in points(variation, probe, n_layers or 1):
+            if n_layers is not None:
+                point.probe.steering.scales(n_layers)
+                scored = select_layers(point.probe.localization.layers, n_layers)
+                if variation.vary == HEADS and n_heads is not None:
+                    check_heads(variation, len(scored) * n_heads)
+    except UserError as error:
+        raise UserError(f"sweeps.{sweep}.values: {error}") from error
+
+
+def check_heads(variation: Variation, n_heads: int) -> None:
+    """Refuse more heads than there are.
+
+    Raises
+    ------
+    UserError
+        If a value exceeds `n_heads`, the heads of all scored blocks.
+    """
+    for value in variation.values:
+        if value != "all" and value > n_heads:
+            raise UserError(f"{value} heads, but the scored blocks have {n_heads}; choose fewer, or all")
+
+
+def describe(variation: Variation, n_samples: int, n_positions: int, n_layers: Mapping[str, int], n_jobs: int) -> str:
+    """What a sweep costs and what it takes from the run, in words.
+
+    Parameters
+    ----------
+    n_samples, n_positions
+        Samples, and events of each.
+    n_layers
+        Model → blocks of its text stack.
+    n_jobs
+        Jobs that load a model.
+    """
+    if variation.passes == "none":
+        return "no pass; windows are scored from the attention of the run"
+    n_points = [variation.n_points(layers) for layers in n_layers.values()]
+    steered = sum(n_samples * n_positions * n for n in n_points)
+    if variation.passes == "steered":
+        return f"{n_jobs} jobs that load a model, {steered} steered passes; vectors and base attention are the run's"
+    base = sum(n_samples * n for n in n_points)
+    return f"{n_jobs} jobs that load a model, {steered} steered passes and {base} base passes; vectors are the run's"

@@ -1,0 +1,135 @@
+"""Overlap by the value of one varied key: one panel per model."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from wheretolisten.figures import style
+from wheretolisten.statistics.names import model_name
+from wheretolisten.statistics.summary import ROWS
+
+_COLOURS = dict(zip(ROWS, (style.ORANGE, style.GREEN, style.BLUE, style.BLACK), strict=True))
+_CHANCE = (0, (3, 1.5))
+_NAMES = {
+    "steering.scale": "Strength of steering λ",
+    "steering.layers": "Steered blocks",
+    "steering.positions": "Steered tokens",
+    "prompts.inference": "Inference prompt",
+    "readout.text_rows": "Text tokens that are read",
+    "localization.layers": "Scored blocks",
+    "localization.layer_weights": "Weights of the blocks",
+    "heads": "Attention heads that are read",
+}
+
+
+def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
+    """Overlap by value and position: lines with bands where all values are numbers, else dots with intervals.
+
+    Parameters
+    ----------
+    table
+        Rows of one sweep, with the columns of `statistics.sweeps.COLUMNS`.
+    vary
+        Key that is varied.
+    own
+        The run's own value, which is marked.
+    """
+    style.apply()
+    models = list(dict.fromkeys(table["model"]))
+    values = list(dict.fromkeys(table["value"]))
+    numeric = all(map(_is_number, values))
+    n_columns = min(2, len(models))
+    n_rows = -(-len(models) // n_columns)
+    width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
+    height = 2.2 if numeric else max(1.5, 0.6 + 0.36 * len(values))
+    figure, axes = plt.subplots(
+        n_rows, n_columns, figsize=(width, height * n_rows + 0.75), sharex=True, sharey=True, squeeze=False
+    )
+    draw = _draw_lines if numeric else _draw_dots
+    overlap, varied = "Overlap (% of the event)", _NAMES.get(vary, vary)
+    for number, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
+        draw(axis, table[table["model"] == model], values, own)
+        axis.set_title(model_name(model))
+        axis.spines[["top", "right"]].set_visible(False)
+        if number + n_columns >= len(models):  # the lowest panel of its column
+            axis.set_xlabel(varied if numeric else overlap)
+            axis.tick_params(axis="x", labelbottom=True)
+    for axis in axes.flat[len(models) :]:
+        axis.set_axis_off()
+    for axis in axes[:, 0]:
+        axis.set_ylabel(overlap if numeric else varied)
+    marker = {"marker": "o", "markersize": 3.5}
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=colour, linestyle="-", **marker, label=position.capitalize())
+        for position, colour in _COLOURS.items()
+    ]
+    handles.append(Line2D([], [], color=style.GREY, linestyle=_CHANCE, label="Chance (by colour)"))
+    handles.append(Patch(color=style.LIGHT_GREY, alpha=0.4, linewidth=0, label="Value of this run"))
+    counts = table.loc[table["position"] == "overall", "n_queries"]
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=6 if n_columns == 2 else 3,
+        frameon=False,
+        title=f"{_span(counts)} queries per value. {'Bands' if numeric else 'Bars'}: 95 % interval.",
+        columnspacing=1.4,
+        handlelength=1.6,
+    )
+    return figure
+
+
+def _draw_lines(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> None:
+    numbers = sorted(map(float, values))
+    smallest = min((abs(number) for number in numbers if number), default=1.0)
+    axis.set_xscale("symlog", linthresh=smallest, linscale=0.5)
+    if _is_number(own):
+        axis.axvline(float(own), color=style.LIGHT_GREY, alpha=0.4, linewidth=6, zorder=0)
+    for position, colour in _COLOURS.items():
+        rows = table[table["position"] == position]
+        rows = rows.iloc[np.argsort(rows["value"].astype(float))]
+        x = rows["value"].astype(float)
+        axis.fill_between(x, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.13, linewidth=0)
+        axis.plot(x, rows["overlap_pct"], color=colour, marker="o", markersize=3, zorder=3)
+        axis.axhline(rows["chance"].mean(), color=colour, linestyle=_CHANCE, linewidth=0.8, zorder=1)
+    axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
+    axis.tick_params(axis="x", which="minor", bottom=False)
+    axis.set_ylim(0, 104)
+    axis.set_yticks(range(0, 101, 20))
+
+
+def _draw_dots(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> None:
+    # Read from top to bottom, in the order of the configuration.
+    heights = {value: -number for number, value in enumerate(values)}
+    if own in heights:
+        axis.axhspan(heights[own] - 0.5, heights[own] + 0.5, color=style.LIGHT_GREY, alpha=0.4, linewidth=0, zorder=0)
+    for number, (position, colour) in enumerate(_COLOURS.items()):
+        rows = table[table["position"] == position]
+        y = rows["value"].map(heights) + 0.18 * (1.5 - number)
+        # The mean itself may lie outside a bootstrap interval by rounding only.
+        error = np.abs([rows["overlap_pct"] - rows["ci_low"], rows["ci_high"] - rows["overlap_pct"]])
+        axis.errorbar(rows["overlap_pct"], y, xerr=error, fmt="o", color=colour, markersize=3.5, elinewidth=0.9)
+        axis.axvline(rows["chance"].mean(), color=colour, linestyle=_CHANCE, linewidth=0.8, zorder=1)
+    axis.set_yticks(list(heights.values()), [textwrap.fill(value.replace("_", " "), 24) for value in values])
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylim(0.5 - len(values), 0.5)
+    axis.set_xlim(-2, 104)
+    axis.set_xticks(range(0, 101, 20))
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _span(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return str(low) if low == high else f"{low} to {high}"

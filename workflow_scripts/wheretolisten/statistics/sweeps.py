@@ -1,0 +1,187 @@
+"""Sweeps: from attention at every point to windows, and from windows to overlap by value."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.layers import select_layers
+from wheretolisten.config.probe import Probe
+from wheretolisten.config.sweeps import AVERAGED, HEADS, Variation, check_heads, points
+from wheretolisten.errors import UserError
+from wheretolisten.localization.windows import Window, find_window
+from wheretolisten.statistics.intervals import clustered_interval
+from wheretolisten.statistics.overlap import window_overlap
+from wheretolisten.statistics.scoring import score_window
+from wheretolisten.statistics.summary import ROWS
+from wheretolisten.store import SweptAttention
+
+COLUMNS = (
+    "model",
+    "sweep",
+    "value",
+    "position",
+    "overlap_pct",
+    "ci_low",
+    "ci_high",
+    "chance",
+    "n_queries",
+)
+"""Columns of the table of a sweep; overlap, interval and chance in percent."""
+
+Row = dict[str, Any]
+
+
+def score_sweep(
+    attention: SweptAttention, events: pd.DataFrame, variation: Variation, probe: Probe, model: str, benchmark: str
+) -> list[Row]:
+    """One row per query and value: that of `scoring.score_window` and the value.
+
+    Parameters
+    ----------
+    attention
+        Of the sweep's passes; where the sweep has none, that of the run as a single point.
+    events
+        Of the samples of `attention` (see `benchmark.COLUMNS`).
+    probe
+        The run's probe, of which the localization is read.
+
+    Raises
+    ------
+    UserError
+        If there are fewer heads than a value asks for, or no samples to choose them on.
+    """
+    if variation.vary == HEADS:
+        return _score_heads(attention, events, variation, probe, model, benchmark)
+    if variation.passes == "none":
+        swept = [(point.value, 0, point.probe) for point in points(variation, probe, attention.base.shape[2])]
+    else:
+        swept = [(value, number, probe) for number, value in enumerate(attention.points)]
+    readings = _readings(attention, events)
+    rows = []
+    for event, base, steered, n_tokens in readings:
+        for value, number, probe_there in swept:
+            window = find_window(
+                base[min(number, len(base) - 1)],
+                steered[number],
+                event["duration"],
+                attention.tokens_per_second,
+                n_tokens,
+                probe_there.localization,
+            )
+            row = score_window(event, window, f"steering_{variation.vector}", model, benchmark)
+            rows.append({"value": value} | row)
+    return rows
+
+
+def best_heads(overlap: np.ndarray) -> np.ndarray:
+    """Heads by the mean overlap of the windows that each finds alone, best first.
+
+    Parameters
+    ----------
+    overlap
+        [head, query].
+
+    Returns
+    -------
+    np.ndarray
+        Indices, [head]; equals keep their order.
+    """
+    return np.argsort(-overlap.mean(axis=1), kind="stable")
+
+
+def halves(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Events to choose on and events to report on: those of the first half of the samples, and of the second.
+
+    Events of the first half that were cut from a recording of the second are left out, so that nothing is chosen on
+    what it is reported on.
+
+    Raises
+    ------
+    UserError
+        If one of the halves is empty.
+    """
+    samples = events["sample_id"].unique()
+    reported = events[events["sample_id"].isin(samples[len(samples) // 2 :])]
+    chosen_on = events[events["sample_id"].isin(samples[: len(samples) // 2])]
+    chosen_on = chosen_on[~chosen_on["source"].isin(reported["source"])]
+    if chosen_on.empty:
+        raise UserError(
+            f"heads are chosen on the first half of the samples, and reported on the second: {len(samples)} samples "
+            "leave no event to choose on whose recording is not reported on; raise n_samples, or add clips"
+        )
+    return chosen_on, reported
+
+
+def _score_heads(
+    attention: SweptAttention, events: pd.DataFrame, variation: Variation, probe: Probe, model: str, benchmark: str
+) -> list[Row]:
+    """The points of `attention` are heads here; those of the scored blocks are candidates, and weigh alike."""
+    layers = select_layers(probe.localization.layers, attention.base.shape[2])
+    heads = [(layer, head) for layer in layers for head in range(attention.base.shape[1])]
+    check_heads(variation, len(heads))
+    as_blocks = probe.localization.model_copy(update={"layers": "all", "layer_weights": "uniform"})
+
+    def window_of(reading: tuple, chosen: Sequence[tuple[int, int]] | None) -> Window:
+        event, base, steered, n_tokens = reading
+        if chosen is None:
+            base, steered = base.mean(axis=0), steered.mean(axis=0)
+        else:
+            layer, head = np.transpose(chosen)
+            base, steered = base[head, layer], steered[head, layer]
+        settings = probe.localization if chosen is None else as_blocks
+        return find_window(base, steered, event["duration"], attention.tokens_per_second, n_tokens, settings)
+
+    chosen_on, reported = halves(events)
+    readings = _readings(attention, chosen_on)
+    alone = [
+        [window_overlap(window_of(reading, [head]), reading[0]["onset"], reading[0]["offset"]) for reading in readings]
+        for head in heads
+    ]
+    ranked = [heads[index] for index in best_heads(np.array(alone))]
+    choices = {AVERAGED: None} | {
+        str(value): ranked if value == "all" else ranked[:value] for value in variation.values
+    }
+    return [
+        {"value": value}
+        | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.vector}", model, benchmark)
+        for reading in _readings(attention, reported)
+        for value, chosen in choices.items()
+    ]
+
+
+def _readings(attention: SweptAttention, events: pd.DataFrame) -> list[tuple[Row, np.ndarray, np.ndarray, int]]:
+    """Every event with its base and steered attention, [point, layer, audio_token], and its number of audio tokens."""
+    row_of = {sample_id: row for row, sample_id in enumerate(attention.sample_id)}
+    readings = []
+    for event in events.to_dict("records"):
+        sample, place = row_of[event["sample_id"]], POSITIONS.index(event["position"])
+        n_tokens = int(attention.n_audio_tokens[sample])
+        readings.append((event, attention.base[sample], attention.steered[sample, place], n_tokens))
+    return readings
+
+
+def summarize_sweep(queries: pd.DataFrame) -> pd.DataFrame:
+    """Mean overlap with its 95 % interval by model, value and position, in the order of the rows.
+
+    Parameters
+    ----------
+    queries
+        Columns model, sweep, value, position, source, overlap and chance; one row per query and value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        See `COLUMNS`; position `overall` is all queries together.
+    """
+    rows = []
+    for (model, sweep, value), group in queries.groupby(["model", "sweep", "value"], sort=False):
+        for position in ROWS:
+            here = group if position == "overall" else group[group["position"] == position]
+            overlap = 100 * here["overlap"].to_numpy()
+            low, high = clustered_interval(overlap, here["source"].to_numpy())
+            chance = 100 * here["chance"].mean()
+            rows.append((model, sweep, value, position, overlap.mean(), low, high, chance, len(here)))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
