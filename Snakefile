@@ -8,6 +8,9 @@ min_version("9.19")
 configfile: "config.yaml"
 
 
+report: "rules/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/clips.smk"
@@ -17,6 +20,7 @@ include: "rules/answers.smk"
 include: "rules/localization.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/report.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
 
@@ -29,6 +33,7 @@ rule all:
     input:
         tables=TABLES,
         figures=FIGURES,
+        pages=PAGES,
         rehearsal=REHEARSAL,
     localrule: True
 

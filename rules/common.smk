@@ -18,10 +18,12 @@ from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 
+# profiles/redraw: what libraries and models are made of need not be where their cached results are.
+REDRAW = config.pop("redraw", False)
 try:
     for file in workflow.configfiles:
         configuration.refuse_repeated_keys(file)
-    CONFIG = configuration.load(config, root=workflow.basedir)
+    CONFIG = configuration.load(config, root=None if REDRAW else workflow.basedir)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -41,6 +43,7 @@ wildcard_constraints:
     position="|".join(POSITIONS),
     shard=r"\d+",
     tiny_model="|".join(map(re.escape, TINY_MODELS)),
+    table=r"[\w.]+",
 
 
 # ------------------------------------------------------------------------------------------------ dependencies on code
@@ -110,11 +113,26 @@ FIGURES = [
     ]
     for suffix in ("pdf", "png")
 ]
+# Tables that the report shows: file in results/tables → category, what it is, and what it shows.
+REPORTED_TABLES = {
+    "overlap.md": (
+        "Localization",
+        "overlap",
+        "How much of each sound the predicted windows cover, by model, method and position of the sound.",
+    ),
+    "overlap_by_label.csv": (
+        "Localization",
+        "overlap by label",
+        "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
+        "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
+    ),
+}
+PAGES = ["results/report/run.html", *(f"results/report/tables/{table}.html" for table in REPORTED_TABLES)]
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
     # they are.
-    TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
+    TABLES, FIGURES, PAGES, REHEARSAL = [], [], [], LOCALIZATIONS
 
 
 # ----------------------------------------------------------------------------------------------------------- resources
@@ -170,6 +188,7 @@ def where_to_look():
         "results/figures/overlap.png": "the same, with the chance level",
         "results/figures/reading/": "one recording, read by each model",
         "results/tables/overlap.csv": "the numbers to compute with",
+        "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
         "results/tiny_models/": "retrained models with their cards and scores",
         "results/fetched_models/": "files of fetched checkpoints with their digests",
         "results/performance/": "time and peak memory of every job",
