@@ -55,9 +55,7 @@ def table(cells: pd.DataFrame) -> str:
     """A table; columns that hold nothing but numbers stand right, what is missing is a dash."""
     texts = cells.map(_cell)
     classes = [' class="number"' if texts[name].map(_NUMBER.fullmatch).all() else "" for name in texts]
-    lines = ["<tr>" + "".join(f"<th{c}>{html.escape(n)}</th>" for n, c in zip(texts, classes, strict=True)) + "</tr>"]
-    for row in texts.itertuples(index=False):
-        lines.append("<tr>" + "".join(f"<td{c}>{html.escape(t)}</td>" for t, c in zip(row, classes, strict=True)))
+    lines = [_row("th", texts.columns, classes), *(_row("td", row, classes) for row in texts.to_numpy())]
     return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
 
@@ -82,6 +80,11 @@ def from_markdown(text: str) -> list[str]:
         else:
             blocks.append(paragraph(" ".join(lines)))
     return blocks
+
+
+def _row(tag: str, texts: Iterable[str], classes: list[str]) -> str:
+    cells = (f"<{tag}{c}>{html.escape(text)}</{tag}>" for text, c in zip(texts, classes, strict=True))
+    return f"<tr>{''.join(cells)}</tr>"
 
 
 def _split(line: str) -> list[str]:

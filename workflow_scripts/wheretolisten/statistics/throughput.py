@@ -8,9 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-NO_MODEL = "-"
-"""Stands in the column `model` of rules that run no model."""
-
 COLUMNS = (
     "model",
     "rule",
@@ -41,23 +38,20 @@ class Job:
 
     def path(self, folder: Path) -> Path:
         """Where its figures lie, without suffix."""
-        return folder / self.rule / ("" if self.model == NO_MODEL else self.model) / self.name
+        return folder / self.rule / self.model / self.name
 
 
 def find_jobs(folder: Path, models: Collection[str]) -> set[Job]:
-    """Jobs that left figures in `results/performance`, as `<rule>/[<model>/]<name>.json` (jobs that run a model) and
-    `.tsv` (Snakemake, all jobs); those of other than the configured `models` are no part of the run.
+    """Jobs of the configured models that left figures in `results/performance`, as `<rule>/<model>/<name>` with `.json`
+    (of the job itself, where it runs the model) and `.tsv` (Snakemake's).
     """
-    jobs = set()
-    for path in [*folder.rglob("*.json"), *folder.rglob("*.tsv")]:
-        rule, *rest = path.relative_to(folder).with_suffix("").parts
-        if len(rest) > 1 and rest[0] in models:
-            jobs.add(Job(rule, rest[0], "/".join(rest[1:])))
-        elif len(rest) == 1 and rest[0] in models:
-            jobs.add(Job(rule, rest[0], ""))
-        elif rest:
-            jobs.add(Job(rule, NO_MODEL, "/".join(rest)))
-    return jobs
+    return {
+        Job(rule, model, path.relative_to(folder / rule / model).with_suffix("").as_posix())
+        for model in models
+        for suffix in (".json", ".tsv")
+        for path in folder.glob(f"*/{model}/**/*{suffix}")
+        for rule in [path.relative_to(folder).parts[0]]
+    }
 
 
 def summarize_throughput(jobs: Iterable[Job], folder: Path) -> pd.DataFrame:
