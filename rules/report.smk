@@ -36,7 +36,8 @@ rule summarize_run:
         mem_mb=2000,
         runtime=30,
     params:
-        config=CONFIG.as_json(),
+        # A function, because prompts hold braces.
+        config=lambda wildcards: CONFIG.as_json(),
     # Files are found in the folder of results, because thousands of names would not fit into a command. Timings are read
     # where they are there: like logs, they change without the results, and may be left behind.
     shell:
