@@ -8,6 +8,9 @@ min_version("9.19")
 configfile: "config.yaml"
 
 
+report: "rules/report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/models.smk"
 include: "rules/clips.smk"
@@ -21,6 +24,7 @@ include: "rules/statistics.smk"
 include: "rules/figures.smk"
 include: "rules/controls.smk"
 include: "rules/sweeps.smk"
+include: "rules/report.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
 
@@ -33,6 +37,7 @@ rule all:
     input:
         tables=TABLES,
         figures=FIGURES,
+        pages=PAGES,
         rehearsal=REHEARSAL,
         sweeps=DEFAULT_SWEEPS,
     localrule: True

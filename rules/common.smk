@@ -20,10 +20,12 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.questions import mmau
 
+# profiles/redraw: what libraries and models are made of need not be where their cached results are.
+REDRAW = config.pop("redraw", False)
 try:
     for file in workflow.configfiles:
         configuration.refuse_repeated_keys(file)
-    CONFIG = configuration.load(config, root=workflow.basedir)
+    CONFIG = configuration.load(config, root=None if REDRAW else workflow.basedir)
     ENTRIES = {
         name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
         for name, settings in CONFIG.questions.items()
@@ -50,6 +52,7 @@ wildcard_constraints:
     shard=r"\d+",
     tiny_model="|".join(map(re.escape, TINY_MODELS)),
     sweep="|".join(map(re.escape, CONFIG.sweeps)),
+    table=r"[\w.]+",
 
 
 # ------------------------------------------------------------------------------------------------ dependencies on code
@@ -183,11 +186,26 @@ if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     drawn = expand("results/figures/audio_share/{model}.{suffix}", model=CONFIG.models, suffix=["pdf", "png"])
     AUDIO_SHARE += drawn
     FIGURES += drawn
+# Tables that the report shows: file in results/tables → category, what it is, and what it shows.
+REPORTED_TABLES = {
+    "overlap.md": (
+        "Localization",
+        "overlap",
+        "How much of each sound the predicted windows cover, by model, method and position of the sound.",
+    ),
+    "overlap_by_label.csv": (
+        "Localization",
+        "overlap by label",
+        "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
+        "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
+    ),
+}
+PAGES = ["results/report/run.html", *(f"results/report/tables/{table}.html" for table in REPORTED_TABLES)]
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
     # they are.
-    TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
+    TABLES, FIGURES, PAGES, REHEARSAL = [], [], [], LOCALIZATIONS
 
 
 # -------------------------------------------------------------------------------------------------------------- sweeps
@@ -301,6 +319,7 @@ def where_to_look():
         "results/tables/overlap.csv": "the numbers to compute with",
         "results/tables/specificity.csv": "which event the windows land on",
         "results/tables/comparisons.md": "methods compared on the same queries, with tests",
+        "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
         "results/tiny_models/": "retrained models with their cards and scores",
         "results/fetched_models/": "files of fetched checkpoints with their digests",
         "results/performance/": "time and peak memory of every job",

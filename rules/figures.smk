@@ -6,8 +6,13 @@ rule plot_overlap:
         overlap="results/tables/overlap.csv",
         code=code("plot_overlap"),
     output:
-        pdf=report("results/figures/overlap.pdf", caption="report/overlap.rst", category="Figures"),
-        png="results/figures/overlap.png",
+        pdf="results/figures/overlap.pdf",
+        png=report(
+            "results/figures/overlap.png",
+            caption="report/overlap.rst",
+            category="Localization",
+            labels={"item": "overlap by position"},
+        ),
     log:
         "results/logs/plot_overlap/overlap.log",
     benchmark:
@@ -36,7 +41,12 @@ rule plot_attention_change:
         code=code("plot_attention_change"),
     output:
         pdf="results/figures/attention_change/{model}.pdf",
-        png="results/figures/attention_change/{model}.png",
+        png=report(
+            "results/figures/attention_change/{model}.png",
+            caption="report/attention_change.rst",
+            category="Attention",
+            labels={"item": "change by steering", "model": "{model}"},
+        ),
     log:
         "results/logs/plot_attention_change/{model}.log",
     benchmark:
@@ -65,13 +75,13 @@ rule plot_attention_map:
         events=f"results/benchmarks/{CONFIG.figures.overlap}/events.csv",
         code=code("plot_attention_map"),
     output:
-        pdf=report(
-            "results/figures/attention_map/{model}.pdf",
+        pdf="results/figures/attention_map/{model}.pdf",
+        png=report(
+            "results/figures/attention_map/{model}.png",
             caption="report/attention_map.rst",
-            category="Figures",
-            labels={"figure": "attention map", "model": "{model}"},
+            category="Attention",
+            labels={"item": "map by text token", "model": "{model}"},
         ),
-        png="results/figures/attention_map/{model}.png",
     log:
         "results/logs/plot_attention_map/{model}.log",
     benchmark:
@@ -98,7 +108,12 @@ rule plot_reading:
         code=code("plot_reading"),
     output:
         pdf="results/figures/reading/{model}.pdf",
-        png="results/figures/reading/{model}.png",
+        png=report(
+            "results/figures/reading/{model}.png",
+            caption="report/reading.rst",
+            category="Localization",
+            labels={"item": "one recording", "model": "{model}"},
+        ),
     log:
         "results/logs/plot_reading/{model}.log",
     benchmark:

@@ -7,7 +7,7 @@ rule tabulate_overlap:
         published="resources/published_overlap.csv",
         code=code("tabulate_overlap"),
     output:
-        overlap=report("results/tables/overlap.csv", caption="report/overlap.rst", category="Tables"),
+        overlap="results/tables/overlap.csv",
         by_label="results/tables/overlap_by_label.csv",
         markdown="results/tables/overlap.md",
         latex="results/tables/overlap.tex",

@@ -361,7 +361,7 @@ class Config(Section):
         return math.ceil(self.benchmarks[benchmark].n_samples / self.samples_per_shard(benchmark))
 
 
-def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
+def load(raw: Mapping[str, Any], root: str | Path | None = ".") -> Config:
     """Check raw configuration and return it typed.
 
     Parameters
@@ -369,7 +369,7 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
     raw
         What Snakemake read from config.yaml and `--config`.
     root
-        Folder that relative paths in the configuration start from.
+        Folder that relative paths in the configuration start from; None: what they name is not looked at.
 
     Raises
     ------
@@ -387,6 +387,8 @@ def load(raw: Mapping[str, Any], root: str | Path = ".") -> Config:
         config = Config.model_validate(raw)
     except ValidationError as error:
         raise UserError(first_sentence(error, "config.yaml")) from error
+    if root is None:
+        return config
     root = Path(root)
     for name, library in config.libraries.items():
         for key, kind in (("path", "folder"), ("csv", "file"), ("audio", "folder")):

@@ -1,0 +1,225 @@
+"""The summary of a run: coverage, time and memory, origins, and the page that shows them."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import h5py
+import pandas as pd
+import pytest
+import render_table
+import summarize_run
+import yaml
+
+from wheretolisten.config import workflow as configuration
+from wheretolisten.config.dump import as_yaml
+from wheretolisten.errors import UserError
+from wheretolisten.localization.table import read_localization, write_localization
+from wheretolisten.statistics import page
+from wheretolisten.statistics.coverage import count_coverage
+from wheretolisten.statistics.origins import find_differences, read_origins
+from wheretolisten.statistics.scoring import score_answer, score_draws
+from wheretolisten.statistics.throughput import Job, find_jobs, summarize_throughput
+from wheretolisten.store.schema import digest_of_attributes
+
+MODELS = ("tiny-qwen2-audio", "tiny-audio-flamingo-3")
+EVENT = {"label": "dog", "domain": "animals", "source": "a", "onset": 1.0, "offset": 2.0, "duration": 1.0}
+EVENT |= {"sample_seconds": 5.0}
+
+
+class Outline(HTMLParser):
+    """Text of every cell, by table and row, and every address that a page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tables, self.addresses = [], [], []
+        self.feed(text)
+        assert self.open == [], f"not closed: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        self.addresses += [value for name, value in attrs if name in ("src", "href")]
+        if tag == "meta":
+            return
+        self.open.append(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self.tables[-1][-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] in ("td", "th"):
+            self.tables[-1][-1][-1] += data
+
+
+def rows_of(method: str, n_samples: int, **changes) -> list[dict]:
+    events = [EVENT | {"sample_id": f"{n:05d}", "position": p} for n in range(n_samples) for p in ("begin", "end")]
+    return [score_answer(event, "1.0", MODELS[0], "sequences") | {"method": method} | changes for event in events]
+
+
+def write_result(path: Path, **changes) -> None:
+    """A result file that says how it was made, and nothing else."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    attributes = {"script": "extract_activations", "device": "cpu", "dtype": "float32", "checkpoint": "here"}
+    attributes |= {"revision": "", "checkpoint_digest": "c" * 64, "weights": "pretrained", "git_commit": "abc"}
+    attributes |= {"code_digest": "1", "versions": json.dumps({"python": "3.11.7", "torch": "2.15.0"})} | changes
+    with h5py.File(path, "w") as file:
+        file.attrs.update(attributes)
+        file.attrs["attributes_digest"] = digest_of_attributes(attributes)
+
+
+def write_figures(path: Path, wall: float, tokens: int, tokens_per_s: float, device_mb: float | None = None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    peak = {"host": 500.0} | ({} if device_mb is None else {"device": device_mb})
+    figures = {"n_samples": 10, "wall_s": wall, "tokens_per_s": tokens_per_s, "seconds": {"encode": 1.0, "steer": 2.0}}
+    path.with_suffix(".json").write_text(json.dumps(figures | {"tokens": {"steer": tokens}, "peak_memory_mb": peak}))
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
+    path.with_suffix(".tsv").write_text(header + f"{wall + 5}\t0:00:10\t100\t1\t1\t1\t0\t0\t50\t{wall}\n")
+
+
+def test_coverage_counts_what_became_of_every_query(tmp_path):
+    tied = rows_of("steering_sample", 2, tied=True)
+    failed = rows_of("prompt_only", 2)
+    failed[0]["failure"] = failed[1]["failure"] = "attention is not finite"
+    failed[2]["failure"] = "the event is longer than the audio"
+    unparsed = [score_answer(EVENT | {"sample_id": "00000", "position": "end"}, "no idea", MODELS[0], "sequences")]
+    draws = [score_draws(row | EVENT, [0.5], "-", "sequences") for row in rows_of("random", 3)]
+    write_localization([*tied, *failed, *unparsed, *draws], tmp_path / "all.csv")
+    table = count_coverage(read_localization([tmp_path / "all.csv"])).set_index("method")
+    assert table.loc["random", ["n_queries", "n_answered", "n_skipped"]].tolist() == [6, 6, 0]
+    counts = ["n_answered", "n_tied", "n_unparsed", "n_failed", "n_skipped"]
+    assert table.loc["steering_sample", counts].tolist() == [4, 4, 0, 0, 2]
+    assert table.loc["direct_prompt", counts].tolist() == [0, 0, 1, 0, 5]
+    assert table.loc["prompt_only", counts].tolist() == [1, 0, 0, 3, 2]
+    assert table.loc["prompt_only", "failures"] == "attention is not finite: 2; the event is longer than the audio: 1"
+    parts = table[["n_answered", "n_unparsed", "n_failed", "n_skipped"]].sum(axis=1)
+    assert (parts == table["n_queries"]).all()
+
+
+def test_throughput_is_summed_over_jobs_and_tells_what_is_missing(tmp_path):
+    write_figures(tmp_path / "steer_attention/tiny-qwen2-audio/sequences/begin/0", 4.0, 100, 50.0, device_mb=900.0)
+    write_figures(tmp_path / "steer_attention/tiny-qwen2-audio/sequences/begin/1", 6.0, 300, 300.0, device_mb=700.0)
+    write_figures(tmp_path / "localize_events/tiny-qwen2-audio/sequences", 1.0, 1, 1.0)
+    (tmp_path / "localize_events/tiny-qwen2-audio/sequences.json").unlink()
+    write_figures(tmp_path / "steer_attention/a-model-of-an-earlier-run/sequences/begin/0", 4.0, 100, 50.0)
+    jobs = find_jobs(tmp_path, MODELS)
+    lost = Job("steer_attention", "tiny-qwen2-audio", "sequences/begin/2")
+    table = summarize_throughput(jobs | {lost}, tmp_path).set_index("rule")
+    steering, localizing = table.loc["steer_attention"], table.loc["localize_events"]
+    assert steering[["n_jobs", "n_measured", "n_samples"]].tolist() == [3, 2, 20]
+    # 400 tokens in 2 + 1 s.
+    expected = {"wall_s": 10, "samples_per_s": 2, "tokens_per_s": 400 / 3, "job_s": 20, "cpu_s": 10}
+    expected |= {"peak_host_mb": 500, "peak_device_mb": 900, "seconds_encode": 2, "seconds_steer": 4}
+    assert steering[list(expected)].astype(float).to_dict() == pytest.approx(expected)
+    assert localizing[["model", "n_jobs", "n_measured", "job_s"]].tolist() == [MODELS[0], 1, 1, 6]
+    assert localizing["peak_host_mb"] == pytest.approx(104.8576)
+    assert localizing[["n_samples", "wall_s", "samples_per_s", "tokens_per_s"]].isna().all()
+
+
+def test_figures_that_were_cut_off_count_as_missing(tmp_path):
+    job = Job("steer_attention", MODELS[0], "sequences/begin/0")
+    job.path(tmp_path).parent.mkdir(parents=True)
+    for suffix, text in ((".json", '{"n_samples": 1'), (".tsv", "")):
+        job.path(tmp_path).with_suffix(suffix).write_text(text)
+    row = summarize_throughput(find_jobs(tmp_path, MODELS), tmp_path).iloc[0]
+    assert row[["n_jobs", "n_measured"]].tolist() == [1, 0]
+
+
+def test_files_that_were_computed_elsewhere_are_named(tmp_path):
+    folder = tmp_path / "activations/tiny-qwen2-audio/sequences"
+    for shard in range(3):
+        write_result(folder / f"{shard}.h5")
+    # Another rule has other code, and another commit may have the same.
+    other = tmp_path / "attention/tiny-qwen2-audio/sequences/begin/0.h5"
+    write_result(other, script="steer_attention", code_digest="2", git_commit="abd")
+    alike = read_origins(sorted(tmp_path.rglob("*.h5")), tmp_path)
+    assert alike["rule"].value_counts().to_dict() == {"extract_activations": 3, "steer_attention": 1}
+    assert find_differences(alike).empty
+
+    write_result(folder / "1.h5", device="cuda:0", code_digest="3", versions=json.dumps({"python": "3.12.1"}))
+    differences = find_differences(read_origins(sorted(tmp_path.rglob("*.h5")), tmp_path))
+    named = differences[differences["files"] == str(folder / "1.h5")].set_index("fact")["value"].to_dict()
+    assert named == {"device": "cuda:0", "code of extract_activations": "3", "python": "3.12.1", "torch": ""}
+    assert differences.set_index(["fact", "value"]).loc[("device", "cpu"), "n_files"] == 3
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path):
+    path = tmp_path / "activations/m/b/0.h5"
+    write_result(path)
+    with h5py.File(path, "a") as file:
+        file.attrs["device"] = "cuda"
+    with pytest.raises(UserError, match=r"0\.h5: the file is damaged \(its attributes have changed\); delete it"):
+        read_origins([path], tmp_path)
+
+
+def test_the_configuration_as_yaml_is_the_configuration(raw_config, root):
+    raw_config["probe"]["steering"]["emphasis"] = {"layers": [1, 2], "beta": 0.5}
+    raw_config["probe"]["prompts"]["label_wording"] = {"null": 'a "quoted": word', "yes": "été"}
+    config = configuration.load(raw_config, root)
+    text = as_yaml(config)
+    assert yaml.safe_load(text) == config.model_dump(mode="json")
+    assert configuration.load(yaml.safe_load(text), root) == config
+    keys = [line.split(":")[0] for line in text.splitlines() if not line.startswith(" ")]
+    assert keys == sorted(keys)
+
+
+def test_a_configuration_is_read_where_the_files_it_names_are_not(raw_config, tmp_path):
+    raw_config["libraries"]["synthetic"] = {"type": "folder", "path": "far/away"}
+    raw_config["models"]["tiny-qwen2-audio"]["checkpoint"] = "a/folder/on/the/cluster"
+    with pytest.raises(UserError, match="does not exist"):
+        configuration.load(raw_config, tmp_path)
+    assert configuration.load(raw_config, None).models["tiny-qwen2-audio"].identity == "a/folder/on/the/cluster"
+
+
+def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_path):
+    raw_config["benchmarks"]["sequences"]["n_samples"] = 10
+    config = configuration.load(raw_config, root)
+    write_localization(rows_of("steering_sample", 2), tmp_path / "model.csv")
+    write_result(tmp_path / "results/activations/tiny-qwen2-audio/sequences/0.h5")
+    write_result(tmp_path / "results/activations/tiny-qwen2-audio/sequences/7.h5", device="of a larger run before")
+    write_figures(tmp_path / "results/performance/prompt_directly/tiny-qwen2-audio/sequences/0", 4.0, 100, 50.0)
+    names = {"resolved": "config.yaml", "coverage": "coverage.csv", "throughput": "throughput.csv"}
+    names |= {"origins": "origins.csv", "page": "run.html"}
+    summarize_run.main(
+        [
+            *(f"--config={config.as_json()}", f"--localization={tmp_path / 'model.csv'}"),
+            *(f"--results={tmp_path / 'results'}", *(f"--{key}={tmp_path / name}" for key, name in names.items())),
+        ]
+    )
+    text = (tmp_path / "run.html").read_text()
+    outline = Outline(text)
+    coverage, time, stages, origins = outline.tables
+    assert coverage[1][:5] == ["Tiny Qwen2-Audio", "sequences", "Steering, own vector", "4", "4"]
+    assert [row[:4] for row in time[1:]] == [
+        ["Tiny Qwen2-Audio", "extract_activations", "1", "0"],
+        ["Tiny Qwen2-Audio", "prompt_directly", "1", "1"],
+    ]
+    assert "1 jobs left no figures" in text
+    assert stages[1][-2:] == ["1", "2"]
+    assert ["Device", "cpu"] in origins
+    assert "come from the same checkpoint" in text
+    assert outline.addresses == []
+    assert len(pd.read_csv(tmp_path / "origins.csv")) == 1
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text()) == config.model_dump(mode="json")
+
+
+def test_a_table_becomes_a_page_that_holds_the_table(tmp_path):
+    (tmp_path / "a.md").write_text(
+        "# Title\n\nA note,\non two lines.\n\n| Model | % |\n| --- | --: |\n| a\\|b <i> | 1.5 |\n"
+    )
+    (tmp_path / "b.csv").write_text("label,n\nnull,3\nNA,\n")
+    pages = {}
+    for name in ("a.md", "b.csv"):
+        target = tmp_path / f"{name}.html"
+        render_table.main(["--table", str(tmp_path / name), "--about", "What it is.", "--page", str(target)])
+        pages[name] = target.read_text()
+        assert "<p>What it is.</p>" in pages[name]
+        assert Outline(pages[name]).addresses == [page.download(tmp_path / name).split('"')[1]]
+    assert Outline(pages["a.md"]).tables == [[["Model", "%"], ["a|b <i>", "1.5"]]]
+    assert "<p>A note, on two lines.</p>" in pages["a.md"]
+    assert Outline(pages["b.csv"]).tables == [[["label", "n"], ["null", "3"], ["NA", ""]]]
+    assert '<td class="number">1.5</td>' in pages["a.md"]

@@ -1,0 +1,38 @@
+"""docs/results.md takes its tables from a run."""
+
+import importlib.util
+
+import pandas as pd
+import pytest
+
+
+@pytest.fixture
+def update_results(root):
+    spec = importlib.util.spec_from_file_location("update_results", root / "docs/update_results.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_tables_of_a_run_replace_what_was_there_and_nothing_else(update_results, root, tmp_path):
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "report").mkdir()
+    (tmp_path / "tables/overlap.md").write_text("# Overlap\n\n## Benchmark a\n\n| Model | Overall |\n| - | -: |\n")
+    facts = {"git_commit": ["abc", "abc"], "device": ["cpu", "cuda:0"], "dtype": "float32", "python": "3.11"}
+    facts |= {"torch": "2.15.0", "transformers": "5.23.0"}
+    pd.DataFrame(facts).to_csv(tmp_path / "report/origins.csv", index=False)
+    counts = {"n_unparsed": [1, 2], "n_failed": [0, 0], "n_skipped": [0, 4]}
+    pd.DataFrame(counts).to_csv(tmp_path / "report/coverage.csv", index=False)
+    before = (root / "docs/results.md").read_text()
+    (tmp_path / "results.md").write_text(before)
+    for _ in range(2):
+        update_results.main(["--results", str(tmp_path), "--page", str(tmp_path / "results.md")])
+    after = (tmp_path / "results.md").read_text()
+    assert "## Overlap\n\n### Benchmark a\n\n| Model | Overall |" in after
+    assert "git_commit abc; device cpu, cuda:0; dtype float32" in after
+    assert "3 unparsed, 0 failed, 4 skipped" in after
+    assert "Not from a run of this version" in before
+    assert "Not from a run of this version" not in after
+    begin, end = update_results.BEGIN, update_results.END
+    assert before.split(begin)[0] == after.split(begin)[0]
+    assert before.split(end)[1] == after.split(end)[1]

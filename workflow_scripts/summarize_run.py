@@ -1,0 +1,162 @@
+"""What a run was: its configuration, what every method answered, how fast it was, where its results come from."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from wheretolisten import log
+from wheretolisten.config.dump import as_yaml
+from wheretolisten.config.workflow import Config
+from wheretolisten.files import atomic_path, write_text
+from wheretolisten.localization.table import read_localization
+from wheretolisten.statistics import page
+from wheretolisten.statistics.coverage import count_coverage
+from wheretolisten.statistics.names import method_name, model_name
+from wheretolisten.statistics.origins import find_differences, read_origins
+from wheretolisten.statistics.throughput import Job, find_jobs, summarize_throughput
+
+COVERAGE = (
+    "Queries of each benchmark by what became of them. Ties are among the answered ones and score the mean of the tied "
+    "windows; unparsed, failed and skipped queries have no window, and all but the skipped count in the tables with "
+    "overlap 0."
+)
+THROUGHPUT = (
+    "Summed over jobs; of a job that went on after an interruption, its last sitting. Samples per second count from "
+    "when the model is loaded, tokens per second while tokens go through the text stack. Peak memory, in MB, is the "
+    "largest of any job."
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the configuration as YAML, the summary as csv tables, and a page that shows all of it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", required=True, help="the whole configuration, JSON")
+    parser.add_argument(
+        "--localization", type=Path, nargs="+", required=True, help="tables of all models and benchmarks"
+    )
+    parser.add_argument("--results", type=Path, required=True, help="folder of results, read where they are there")
+    parser.add_argument("--resolved", type=Path, required=True, help="configuration to write, YAML")
+    parser.add_argument("--coverage", type=Path, required=True)
+    parser.add_argument("--throughput", type=Path, required=True)
+    parser.add_argument("--origins", type=Path, required=True)
+    parser.add_argument("--page", type=Path, required=True)
+    arguments = parser.parse_args(argv)
+    logger = log.start("summarize_run")
+    config = Config.from_json(arguments.config)
+
+    coverage = count_coverage(read_localization(arguments.localization))
+    origins = read_origins(_result_files(arguments.results, config), arguments.results)
+    differences = find_differences(origins)
+    folder = arguments.results / "performance"
+    # Results tell which jobs there were, and figures which other ones.
+    jobs = find_jobs(folder, config.models) | {
+        Job(rule, model, "/".join(Path(file).relative_to(arguments.results).with_suffix("").parts[2:]))
+        for rule, model, file in zip(origins["rule"], origins["model"], origins["file"], strict=True)
+    }
+    throughput = summarize_throughput(jobs, folder)
+
+    for row in differences.itertuples():
+        logger.warning("%s: %s is %s in %d files", row.model, row.fact, row.value, row.n_files)
+    n_missing = int((throughput["n_jobs"] - throughput["n_measured"]).sum())
+    if n_missing:
+        logger.warning("%d of %d jobs left no figures in %s", n_missing, throughput["n_jobs"].sum(), folder)
+    for table, target in (
+        (coverage, arguments.coverage),
+        (throughput, arguments.throughput),
+        (origins, arguments.origins),
+    ):
+        with atomic_path(target) as path:
+            table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+    resolved = as_yaml(config)
+    write_text(arguments.resolved, resolved)
+    body = [
+        page.heading("Run", 1),
+        page.paragraph(
+            f"{len(config.models)} models, {len(config.benchmarks)} benchmarks, "
+            f"{coverage.drop_duplicates('benchmark')['n_queries'].sum()} queries."
+        ),
+        *_show_coverage(coverage),
+        *_show_throughput(throughput, n_missing),
+        *_show_origins(origins, differences),
+        page.heading("Configuration"),
+        page.paragraph("As checked, every key spelled out. In place of config.yaml it repeats the run."),
+        page.preformatted(resolved),
+    ]
+    write_text(arguments.page, page.document("Run", body))
+    logger.info("%d result files, %d jobs: %s", len(origins), len(jobs), arguments.page)
+
+
+def _result_files(results: Path, config: Config) -> list[Path]:
+    """What models wrote, as far as it is there; not the shards of an earlier run with more samples."""
+    return [
+        path
+        for kind in ("activations", "attention")
+        for model in config.models
+        for benchmark in config.benchmarks
+        for path in sorted((results / kind / model / benchmark).rglob("*.h5"))
+        if path.parent.suffix != ".parts" and not (path.stem.isdigit() and int(path.stem) >= config.n_shards(benchmark))
+    ]
+
+
+def _show_coverage(coverage: pd.DataFrame) -> list[str]:
+    shown = coverage.assign(model=coverage["model"].map(model_name), method=coverage["method"].map(method_name))
+    shown.columns = [_words(name) for name in shown]
+    return [page.heading("Coverage"), page.paragraph(COVERAGE), page.table(shown)]
+
+
+def _show_throughput(throughput: pd.DataFrame, n_missing: int) -> list[str]:
+    blocks = [page.heading("Time and memory"), page.paragraph(THROUGHPUT)]
+    if n_missing:
+        blocks.append(page.paragraph(f"{n_missing} jobs left no figures; they are missing from the sums."))
+    stages = [name for name in throughput if name.startswith("seconds_")]
+    shown = throughput.assign(model=throughput["model"].map(model_name))
+    jobs, by_stage = shown.drop(columns=stages), shown.dropna(subset=["wall_s"])[["model", "rule", "wall_s", *stages]]
+    jobs.columns = [_words(name) for name in jobs]
+    blocks.append(page.table(jobs))
+    if stages:
+        by_stage.columns = [_words(name.removeprefix("seconds_")) for name in by_stage]
+        blocks += [page.heading("Seconds by stage", 3), page.table(by_stage)]
+    return blocks
+
+
+def _show_origins(origins: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
+    blocks = [page.heading("Where the results come from")]
+    if origins.empty:
+        return [*blocks, page.paragraph("No result of a model is at hand.")]
+    facts = origins.drop(columns=["file", "benchmark", "rule", "code_digest"])
+    facts["checkpoint_digest"] = facts["checkpoint_digest"].str[:12]
+    shown = facts.groupby("model", sort=False).agg(lambda values: ", ".join(sorted({str(v) for v in values if v})))
+    shown = shown.T.replace("", None).dropna(how="all").rename_axis("").reset_index()
+    shown[""] = shown[""].map(_words)
+    shown.columns = ["", *map(model_name, shown.columns[1:])]
+    blocks.append(page.table(shown))
+    if differences.empty:
+        alike = "All results of a model come from the same checkpoint, code, packages and device."
+        return [*blocks, page.paragraph(alike)]
+    named = differences.assign(model=differences["model"].map(model_name), fact=differences["fact"].map(_words))
+    named.columns = [_words(name) for name in named]
+    return [
+        *blocks,
+        page.heading("Results of one model that differ in it", 3),
+        page.paragraph("Their numbers may differ for that reason alone; delete the files to compute them again alike."),
+        page.table(named),
+    ]
+
+
+def _words(name: str) -> str:
+    """A column's name as a heading: `n_queries` becomes Queries."""
+    named = {
+        "job_s": "Job s",
+        "cpu_s": "CPU s",
+        "wall_s": "With model s",
+        "n_jobs": "Jobs",
+        "n_measured": "With figures",
+    }
+    named |= {"samples_per_s": "Samples/s", "tokens_per_s": "Tokens/s", "peak_host_mb": "Peak MB"}
+    named |= {"peak_device_mb": "Peak GPU MB", "dtype": "dtype"}
+    return named.get(name) or name.removeprefix("n_").replace("_", " ").capitalize()
+
+
+if __name__ == "__main__":
+    log.run(main)
