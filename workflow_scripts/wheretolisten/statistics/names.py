@@ -11,6 +11,7 @@ METHOD_NAMES = {
     "steering_random_direction": "Steering, random direction",
     "steering_sample": "Steering, own vector",
     "steering_label_mean": "Steering, label mean",
+    "steering_vista": "Steering, VISTA",
     "steering": "Steering",
 }
 """Method → its name; `steering` is the published probe, whose choice of vector is not known."""
