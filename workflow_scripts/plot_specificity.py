@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{arguments.table}: model {arguments.model!r} does not answer benchmark {arguments.benchmark!r}; name one "
             "that the table holds"
         )
-    figure = draw_specificity(rows, f"{model_name(arguments.model)}: where windows land")
+    figure = draw_specificity(rows, f"{model_name(arguments.model)}: where windows land under steering")
     save(figure, arguments.pdf, arguments.png)
     logger.info("%s", arguments.pdf)
 

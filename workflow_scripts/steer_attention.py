@@ -9,6 +9,7 @@ from wheretolisten import jobs, log, provenance, store
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.settings import SteeringSettings
 from wheretolisten.engine.passes import Engine
+from wheretolisten.models.memory import ROWS_PER_SAMPLE
 from wheretolisten.query_vectors import QueryVectors
 
 
@@ -29,15 +30,16 @@ def main(argv: list[str] | None = None) -> None:
     batches = jobs.batches_of(args.shard, settings.model.batch_samples)
 
     adapter, facts = jobs.load_model(settings.model, args.threads)
-    engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel)
+    max_rows = ROWS_PER_SAMPLE * settings.model.batch_samples
+    engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel, max_rows)
     first = batches[0].recording(adapter, 0)
     # Methods that differ in their vectors only go through together.
     groups: dict[str, list[str]] = {}
     for name, method in settings.methods.items():
         groups.setdefault(method.steering.as_json(), []).append(name)
-    for names in groups.values():
-        steering = settings.methods[names[0]].steering
-        logger.info("%s: %s", ", ".join(names), engine.describe(steering, first, settings.inference))
+    for members in groups.values():
+        steering = settings.methods[members[0]].steering
+        logger.info("%s: %s", ", ".join(members), engine.describe(steering, first, settings.inference))
     inputs = {"benchmark": args.shard, "activations": args.activations, "vectors": args.vectors}
     identity, attributes = provenance.of_job("steer_attention", settings, inputs)
     identity = provenance.digest_of(identity, args.position)

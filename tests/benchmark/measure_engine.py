@@ -28,7 +28,7 @@ from transformers import DynamicCache
 from tests.engine.oracle import Oracle
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import VECTOR_KINDS, DirectPrompt, Prompts, Steering
+from wheretolisten.config.probe import DirectPrompt, Prompts, Steering
 from wheretolisten.engine import layout
 from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.passes import Engine, Heard, _block_mask, _Found
@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=4, help="recordings")
     parser.add_argument("--rows", type=int, default=3, help="largest batch of the engine, in rows")
     parser.add_argument("--new-tokens", type=int, default=16, help="tokens of an answer")
-    parser.add_argument("--vector-kinds", type=int, default=len(VECTOR_KINDS), help="vectors that steer each event")
+    parser.add_argument("--vector-kinds", type=int, default=3, help="vectors that steer each event")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -12,7 +12,6 @@ import numpy as np
 
 from wheretolisten import store
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import VECTOR_KINDS
 
 BATCH = 8
 
@@ -24,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--layers", type=int, default=4, help="decoder blocks")
     parser.add_argument("--hidden", type=int, default=128, help="width of the residual stream")
     parser.add_argument("--audio-tokens", type=int, default=116, help="of one sample")
+    parser.add_argument("--methods", type=int, default=6, help="steered methods")
     args = parser.parse_args(argv)
     rng = np.random.default_rng(0)
 
@@ -31,15 +31,15 @@ def main(argv: list[str] | None = None) -> None:
         sizes = {
             "sample": n_rows,
             "position": len(POSITIONS),
-            "vector_kind": len(VECTOR_KINDS),
+            "method": args.methods,
             "layer": args.layers,
             "hidden": args.hidden,
             "audio_token": args.audio_tokens,
         }
+        shapes = {column: [sizes[axis] for axis in column.axes] for column in schema.columns}
         found = {
-            column.name: rng.random([sizes[axis] for axis in column.axes], dtype=np.float32)
-            for column in schema.columns
-            if column.dtype == "f4"
+            column.name: rng.random(shape, dtype=np.float32) if column.dtype == "f4" else np.full(shape, b"")
+            for column, shape in shapes.items()
         }
         ids = np.array([f"{first + row:05d}" for row in range(n_rows)], dtype="S")
         return found | {"sample_id": ids, "n_audio_tokens": np.full(n_rows, args.audio_tokens)}
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for schema, read in ((store.ACTIVATIONS, store.read_activations), (store.ATTENTION, store.read_attention)):
             path = Path(folder) / "result.h5"
-            attributes = {"tokens_per_second": 25.0, "vector_kinds": list(VECTOR_KINDS)}
+            attributes = {"tokens_per_second": 25.0, "methods": [f"method_{number}" for number in range(args.methods)]}
             result, n_parts, writing = store.PartedFile(path, schema, "identity", attributes), 0, 0.0
             for first in range(0, args.samples, BATCH):
                 batch = columns(schema, min(BATCH, args.samples - first), first)

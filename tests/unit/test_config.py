@@ -33,7 +33,12 @@ def test_default_configuration_is_valid_and_full_size(raw_config, root):
 
 
 def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(raw_config):
-    assert configuration.Probe().model_dump(mode="json") == raw_config["probe"]
+    raw = raw_config["probe"]
+    assert configuration.Probe().model_dump(mode="json", exclude={"methods"}) == {
+        key: value for key, value in raw.items() if key != "methods"
+    }
+    default = {name: method.vector for name, method in configuration.Probe().methods.items()}
+    assert default.items() <= {name: method["vector"] for name, method in raw["methods"].items()}.items()
     assert configuration.AudioShare().model_dump(mode="json") == raw_config["audio_share"]
 
 
@@ -159,7 +164,10 @@ def test_wrong_values_are_named_with_key_and_way_out(raw_config, root, path, val
 
 def test_null_takes_an_entry_out(raw_config, root):
     raw_config["models"]["tiny-audio-flamingo-3"] = None
-    assert list(load(raw_config, root).models) == ["tiny-qwen2-audio"]
+    raw_config["probe"]["methods"]["vista"] = None
+    config = load(raw_config, root)
+    assert list(config.models) == ["tiny-qwen2-audio"]
+    assert "vista" not in config.probe.methods
 
 
 def test_hub_repository_needs_a_pinned_revision(raw_config, root):
@@ -217,9 +225,9 @@ def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config,
 
 
 def test_sections_survive_the_command_line(raw_config, root):
-    settings = load(raw_config, root).steering_settings("tiny-qwen2-audio")
+    settings = load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences")
     assert SteeringSettings.from_json(settings.as_json()) == settings
-    assert json.loads(settings.as_json())["steering"]["scale"] == pytest.approx(0.1)
+    assert json.loads(settings.as_json())["methods"]["sample"]["steering"]["scale"] == pytest.approx(0.1)
     with pytest.raises(UserError, match="--settings"):
         SteeringSettings.from_json("{}")
 
@@ -228,10 +236,60 @@ def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_con
     before = load(raw_config, root)
     raw_config["probe"]["steering"]["scale"] = 0.5
     after = load(raw_config, root)
-    model = "tiny-qwen2-audio"
-    assert before.extraction_settings(model).as_json() == after.extraction_settings(model).as_json()
+    model, benchmark = "tiny-qwen2-audio", "sequences"
+    assert before.extraction_settings(model, benchmark) == after.extraction_settings(model, benchmark)
     assert before.direct_settings(model).as_json() == after.direct_settings(model).as_json()
-    assert before.steering_settings(model).as_json() != after.steering_settings(model).as_json()
+    assert before.steering_settings(model, benchmark) != after.steering_settings(model, benchmark)
+
+
+def test_default_methods_are_headline_controls_on_the_large_benchmark_and_all_on_the_small_one(raw_config, root):
+    config = load(raw_config, root)
+    few = ["sample", "label_mean", "random_direction", "other_label", "absent_label", "silence"]
+    assert list(config.methods_of("sequences")) == few
+    assert list(config.methods_of("sequences-exact")) == list(config.probe.methods)
+    assert len(config.probe.methods) == 17
+
+
+def test_a_method_changes_the_steering_that_it_names_and_no_more(raw_config, root):
+    raw_config["probe"]["steering"] |= {"scale": 0.3, "layers": "second_half"}
+    methods = load(raw_config, root).methods_of("sequences-exact")
+    assert methods["sample"].steering == Steering(scale=0.3, layers="second_half")
+    assert methods["silence_weighted"].steering == Steering(
+        scale=0.3, layers="second_half", emphasis={"layers": "44%-94%", "beta": 0.5}
+    )
+    vista = {"site": "mlp", "normalisation": "state", "gate": "opposed", "scale": 0.1}
+    assert methods["vista"].steering == Steering(layers="second_half", **vista)
+
+
+def test_weights_of_silence_are_those_of_avs_in_qwen2_audio(raw_config, root):
+    steering = load(raw_config, root).methods_of("sequences-exact")["silence_weighted"].steering
+    scales = steering.scales(32)
+    assert [layer for layer, scale in scales.items() if scale > steering.scale] == list(range(14, 30))
+
+
+def test_only_states_that_a_method_needs_are_extracted(raw_config, root):
+    model = "tiny-qwen2-audio"
+    config = load(raw_config, root)
+    positive = config.probe.prompts.positive
+    assert config.extraction_settings(model, "sequences").states == {"silence": positive}
+    expected = {f"{name}_{number}" for name in ("positive", "negative") for number in (1, 2, 3)}
+    assert set(config.extraction_settings(model, "sequences-exact").states) == expected | {"silence", "no_audio"}
+
+    before = config.extraction_settings(model, "sequences").as_json()
+    raw_config["benchmarks"]["sequences"]["methods"].append("shuffled_labels")
+    raw_config["probe"]["methods"]["weak"] = {"vector": "silence", "steering": {"scale": 0.01}}
+    raw_config["probe"]["prompts"]["paraphrases"]["positive"] = ["Where is {label}?", *["{label} " * n for n in (2, 3)]]
+    assert load(raw_config, root).extraction_settings(model, "sequences").as_json() == before
+    raw_config["benchmarks"]["sequences"]["methods"].append("positive_1")
+    states = load(raw_config, root).extraction_settings(model, "sequences").states
+    assert states == {"silence": positive, "positive_1": "Where is {label}?"}
+
+
+def test_order_of_methods_does_not_matter(raw_config, root):
+    before = load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences").as_json()
+    raw_config["benchmarks"]["sequences"]["methods"].reverse()
+    raw_config["probe"]["methods"] = dict(reversed(raw_config["probe"]["methods"].items()))
+    assert load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences").as_json() == before
 
 
 def test_wording_of_labels():

@@ -97,10 +97,8 @@ def test_other_label_is_the_vector_of_another_event_and_every_event_steers_once(
 @pytest.mark.parametrize("step", [1, 2, 4])
 def test_both_other_events_are_equally_frequent_also_where_domains_take_turns(step):
     for first in range(step):
-        chosen = Counter(other_position(f"{number:05d}", "begin") for number in range(first, 512 * step, step))
-        assert set(chosen) == {"middle", "end"}
-        assert abs(chosen["middle"] - chosen["end"]) < 0.1 * 512
-    assert Counter(other_position(str(number), "end") for number in range(48)) == {"begin": 24, "middle": 24}
+        chosen = Counter(other_position(f"{number:05d}", "begin") for number in range(first, 48 * step, step))
+        assert chosen == {"middle": 24, "end": 24}
 
 
 def test_label_mean_leaves_the_own_sample_out(benchmark):

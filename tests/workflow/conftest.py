@@ -73,8 +73,9 @@ class Copy:
 
     def tables(self) -> dict[str, bytes]:
         """Content of every table, by name."""
-        found = {path.name: path.read_bytes() for path in (self.folder / "results" / "tables").iterdir()}
-        assert len(found) == 6
+        folder = self.folder / "results" / "tables"
+        found = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.*")}
+        assert {"overlap.csv", "comparisons.csv", "metrics.csv", "specificity.csv"} <= set(found)
         return found
 
     def failed_logs(self, output: str) -> str:

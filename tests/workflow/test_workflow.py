@@ -15,21 +15,22 @@ import soundfile
 import yaml
 
 from wheretolisten import store
+from wheretolisten.config.constants import POSITIONS
 
 from .conftest import Copy, kill
 
 pytestmark = pytest.mark.workflow
 
+CONFIG = yaml.safe_load((Path(__file__).resolve().parents[2] / "config.yaml").read_text())
 METHODS = {
     "random",
     "direct_prompt",
     "prompt_only",
-    "steering_random_direction",
-    "steering_sample",
-    "steering_label_mean",
+    *(f"steering_{name}" for name in CONFIG["benchmarks"]["sequences"]["methods"]),
 }
+ALL_METHODS = METHODS | {f"steering_{name}" for name in CONFIG["probe"]["methods"]}
 MODELS = {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
-FIGURES = ("attention_change", "attention_map", "audio_share", "reading")
+FIGURES = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
 
 
 def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
@@ -60,7 +61,8 @@ def test_tables_hold_every_method_position_and_model(finished_run):
     assert list(table.columns) == (
         ["model", "benchmark", "method", "position", "overlap_pct", "lift", "n_queries", "n_ties", "n_unparsed"]
     )
-    assert set(table["method"]) == METHODS
+    for benchmark, methods in (("sequences", METHODS), ("sequences-exact", ALL_METHODS)):
+        assert set(table.loc[table["benchmark"] == benchmark, "method"]) == methods
     assert set(table["model"]) == MODELS | {"-"}
     assert set(table["position"]) == {"begin", "middle", "end", "overall"}
     overall = table[(table["position"] == "overall") & (table["benchmark"] == "sequences")]
@@ -90,11 +92,41 @@ def test_the_map_shows_the_attention_that_is_scored(finished_run, model):
     unsteered = store.read_activations([results / f"activations/{model}/sequences/0.h5"])
     steered = store.read_attention([results / f"attention/{model}/sequences/middle/0.h5"])
     assert (query.sample_id, query.position) == (unsteered.sample_id[0], "middle")
-    kind = steered.vector_kinds.index(query.vector_kind)
-    scored = (unsteered.base[0], unsteered.prompted[0, 1], steered.steered[0, kind])
+    method = steered.methods.index(query.method)
+    scored = (unsteered.base[0], unsteered.prompted[0, 1], steered.steered[0, method])
     for of_pass, expected in zip(query.attention, scored, strict=True):
         n_tokens = unsteered.n_audio_tokens[0]
         np.testing.assert_allclose(of_pass.sum(axis=1), expected[:, :n_tokens], rtol=0, atol=1e-5)
+
+
+def test_specificity_follows_the_event_whose_vector_steered(finished_run):
+    results = finished_run.folder / "results"
+    table = pd.read_csv(results / "tables/specificity.csv")
+    assert set(table["model"]) == MODELS
+    keys = ["model", "benchmark", "method", "reference"]
+    assert set(table.loc[table["reference"] == "steered", "method"]) == {"steering_other_label"}
+    shares = table.groupby([*keys, "position"])["share"].sum()
+    np.testing.assert_allclose(shares, 1, atol=1e-5)
+    # Of six samples, each event is queried six times, and its vector steers six times.
+    assert (table.loc[table["benchmark"] == "sequences", "n"] == 6).all()
+
+    windows = pd.read_csv(results / "localization/tiny-qwen2-audio/sequences.csv", dtype={"sample_id": str})
+    other = windows[windows["method"] == "steering_other_label"].set_index(["position", "sample_id"])
+    landed = {position: [] for position in POSITIONS}
+    for position in POSITIONS:
+        attention = store.read_attention(
+            sorted((results / f"attention/tiny-qwen2-audio/sequences/{position}").glob("*"))
+        )
+        targets = attention.target[:, attention.methods.index("other_label")]
+        for sample_id, target in zip(attention.sample_id, targets, strict=True):
+            assert target != position
+            event, window = other.loc[target, sample_id], other.loc[position, sample_id]
+            covered = min(window["predicted_end"], event["offset"]) - max(window["predicted_start"], event["onset"])
+            landed[target].append(covered > (window["predicted_end"] - window["predicted_start"]) / 2)
+    for position in POSITIONS:
+        row = (table["reference"] == "steered") & (table["position"] == position) & (table["landed_on"] == position)
+        row &= (table["model"] == "tiny-qwen2-audio") & (table["benchmark"] == "sequences")
+        assert table.loc[row, "share"].item() == pytest.approx(np.mean(landed[position]), abs=1e-5)
 
 
 def test_logs_say_what_was_steered_and_read(finished_run):
@@ -164,6 +196,23 @@ def test_another_strength_repeats_steering_and_what_follows(changed_copy):
     assert not untouched & set(plan)
 
 
+def test_another_method_repeats_steering_where_it_answers_and_what_follows(changed_copy):
+    methods = {"weak": {"vector": "silence", "steering": {"scale": 0.02}}}
+    plan = changed_copy.planned(overlay={"probe": {"methods": methods}})
+    assert plan["steer_attention"] == 6
+    assert plan["localize_events"] == 2
+    assert {"tabulate_overlap", "tabulate_specificity", "plot_specificity"} <= set(plan)
+    untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
+    assert not (untouched | {"map_attention"}) & set(plan)
+
+
+def test_a_method_that_needs_another_state_extracts_it_where_it_answers(changed_copy):
+    methods = [*CONFIG["benchmarks"]["sequences"]["methods"], "no_audio"]
+    plan = changed_copy.planned(overlay={"benchmarks": {"sequences": {"methods": methods}}})
+    assert plan["extract_activations"] == 4
+    assert plan["steer_attention"] == 12
+
+
 def test_another_window_weighting_loads_no_model(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"localization": {"layer_weights": "uniform"}}})
     assert "localize_events" in plan
@@ -225,8 +274,9 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/figures")
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
-    tables = {"tabulate_overlap": 1, "tabulate_audio_share": 1, "plot_overlap": 1}
-    assert before == tables | {f"plot_{kind}": 2 for kind in FIGURES}
+    tables = ("overlap", "specificity", "audio_share")
+    once = ("plot_overlap", "compare_methods", *(f"tabulate_{table}" for table in tables))
+    assert before == dict.fromkeys(once, 1) | {"tabulate_metrics": 2} | {f"plot_{kind}": 2 for kind in FIGURES}
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 
@@ -246,7 +296,7 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
     assert set(events["source"]) <= set(recordings["freesound_id"])
     assert set(events["label"]) <= set(recordings["category"].str.replace("_", " "))
     table = pd.read_csv(clean_copy.folder / "results/tables/overlap.csv")
-    assert set(table["method"]) == METHODS
+    assert set(table["method"]) == ALL_METHODS
     assert set(table["model"]) == {"-", "tiny-qwen2-audio"}
     assert clean_copy.planned(overlay=overlay) == {}
 

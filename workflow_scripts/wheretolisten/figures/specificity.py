@@ -31,11 +31,13 @@ def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
     methods = [method for method in PANELS if method in set(table["method"])]
     methods = methods or list(dict.fromkeys(table["method"]))[: len(PANELS)]
     figure, axes = plt.subplots(
-        1, len(methods), figsize=(style.PAGE_WIDTH, 2.75), squeeze=False, sharex=True, sharey=True
+        1, len(methods), figsize=(style.PAGE_WIDTH, 2.15), squeeze=False, sharex=True, sharey=True
     )
     for axis, method in zip(axes[0], methods, strict=True):
         image = _draw_method(axis, table[table["method"] == method])
-        axis.set_title(method_name(method).replace(", ", ",\n"))
+        # "Steering, own vector" of the tables; that all of them steer stands above.
+        name = method_name(method).split(", ", 1)[-1]
+        axis.set_title(name[:1].upper() + name[1:], fontsize=8)
     bar = figure.colorbar(image, ax=axes[0], shrink=0.62, pad=0.015)
     bar.set_label("Windows (% of the row)")
     bar.outline.set_linewidth(0)
@@ -62,6 +64,6 @@ def _draw_method(axis: Axes, table: pd.DataFrame):
     axis.set_yticks(range(len(POSITIONS)), names, rotation=90, va="center")
     axis.tick_params(length=0, labelleft=True)
     reference = table["reference"].iloc[0]
-    axis.set_ylabel("Event queried" if reference == "queried" else "Event whose vector was added")
+    axis.set_ylabel("Event queried" if reference == "queried" else "Event whose\nvector was added")
     axis.spines[:].set_visible(False)
     return image

@@ -11,8 +11,9 @@ from transformers import PretrainedConfig
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 
-# Inference prompt, p− and one p+ per position: the most rows that a pass holds for one sample.
-_ROWS_PER_SAMPLE = 2 + len(POSITIONS)
+ROWS_PER_SAMPLE = 2 + len(POSITIONS)
+"""Most prompts with audio of their own that a pass holds for one sample, to which jobs that steer keep: as many as there
+are rows for the inference prompt, p− and one p+ per position. Prompts that share their audio weigh less."""
 _TEXT_TOKENS = 128
 
 
@@ -68,7 +69,7 @@ def estimate(config: PretrainedConfig, model_class: type, dtype: torch.dtype) ->
     # Mel frames come at twice the rate of the tower's positions; one byte per pair of positions is the mask.
     tower = (2 * (audio.num_mel_bins + width) + 4 * width + 2 * inner) * positions * size + positions**2
     return Demand(
-        weights=n_parameters * size, per_sample=_ROWS_PER_SAMPLE * (cache + block + attention + logits) + tower
+        weights=n_parameters * size, per_sample=ROWS_PER_SAMPLE * (cache + block + attention + logits) + tower
     )
 
 

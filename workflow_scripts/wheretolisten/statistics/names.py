@@ -4,7 +4,11 @@ import re
 
 from wheretolisten.localization.table import RANDOM_MODEL
 
-_METHOD_NAMES = {"random": "Random window", "steering_sample": "Steering, own vector"}
+_METHOD_NAMES = {
+    "random": "Random window",
+    "steering_sample": "Steering, own vector",
+    "steering_vista": "Steering, VISTA",
+}
 """Names that do not follow from the method."""
 
 

@@ -1,0 +1,133 @@
+"""Which event windows land on: weights, table, script and figure."""
+
+import json
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import plot_specificity
+import pytest
+import tabulate_specificity
+
+from tests.unit.test_figures import check_files, check_nothing_is_clipped
+from tests.unit.test_localization_table import row
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.errors import UserError
+from wheretolisten.figures.specificity import draw_specificity
+from wheretolisten.localization.table import write_localization
+from wheretolisten.statistics.specificity import LANDED_ON, landings, summarize_specificity
+from wheretolisten.steering.kinds import other_position
+
+ONSETS = dict(zip(POSITIONS, (0.0, 6.0, 12.0), strict=True))
+EVENTS = pd.DataFrame(
+    [
+        {"benchmark": "main", "sample_id": "00000", "position": position, "onset": onset, "offset": onset + 5}
+        for position, onset in ONSETS.items()
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        (0.0, [1, 0, 0, 0]),
+        (4.0, [0, 1, 0, 0]),
+        (3.0, [0.5, 0.5, 0, 0]),  # two seconds of begin, two of middle
+        (2.9, [1, 0, 0, 0]),
+        (16.9, [0, 0, 1, 0]),
+        (17.0, [0, 0, 0, 1]),
+        (-9.0, [0, 0, 0, 1]),
+        (np.nan, [0, 0, 0, 1]),
+    ],
+)
+def test_a_window_lands_on_the_event_of_which_it_covers_most(start, expected):
+    window = {"benchmark": "main", "sample_id": "00000", "predicted_start": start, "predicted_end": start + 5}
+    np.testing.assert_allclose(landings(pd.DataFrame([window]), EVENTS), [expected])
+
+
+def localization(n_samples=4):
+    """Windows at the queried event, at the event whose vector steers, at the begin, and ties, by method."""
+    rows = []
+    for sample in range(n_samples):
+        sample_id = f"{sample:05d}"
+        for position, onset in ONSETS.items():
+            starts = {
+                "direct_prompt": 0.0,
+                "steering_sample": onset,
+                "steering_mine": ONSETS[other_position(sample_id, position)],
+                "steering_random_direction": np.nan,
+                "random": np.nan,
+            }
+            for method, start in starts.items():
+                rows.append(
+                    row(
+                        method=method,
+                        sample_id=sample_id,
+                        position=position,
+                        onset=onset,
+                        offset=onset + 5,
+                        predicted_start=start,
+                        predicted_end=start + 5,
+                        tied=bool(np.isnan(start)),
+                    )
+                )
+    return pd.DataFrame(rows)
+
+
+VECTORS = {"sample": "sample", "mine": "other_label", "random_direction": "random_direction", "unused": "neutral"}
+
+
+def test_other_labels_vector_is_judged_by_the_event_that_it_is_of_as_well():
+    table = summarize_specificity(localization(), VECTORS)
+    assert "random" not in set(table["method"])
+    assert (table["n"] == 4).all()
+
+    def matrix(method, reference="queried"):
+        rows = table[(table["method"] == method) & (table["reference"] == reference)]
+        return rows.pivot(index="position", columns="landed_on", values="share").loc[list(POSITIONS), list(LANDED_ON)]
+
+    np.testing.assert_array_equal(matrix("steering_sample"), np.eye(3, 4))
+    np.testing.assert_array_equal(matrix("steering_mine", "steered"), np.eye(3, 4))
+    # Four samples steer twice with the next event's vector and twice with that of the one before.
+    np.testing.assert_array_equal(matrix("steering_mine"), np.hstack([(1 - np.eye(3)) / 2, np.zeros((3, 1))]))
+    np.testing.assert_array_equal(matrix("direct_prompt"), [[1, 0, 0, 0]] * 3)
+    np.testing.assert_array_equal(matrix("steering_random_direction"), [[0, 0, 0, 1]] * 3)
+    assert set(table.loc[table["reference"] == "steered", "method"]) == {"steering_mine"}
+
+
+def test_scripts_write_equal_files_twice(tmp_path):
+    write_localization(localization(), tmp_path / "localization.csv")
+    for name in ("a", "b"):
+        arguments = ["--localization", str(tmp_path / "localization.csv"), "--vectors", json.dumps(VECTORS)]
+        tabulate_specificity.main([*arguments, "--output", str(tmp_path / f"{name}.csv")])
+        files = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
+        arguments = ["--table", str(tmp_path / f"{name}.csv"), *files, "--benchmark", "main"]
+        plot_specificity.main([*arguments, "--model", "tiny"])
+        check_files(tmp_path / name)
+    for suffix in (".csv", ".pdf", ".png"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    with pytest.raises(UserError, match=r"b\.csv: model 'large' does not answer benchmark 'main'; name one"):
+        plot_specificity.main([*arguments, "--model", "large"])
+
+
+def test_figure_has_a_panel_per_method_its_shares_and_nothing_clipped():
+    table = summarize_specificity(localization(), VECTORS)
+    figure = draw_specificity(table, "Tiny Qwen2-Audio: a title that is long enough")
+    panels = [axis for axis in figure.axes if axis.images]
+    assert [axis.get_title() for axis in panels] == ["Own vector", "Random direction"]
+    np.testing.assert_array_equal(panels[0].images[0].get_array(), 100 * np.eye(3))
+    check_nothing_is_clipped(figure)
+
+    renamed = summarize_specificity(
+        localization().replace("steering_mine", "steering_other_label"), {"other_label": "other_label"}
+    )
+    figure = draw_specificity(renamed, "A title")
+    panel = figure.axes[1]
+    assert panel.get_ylabel() == "Event whose\nvector was added"
+    np.testing.assert_array_equal(panel.images[0].get_array(), 100 * np.eye(3))
+    plt.close(figure)
+
+    only = table[table["method"] == "steering_mine"]
+    figure = draw_specificity(only, "A title")
+    assert [axis.get_title() for axis in figure.axes if axis.images] == ["Mine"]
+    check_nothing_is_clipped(figure)
