@@ -21,6 +21,8 @@ SMALL = {
     # One sample to a part, so that a kill in the middle of a shard leaves finished parts.
     "models": {"tiny-qwen2-audio": {"batch_samples": 1}, "tiny-audio-flamingo-3": {"batch_samples": 1}},
     "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 8}},
+    # One sweep with passes and one without.
+    "sweeps": {"strength": {"values": [0, 0.1]}, "steered-layers": None, "layer-weights": None},
     "shard_seconds": 60,  # three samples of at most 18.5 s: two shards
 }
 """The default run, made small: every rule runs, one benchmark has two shards."""
@@ -72,7 +74,7 @@ class Copy:
 
     def tables(self) -> dict[str, bytes]:
         """Content of every table, by name."""
-        found = {path.name: path.read_bytes() for path in (self.folder / "results" / "tables").iterdir()}
+        found = {path.name: path.read_bytes() for path in (self.folder / "results" / "tables").glob("*.*")}
         assert len(found) == 4
         return found
 

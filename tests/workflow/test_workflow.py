@@ -108,6 +108,7 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
     stages = {
         "extract_activations": {"encode", "prefill", "suffix", "store"},
         "steer_attention": {"encode", "steer", "store"},
+        "sweep_attention": {"encode", "steer", "store"},
         "map_attention": {"encode", "steer", "store"},
         "prompt_directly": {"encode", "prefill", "answer", "store"},
     }
@@ -145,7 +146,7 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\n# edited\n")
     figures = ("plot_attention_change", "plot_attention_map", "plot_reading")
-    assert changed_copy.planned() == {"plot_overlap": 1} | dict.fromkeys(figures, 2)
+    assert changed_copy.planned() == {"plot_overlap": 1} | dict.fromkeys((*figures, "plot_sweep"), 2)
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
