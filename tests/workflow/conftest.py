@@ -22,6 +22,8 @@ SMALL = {
     "models": {"tiny-qwen2-audio": {"batch_samples": 1}, "tiny-audio-flamingo-3": {"batch_samples": 1}},
     "questions": {"sequences": {"n_items": 6}},
     "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 8}},
+    # One sweep with passes and one without.
+    "sweeps": {"strength": {"values": [0, 0.1]}, "steered-layers": None, "layer-weights": None},
     "shard_seconds": 60,  # three samples of at most 18.5 s: two shards
 }
 """The default run, made small: every rule runs, one benchmark has two shards."""

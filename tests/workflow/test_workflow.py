@@ -141,6 +141,7 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
     stages = {
         "extract_activations": {"encode", "prefill", "suffix", "store"},
         "steer_attention": {"encode", "steer", "store"},
+        "sweep_attention": {"encode", "steer", "store"},
         "map_attention": {"encode", "steer", "store"},
         "prompt_directly": {"encode", "prefill", "answer", "store"},
         "analyze_attention": {"encode", "prefill", "suffix", "steer", "store"},
@@ -178,7 +179,8 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/overlap.py", "\n# edited\n")
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\n# edited\n")
-    assert changed_copy.planned() == {"plot_overlap": 1} | {f"plot_{kind}": 2 for kind in FIGURES}
+    kinds = (*FIGURES, "sweep")
+    assert changed_copy.planned() == {"plot_overlap": 1} | {f"plot_{kind}": 2 for kind in kinds}
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):

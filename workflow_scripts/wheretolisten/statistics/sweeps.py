@@ -1,5 +1,6 @@
 """Sweeps: from attention at every point to windows, and from windows to overlap by value."""
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,8 @@ COLUMNS = (
 """Columns of the table of a sweep; overlap, interval and chance in percent."""
 
 Row = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 def score_sweep(
@@ -140,7 +143,10 @@ def _score_heads(
         [window_overlap(window_of(reading, [head]), reading[0]["onset"], reading[0]["offset"]) for reading in readings]
         for head in heads
     ]
-    ranked = [heads[index] for index in best_heads(np.array(alone))]
+    order = best_heads(np.array(alone))
+    best = ", ".join(f"{heads[n][0]}.{heads[n][1]} ({100 * np.mean(alone[n]):.1f} %)" for n in order[:10])
+    _log.info("%s: best of %d heads, as block.head, on %d queries: %s", model, len(heads), len(readings), best)
+    ranked = [heads[n] for n in order]
     choices = {AVERAGED: None} | {
         str(value): ranked if value == "all" else ranked[:value] for value in variation.values
     }
