@@ -235,9 +235,12 @@ class Cluster:
         rows = csv.DictReader(io.StringIO(output), delimiter="|")
         return [row for row in rows if row["WorkDir"] == str(folder)]
 
-    def running(self, folder: Path) -> list[dict[str, str]]:
-        """JobID, NodeList and Comment of a folder's running jobs; the records get their comment only at the end."""
-        output = self.run("squeue", "--noheader", "--states=RUNNING", "--format=%A|%N|%k|%Z")
+    def jobs(self, folder: Path, state: str) -> list[dict[str, str]]:
+        """JobID, NodeList and Comment of a folder's jobs that are in a state now, RUNNING for example.
+
+        Cheaper than the records, which get the comment of a job only at its end.
+        """
+        output = self.run("squeue", "--noheader", f"--states={state}", "--format=%A|%N|%k|%Z")
         rows = (line.split("|") for line in output.splitlines())
         return [
             {"JobID": job, "NodeList": node, "Comment": comment}
@@ -307,12 +310,14 @@ JobAcctGatherParams=OverMemoryKill
 SchedulerType=sched/backfill
 SchedulerParameters=bf_interval=2,sched_interval=5,batch_sched_delay=0,sched_min_interval=0
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU_Memory
+# To the node with the least load: jobs that run at the same time are on several nodes.
+SelectTypeParameters=CR_CPU_Memory,CR_LLN
 EnforcePartLimits=ALL
 # Nodes claim more than this machine has.
 SlurmdParameters=config_overrides
 ReturnToService=2
-SlurmdTimeout=10
+# A dead node is noticed after this many seconds; a shorter time takes a busy machine for a dead one.
+SlurmdTimeout=20
 MessageTimeout=10
 KillWait=2
 MinJobAge=300

@@ -57,15 +57,25 @@ def starts(run: Run, shard: int) -> int:
     return len(path.read_text()) if path.exists() else 0
 
 
+def jobs(run: Run, shard: int) -> list[dict[str, str]]:
+    """SLURM's records of the jobs of a shard, oldest first."""
+    return [job for job in run.records("compose_benchmark") if job["Comment"].endswith(f"_{shard}")]
+
+
 def states(run: Run, shard: int) -> list[str]:
-    """What SLURM recorded of the jobs of a shard, in order; "CANCELLED by 0" becomes "CANCELLED"."""
-    jobs = run.records("compose_benchmark")
-    return [job["State"].split()[0] for job in jobs if job["Comment"].endswith(f"_{shard}")]
+    """How the jobs of a shard ended, oldest first; "CANCELLED by 0" becomes "CANCELLED"."""
+    return [job["State"].split()[0] for job in jobs(run, shard)]
 
 
 def running(run: Run, shard: int) -> list[dict[str, str]]:
-    """What `Cluster.running` says of a shard."""
-    return [job for job in run.cluster.running(run.folder) if job["Comment"].endswith(f"_{shard}")]
+    """The running jobs of a shard, as `Cluster.jobs` lists them."""
+    return [job for job in run.cluster.jobs(run.folder, "RUNNING") if job["Comment"].endswith(f"_{shard}")]
+
+
+def slurm_log(run: Run, shard: int) -> str:
+    """What SLURM wrote about the first job of a shard."""
+    folder = run.folder / f".snakemake/slurm_logs/rule_compose_benchmark/sequences_{shard}"
+    return (folder / f"{jobs(run, shard)[0]['JobID']}.log").read_text()
 
 
 def samples(run: Run) -> list[str]:
@@ -104,47 +114,50 @@ def test_the_job_of_a_node_that_dies_is_finished_on_another(run):
     finally:
         run.cluster.revive_node(node)
     # One job with two records: SLURM put it back into the queue, so it cost no retry.
-    jobs = [job for job in run.records() if job["JobID"] == job_id]
-    assert [job["State"] for job in jobs] == ["NODE_FAIL", "COMPLETED"]
-    assert jobs[0]["NodeList"] == node != jobs[1]["NodeList"]
+    before, after = jobs(run, 0)
+    assert before["JobID"] == after["JobID"] == job_id
+    assert (before["State"], after["State"]) == ("NODE_FAIL", "COMPLETED")
+    assert before["NodeList"] == node != after["NodeList"]
     assert starts(run, 0) == 2
     assert len(set(samples(run))) == len(samples(run)) == 4
 
 
-def test_a_job_over_its_time_limit_gets_twice_the_time(run):
-    # One minute is the shortest limit that SLURM knows.
-    tamper(run, HOLD, runtime="doubled(1)")
-    hold(run, 0)
-    process = run.start("benchmark")
-    run.wait_for(process, lambda: starts(run, 0) == 2)
-    release(run, 0)
-    run.finish(process)
-    jobs = [job for job in run.records("compose_benchmark") if job["Comment"].endswith("_0")]
-    assert [(job["State"], job["TimelimitRaw"]) for job in jobs] == [("TIMEOUT", "1"), ("COMPLETED", "2")]
-
-
-def test_a_job_over_its_memory_limit_gets_more_and_the_end_says_which_one_never_had_enough(run):
-    # Shard 0 fits into the second limit, shard 1 into none; shard 2 needs little.
+def test_a_job_over_a_limit_gets_more_and_the_end_says_which_one_never_had_enough(run):
+    # Shard 0 fits into the second limit of memory, shard 1 into none, shard 3 into the first; shard 2 takes too long.
     hungry = """
 import pathlib, sys, time
 shard = pathlib.Path(sys.argv[sys.argv.index("--shard") + 1]).stem
-filled = b"x" * {"0": 700_000_000, "1": 2_500_000_000, "2": 1}[shard]
-time.sleep(10 * (shard != "2"))
-del filled
+if shard in "01":
+    filled = b"x" * {"0": 700_000_000, "1": 2_200_000_000}[shard]
+    time.sleep(10)
+    del filled
 """
-    tamper(run, hungry, mem_mb="doubled(600)")
-    output = run.run("benchmark", "--retries", "1", overlay=SIX, fails=True)
+    # One minute is the shortest limit that SLURM knows.
+    minutes = "lambda wildcards, attempt: sizing.doubled(1 if wildcards.shard == '2' else 30, attempt)"
+    tamper(run, hungry + HOLD, mem_mb="doubled(500)", runtime=minutes)
+    hold(run, 2)
+    process = run.start("benchmark", overlay={"benchmarks": {"sequences": {"n_samples": 8}}})
+    run.wait_for(process, lambda: run.cluster.jobs(run.folder, "TIMEOUT"))
+    release(run, 2)
+    output = run.finish(process, fails=True)
+
     assert states(run, 0) == ["FAILED", "COMPLETED"]
-    assert states(run, 1) == ["FAILED", "FAILED"]
-    assert states(run, 2) == ["COMPLETED"]
-    assert [shard_file(run, shard).exists() for shard in range(3)] == [True, False, True]
+    assert states(run, 1) == ["FAILED", "FAILED", "FAILED"]
+    assert states(run, 3) == ["COMPLETED"]
+    # The second limit is enough, unless this machine is very busy.
+    assert states(run, 2)[0] == "TIMEOUT"
+    assert states(run, 2)[-1] == "COMPLETED"
+    limits = [job["TimelimitRaw"] for job in jobs(run, 2)]
+    assert limits == ["1", "2", "4"][: len(limits)]
+    assert [shard_file(run, shard).exists() for shard in range(4)] == [True, False, True, True]
     missing = output[output.index("Missing:") :]
     assert "Missing:  1 results" in missing
     assert "compose_benchmark results/benchmarks/sequences/shards/1.csv" in missing
-    assert "(60 min, 1200 MB, attempt 2; log: results/logs/compose_benchmark/sequences/1.log)" in missing
+    assert "(120 min, 2000 MB, attempt 3; log: results/logs/compose_benchmark/sequences/1.log)" in missing
     assert ".snakemake/slurm_logs/<rule or group>/" in missing
-    (log, *_) = sorted(run.folder.glob(".snakemake/slurm_logs/rule_compose_benchmark/sequences_1/*.log"))
-    assert "memory" in log.read_text()
+    # What the table of docs/cluster.md tells to look for there.
+    assert "exceeded memory limit" in slurm_log(run, 1)
+    assert "DUE TO TIME LIMIT" in slurm_log(run, 2)
 
 
 def test_a_shard_that_always_fails_stops_no_other_not_even_those_packed_with_it(run):
@@ -167,19 +180,18 @@ def test_after_sigkill_nothing_is_redone_lost_or_doubled(run):
     run.wait_for(process, lambda: starts(run, 1) and starts(run, 2) and "1 of 5 steps" in run.output())
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    orphans = [job["JobID"] for job in run.cluster.running(run.folder)]
+    orphans = [job["JobID"] for job in run.cluster.jobs(run.folder, "RUNNING")]
     assert len(orphans) == 2
     before = shard_file(run, 0).stat().st_mtime_ns
 
     # Started again at once, the jobs would run twice; it is refused, by name.
-    run.run("--unlock")
-    refusal = run.run("benchmark", overlay=SIX, fails=True)
+    refusal = run.run("benchmark", "--nolock", overlay=SIX, fails=True)
     assert "2 jobs of an earlier run still work in this folder" in refusal
     assert all(job in refusal for job in orphans)
     assert len(run.cluster.records(run.folder)) == 3
 
     run.recover()
-    assert run.cluster.running(run.folder) == []
+    assert run.cluster.jobs(run.folder, "RUNNING") == []
     release(run, 1, 2)
     run.run("benchmark", overlay=SIX)
     assert [starts(run, shard) for shard in range(3)] == [1, 2, 2]

@@ -90,6 +90,16 @@ class Copy:
         )
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every finished file that a run computes, by name: no logs and timings, nothing that a job left half done."""
+    results = folder / "results"
+    return {
+        str(name): (results / name).read_bytes()
+        for name in (path.relative_to(results) for path in results.rglob("*") if path.is_file())
+        if name.parts[0] not in ("logs", "performance") and not any(p[0] == "." or ".parts" in p for p in name.parts)
+    }
+
+
 def kill(process: subprocess.Popen) -> None:
     """SIGKILL a process and all that it started."""
     os.killpg(process.pid, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import pytest
 
-from .conftest import NOT_COPIED, Copy, kill
+from .conftest import NOT_COPIED, Copy, contents, kill
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -41,16 +41,6 @@ def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
-def contents(copy: Copy) -> dict[str, bytes]:
-    """Every finished file that a run computes, by name: no logs and timings, nothing that a job left half done."""
-    results = copy.folder / "results"
-    return {
-        str(name): (results / name).read_bytes()
-        for name in (path.relative_to(results) for path in results.rglob("*") if path.is_file())
-        if name.parts[0] not in ("logs", "performance") and not any(p[0] == "." or ".parts" in p for p in name.parts)
-    }
-
-
 def wait_for_lock(process: subprocess.Popen, copy: Copy) -> None:
     """Wait until a run has locked its folder, which it does before the first job; or until it ends."""
     while process.poll() is None and not any((copy.folder / ".snakemake/locks").glob("*")):
@@ -58,7 +48,7 @@ def wait_for_lock(process: subprocess.Popen, copy: Copy) -> None:
 
 
 def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
-    expected = contents(undisturbed)
+    expected = contents(undisturbed.folder)
     times = [path.stat().st_mtime for path in (undisturbed.folder / "results").rglob("*.*")]
     length = max(times) - min(times)
     moments = random.Random(20)
@@ -71,17 +61,17 @@ def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
             output, _ = process.communicate(timeout=moments.uniform(0, length / 3))
         except subprocess.TimeoutExpired:
             kill(process)
-            found = contents(clean_copy)
+            found = contents(clean_copy.folder)
             assert {name for name in found if found[name] != expected[name]} == set(), "a file is there in part"
             states.append(sum(not name.endswith(".flac") for name in found))
             clean_copy.run("--unlock", overlay=ONE)
         else:
             assert process.returncode == 0, output[-5000:] + clean_copy.failed_logs(output)
-            assert contents(clean_copy) == expected
+            assert contents(clean_copy.folder) == expected
             shutil.rmtree(clean_copy.folder / "results")
             finished += 1
     clean_copy.run("tables", overlay=ONE)
-    assert contents(clean_copy) == expected
+    assert contents(clean_copy.folder) == expected
     left_over = {path.name for pattern in (".*", "*.parts") for path in (clean_copy.folder / "results").rglob(pattern)}
     assert left_over <= {".snakemake_timestamp"}  # of Snakemake itself, in folders
     n_results = sum(not name.endswith(".flac") for name in expected)
@@ -95,7 +85,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
     resize(64_000_000)
     (clean_copy.folder / "results").symlink_to(small_disk)
     clean_copy.run("benchmark", overlay=ONE)
-    before, expected = contents(clean_copy), contents(undisturbed)
+    before, expected = contents(clean_copy.folder), contents(undisturbed.folder)
     resize(shutil.disk_usage(small_disk).used + 40_000)  # one batch of one job
     output = clean_copy.run("activations", "--cores", "1", overlay=ONE, fails=True)
     assert re.search(r"Disk: +results/ is full \(0 MB free\); make room first", output)
@@ -103,13 +93,13 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
     sentence = r"ERROR results/activations/\S+\.h5: cannot be written, the disk is full .*; make room"
     assert any(re.search(sentence, log) for log in logs), logs
     assert not any("Traceback" in log for log in logs), logs
-    after = contents(clean_copy)
+    after = contents(clean_copy.folder)
     assert {name: after.get(name) for name in before} == before
     assert {name for name in after if after[name] != expected[name]} == set(), "a file is there in part"
 
     resize(64_000_000)
     clean_copy.run("vectors", overlay=ONE)
-    after = contents(clean_copy)
+    after = contents(clean_copy.folder)
     assert "vectors/tiny-qwen2-audio/sequences.h5" in after
     assert {name for name in after if after[name] != expected[name]} == set()
 
