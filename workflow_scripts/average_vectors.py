@@ -50,15 +50,11 @@ def main(argv: list[str] | None = None) -> None:
         shuffled_sums = shuffled_of_shard if shuffled_sums is None else shuffled_sums + shuffled_of_shard
     lengths, mean_lengths, angles = [], [], []
     for rows, own in own_vectors():
-        means = np.stack(
-            [
-                [sums.mean_without(label, vectors, of_sample) for label in of_sample]
-                for vectors, of_sample in zip(own, labels[rows], strict=True)
-            ]
-        )
-        lengths.append(norms(own))
-        mean_lengths.append(norms(means))
-        angles.append(cosine(own, means))
+        for vectors, of_sample in zip(own, labels[rows], strict=True):
+            means = np.stack([sums.mean_without(label, vectors, of_sample) for label in of_sample])
+            lengths.append(norms(vectors))
+            mean_lengths.append(norms(means))
+            angles.append(cosine(vectors, means))
 
     inputs = {f"activations_{number}": path for number, path in enumerate(args.activations)}
     identity, attributes = provenance.of_job("average_vectors", Section(), inputs)
@@ -75,9 +71,9 @@ def main(argv: list[str] | None = None) -> None:
             "sum/shuffled": shuffled_sums.total,
             "sample_id": np.array(sample_ids, dtype="S"),
             "shuffled_label": np.searchsorted(names, shuffled),
-            "norm/sample": np.concatenate(lengths),
-            "norm/label_mean": np.concatenate(mean_lengths),
-            "cosine": np.concatenate(angles),
+            "norm/sample": np.stack(lengths),
+            "norm/label_mean": np.stack(mean_lengths),
+            "cosine": np.stack(angles),
         },
     )
     result.merge(1)
