@@ -39,7 +39,7 @@ rule all:
         figures=FIGURES,
         pages=PAGES,
         rehearsal=REHEARSAL,
-        sweeps=DEFAULT_SWEEPS,
+        sweeps=sweep_figures(DEFAULT_SWEEPS),
     localrule: True
 
 

@@ -29,7 +29,7 @@ try:
     ENTRIES = {
         name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
         for name, settings in CONFIG.questions.items()
-        if settings.type == "mmau"
+        if settings.type == "mmau" and not REDRAW
     }
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -52,7 +52,7 @@ wildcard_constraints:
     shard=r"\d+",
     tiny_model="|".join(map(re.escape, TINY_MODELS)),
     sweep="|".join(map(re.escape, CONFIG.sweeps)),
-    table=r"[\w.]+",
+    table=r"[\w./-]+",
 
 
 # ------------------------------------------------------------------------------------------------ dependencies on code
@@ -149,8 +149,12 @@ def question_audio(wildcards):
 
 
 def audio_share_shards(model, questions):
+    folder = Path(f"results/attention/{model}/audio_share/{questions}")
+    if REDRAW:
+        # The user's file of questions may be elsewhere; the cached shares hold all that is drawn.
+        return sorted(str(path) for path in folder.glob("*.h5"))
     n_shards = math.ceil(n_questions(questions) / CONFIG.items_per_shard(questions))
-    return [f"results/audio_share/{model}/{questions}/{shard}.h5" for shard in range(n_shards)]
+    return [str(folder / f"{shard}.h5") for shard in range(n_shards)]
 
 
 LOCALIZATIONS = [
@@ -186,26 +190,11 @@ if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     drawn = expand("results/figures/audio_share/{model}.{suffix}", model=CONFIG.models, suffix=["pdf", "png"])
     AUDIO_SHARE += drawn
     FIGURES += drawn
-# Tables that the report shows: file in results/tables → category, what it is, and what it shows.
-REPORTED_TABLES = {
-    "overlap.md": (
-        "Localization",
-        "overlap",
-        "How much of each sound the predicted windows cover, by model, method and position of the sound.",
-    ),
-    "overlap_by_label.csv": (
-        "Localization",
-        "overlap by label",
-        "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
-        "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
-    ),
-}
-PAGES = ["results/report/run.html", *(f"results/report/tables/{table}.html" for table in REPORTED_TABLES)]
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
     # they are.
-    TABLES, FIGURES, PAGES, REHEARSAL = [], [], [], LOCALIZATIONS
+    TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
 # -------------------------------------------------------------------------------------------------------------- sweeps
@@ -216,7 +205,7 @@ def sweep_files(wildcards):
     sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
     shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
     kinds = {
-        "attention": "results/sweeps/{model}/{sweep}/{shard}.h5",
+        "attention": "results/attention/{model}/sweeps/{sweep}/{shard}.h5",
         "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
         **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
     }
@@ -240,7 +229,7 @@ def sweep_figures(sweeps):
 
 # A rehearsal has no figures.
 SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
-DEFAULT_SWEEPS = sweep_figures(sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default)
+DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default]
 
 
 def model_folder(name):
@@ -254,6 +243,87 @@ def announced_sweeps(wildcards):
     for sweep in SWEEPS:
         print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
     return sweep_figures(SWEEPS)
+
+
+# -------------------------------------------------------------------------------------------------------------- report
+
+# Tables that the report shows: file in results/tables → category, what it is, and what it shows.
+_CLUSTERS = (
+    "Intervals are of 95 %; recordings that share a source count as dependent, and n_clusters is the number of independent "
+    "clusters that they amount to."
+)
+_MEASURES = (
+    "iou: intersection over union with the true event; hit: IoU of at least 0.5; pointing: the window's centre lies in the "
+    "event; onset_error: predicted minus true onset in seconds, and its absolute value. Where windows tie, a query has "
+    "their mean; without a prediction it has IoU 0, no hit, no pointing and no onset error (n_missing)."
+)
+REPORTED_TABLES = {
+    "overlap.md": (
+        "Localization",
+        "overlap",
+        "How much of each sound the predicted windows cover, by model, method and position of the sound. p_vs_random and "
+        "p_vs_direct are sign-flip tests against a randomly drawn window's expectation and against direct prompting, "
+        f"Holm-corrected within a benchmark. {_CLUSTERS}",
+    ),
+    "overlap_by_label.csv": (
+        "Localization",
+        "overlap by label",
+        "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
+        "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
+    ),
+    "comparisons.md": (
+        "Localization",
+        "methods compared",
+        "Overlap of one method minus overlap of another on the same queries, in percentage points, with Holm-corrected "
+        "sign-flip tests (p_holm; the family is one benchmark). effect_size is the mean difference in standard deviations "
+        f"of the queries' differences. {_CLUSTERS}",
+    ),
+    "metrics.md": (
+        "Localization",
+        "other measures",
+        f"The predictions of the overlap table, measured otherwise. {_MEASURES}",
+    ),
+    "unknown_duration.md": (
+        "Localization",
+        "unknown durations",
+        "Windows found without knowing how long the event lasts, which is not part of the published method. Random is the "
+        f"expectation of drawing one of all candidate windows. {_MEASURES}",
+    ),
+    "specificity.csv": (
+        "Controls",
+        "where windows land",
+        "Share of predicted windows that land on each event of their recording. position is the event that is queried, or, "
+        "where reference is steered, the event whose vector steered the query; landed_on is the event of which the window "
+        "covers most, none if it covers none or windows tie.",
+    ),
+    "audio_share.csv": (
+        "Attention",
+        "share of the audio by block",
+        "Share of all attention that goes to the audio, from 0 to 1, by model, question set, condition and decoder block, "
+        "with 95 % bootstrap intervals over recordings. difference is paired: the same questions under the condition minus "
+        "as they are.",
+    ),
+    "audio_share_second_half.csv": (
+        "Attention",
+        "share of the audio, second half",
+        "As the share by block, averaged over the second half of the blocks.",
+    ),
+    **{
+        f"sweeps/{sweep}.csv": (
+            "Sweeps",
+            sweep,
+            "Overlap in percent where one key of the probe takes other values and everything else stays as in the run.",
+        )
+        for sweep in CONFIG.sweeps
+    },
+}
+PAGES = ["results/report/run.html"] + [
+    f"results/report/tables/{table}.html"
+    for table in REPORTED_TABLES
+    if f"results/tables/{table}" in [*TABLES, *expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS)]
+]
+if CONFIG.rehearsal:
+    PAGES = []
 
 
 # ----------------------------------------------------------------------------------------------------------- resources

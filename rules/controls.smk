@@ -6,12 +6,7 @@ rule tabulate_specificity:
         localizations=[path for path in LOCALIZATIONS if not path.startswith("results/localization/random/")],
         code=code("tabulate_specificity"),
     output:
-        specificity=report(
-            "results/tables/specificity.csv",
-            caption="report/specificity_table.rst",
-            category="Tables",
-            labels={"table": "specificity"},
-        ),
+        specificity="results/tables/specificity.csv",
     log:
         "results/logs/tabulate_specificity/specificity.log",
     benchmark:
@@ -35,13 +30,13 @@ rule plot_specificity:
         specificity="results/tables/specificity.csv",
         code=code("plot_specificity"),
     output:
-        pdf=report(
-            "results/figures/specificity/{model}.pdf",
+        pdf="results/figures/specificity/{model}.pdf",
+        png=report(
+            "results/figures/specificity/{model}.png",
             caption="report/specificity.rst",
-            category="Figures",
-            labels={"figure": "specificity", "model": "{model}"},
+            category="Controls",
+            labels={"item": "where windows land", "model": "{model}"},
         ),
-        png="results/figures/specificity/{model}.png",
     log:
         "results/logs/plot_specificity/{model}.log",
     benchmark:

@@ -32,7 +32,7 @@ rule analyze_attention:
         checkpoint=checkpoint_files,
         code=code("analyze_attention"),
     output:
-        shares="results/audio_share/{model}/{questions}/{shard}.h5",
+        shares="results/attention/{model}/audio_share/{questions}/{shard}.h5",
     log:
         text="results/logs/analyze_attention/{model}/{questions}/{shard}.log",
         performance="results/performance/analyze_attention/{model}/{questions}/{shard}.json",
@@ -61,7 +61,7 @@ rule tabulate_audio_share:
         shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
         code=code("tabulate_audio_share"),
     output:
-        by_layer=report("results/tables/audio_share.csv", caption="report/audio_share_table.rst", category="Tables"),
+        by_layer="results/tables/audio_share.csv",
         second_half="results/tables/audio_share_second_half.csv",
     log:
         "results/logs/tabulate_audio_share/audio_share.log",
@@ -86,13 +86,13 @@ rule plot_audio_share:
         table="results/tables/audio_share.csv",
         code=code("plot_audio_share"),
     output:
-        pdf=report(
-            "results/figures/audio_share/{model}.pdf",
+        pdf="results/figures/audio_share/{model}.pdf",
+        png=report(
+            "results/figures/audio_share/{model}.png",
             caption="report/audio_share.rst",
-            category="Figures",
-            labels={"figure": "attention to audio", "model": "{model}"},
+            category="Attention",
+            labels={"item": "share of the audio by block", "model": "{model}"},
         ),
-        png="results/figures/audio_share/{model}.png",
     log:
         "results/logs/plot_audio_share/{model}.log",
     benchmark:

@@ -6,12 +6,7 @@ rule compare_methods:
         localizations=LOCALIZATIONS,
         code=code("compare_methods"),
     output:
-        comparisons=report(
-            "results/tables/comparisons.csv",
-            caption="report/comparisons.rst",
-            category="Localization",
-            labels={"table": "comparisons of methods"},
-        ),
+        comparisons="results/tables/comparisons.csv",
         markdown="results/tables/comparisons.md",
         latex="results/tables/comparisons.tex",
     log:
@@ -36,12 +31,7 @@ rule tabulate_metrics:
         localizations=lambda wildcards: LOCALIZATIONS if wildcards.table == "metrics" else UNKNOWN_DURATIONS,
         code=code("tabulate_metrics"),
     output:
-        metrics=report(
-            "results/tables/{table}.csv",
-            caption="report/metrics.rst",
-            category="Localization",
-            labels={"table": "{table}"},
-        ),
+        metrics="results/tables/{table}.csv",
         markdown="results/tables/{table}.md",
         latex="results/tables/{table}.tex",
     log:

@@ -11,7 +11,7 @@ rule sweep_attention:
         checkpoint=checkpoint_files,
         code=code("sweep_attention"),
     output:
-        attention="results/sweeps/{model}/{sweep}/{shard}.h5",
+        attention="results/attention/{model}/sweeps/{sweep}/{shard}.h5",
     log:
         text="results/logs/sweep_attention/{model}/{sweep}/{shard}.log",
         performance="results/performance/sweep_attention/{model}/{sweep}/{shard}.json",
@@ -38,13 +38,7 @@ rule score_sweep:
         unpack(sweep_files),
         code=code("score_sweep"),
     output:
-        queries="results/sweeps/{sweep}.csv",
-        table=report(
-            "results/tables/sweeps/{sweep}.csv",
-            caption="report/sweep.rst",
-            category="Sweeps",
-            labels={"sweep": "{sweep}", "kind": "table"},
-        ),
+        localization="results/localization/sweeps/{sweep}.csv",
     log:
         "results/logs/score_sweep/{sweep}.log",
     benchmark:
@@ -67,7 +61,29 @@ rule score_sweep:
         " --models {params.models} --identities {params.identities:q} --benchmark {params.benchmark}"
         " --samples {params.samples} --shards {input.shards:q} --attention {input.attention:q}"
         " --activations {input.activations:q} --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q}"
-        " --queries {output.queries:q} --table {output.table:q} > {log:q} 2>&1"
+        " --output {output.localization:q} > {log:q} 2>&1"
+
+
+rule tabulate_sweep:
+    input:
+        localization="results/localization/sweeps/{sweep}.csv",
+        code=code("tabulate_sweep"),
+    output:
+        table="results/tables/sweeps/{sweep}.csv",
+    log:
+        "results/logs/tabulate_sweep/{sweep}.log",
+    benchmark:
+        "results/performance/tabulate_sweep/{sweep}.tsv"
+    localrule: True
+    conda:
+        "../envs/figures.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python workflow_scripts/tabulate_sweep.py --localization {input.localization:q} --table {output.table:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot_sweep:
@@ -75,13 +91,13 @@ rule plot_sweep:
         table="results/tables/sweeps/{sweep}.csv",
         code=code("plot_sweep"),
     output:
-        pdf=report(
-            "results/figures/sweeps/{sweep}.pdf",
+        pdf="results/figures/sweeps/{sweep}.pdf",
+        png=report(
+            "results/figures/sweeps/{sweep}.png",
             caption="report/sweep.rst",
             category="Sweeps",
-            labels={"sweep": "{sweep}", "kind": "figure"},
+            labels={"item": "{sweep}"},
         ),
-        png="results/figures/sweeps/{sweep}.png",
     log:
         "results/logs/plot_sweep/{sweep}.log",
     benchmark:

@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     table = pd.read_csv(arguments.table, keep_default_na=False, dtype={"model": str, "value": str})
     missing = {"model", "value", "position", "overlap_pct", "ci_low", "ci_high", "chance", "n_queries"} - set(table)
     if missing:
-        raise UserError(f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run score_sweep again")
+        raise UserError(f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run tabulate_sweep again")
     save(draw_sweep(table, arguments.vary, arguments.own), arguments.pdf, arguments.png)
     logger.info("%d values: %s", table["value"].nunique(), arguments.pdf)
 

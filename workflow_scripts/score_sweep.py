@@ -1,4 +1,4 @@
-"""Windows and overlap of every query at every value of a sweep, and their table."""
+"""Windows and overlap of every query at every value of a sweep."""
 
 import argparse
 from pathlib import Path
@@ -12,7 +12,7 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.sweeps import ScoreSettings
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, sha256_of_file
-from wheretolisten.statistics.sweeps import score_sweep, summarize_sweep
+from wheretolisten.statistics.sweeps import score_sweep
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,8 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--activations", nargs="*", default=[], help="where the sweep has no passes: the run's, HDF5")
     for position in POSITIONS:
         parser.add_argument(f"--{position}", nargs="*", default=[], help="the run's steered attention, HDF5")
-    parser.add_argument("--queries", type=Path, required=True, help="one row per query and value, csv")
-    parser.add_argument("--table", type=Path, required=True, help="overlap by model, value and position, csv")
+    parser.add_argument("--output", type=Path, required=True, help="one row per query and value, csv")
     args = parser.parse_args(argv)
     logger = log.start("score_sweep")
     settings = ScoreSettings.from_json(args.settings)
@@ -49,12 +48,9 @@ def main(argv: list[str] | None = None) -> None:
         found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)
-    table = summarize_sweep(queries)
-    for content, target in ((queries, args.queries), (table, args.table)):
-        with atomic_path(target) as path:
-            content.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
-    for row in table[table["position"] == "overall"].itertuples():
-        logger.info("%s, %s: %.1f %% of %d queries", row.model, row.value, row.overlap_pct, row.n_queries)
+    with atomic_path(args.output) as path:
+        queries.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    logger.info("%d queries at %d values", len(queries), queries["value"].nunique())
     if (queries["failure"] != "").any():
         logger.warning("%d queries score 0: %s", (queries["failure"] != "").sum(), ", ".join(set(queries["failure"])))
 

@@ -5,6 +5,7 @@ import pandas as pd
 import plot_sweep
 import pytest
 import score_sweep
+import tabulate_sweep
 
 from wheretolisten import store
 from wheretolisten.benchmark.shards import write_shard
@@ -299,10 +300,14 @@ def score_arguments(folder, **replaced) -> list[str]:
         "samples": ["3"],
         "shards": [str(folder / "0.csv")],
         "attention": [str(folder / "0.h5")],
-        "queries": [str(folder / "queries.csv")],
-        "table": [str(folder / "table.csv")],
+        "output": [str(folder / "queries.csv")],
     }
     return [word for key, words in (values | replaced).items() for word in (f"--{key}", *words)]
+
+
+def tabulated(folder) -> pd.DataFrame:
+    tabulate_sweep.main(["--localization", str(folder / "queries.csv"), "--table", str(folder / "table.csv")])
+    return pd.read_csv(folder / "table.csv", dtype={"value": str})
 
 
 def test_attention_of_a_sweep_comes_back(written):
@@ -319,7 +324,7 @@ def test_scoring_and_drawing_by_script(written, caplog):
     score_sweep.main(score_arguments(written))
     queries = pd.read_csv(written / "queries.csv", dtype={"sample_id": str, "value": str})
     assert set(queries["sample_id"]) == {"00000", "00001", "00002"}  # the first three
-    table = pd.read_csv(written / "table.csv", dtype={"value": str})
+    table = tabulated(written)
     assert table["value"].tolist() == ["0"] * 4 + ["0.1"] * 4
     assert (table["n_queries"] == [3, 3, 3, 9] * 2).all()
     for name in ("a", "b"):
@@ -328,7 +333,7 @@ def test_scoring_and_drawing_by_script(written, caplog):
         check_files(written / name)
     assert (written / "a.pdf").read_bytes() == (written / "b.pdf").read_bytes()
     (written / "table.csv").write_text("model,value\nm,1\n")
-    with pytest.raises(UserError, match=r"table\.csv: column .*overlap_pct.* is missing; run score_sweep again"):
+    with pytest.raises(UserError, match=r"table\.csv: column .*overlap_pct.* is missing; run tabulate_sweep again"):
         plot_sweep.main(["--table", str(written / "table.csv"), "--vary", "heads", "--own", "averaged", *outputs])
 
 
@@ -364,7 +369,7 @@ def test_a_sweep_without_passes_reads_the_attention_of_the_run(written):
     files = {name: [str(written / f"{name}.h5")] for name in ("activations", *POSITIONS)}
     settings = [ScoreSettings(variation=variation, probe=Probe()).as_json()]
     score_sweep.main(score_arguments(written, attention=[], settings=settings, **files))
-    table = pd.read_csv(written / "table.csv").query("position == 'overall'").set_index("value")["overlap_pct"]
+    table = tabulated(written).query("position == 'overall'").set_index("value")["overlap_pct"]
     assert table["block 3"] > 90
     assert table["block 1"] == pytest.approx(27.8, abs=1)
 

@@ -63,9 +63,9 @@ def test_editing_the_figure_redraws_it_and_loads_no_model(changed_copy):
 
 def test_other_values_repeat_their_sweep_alone(changed_copy):
     overlay = {"sweeps": {"strength": {"values": [0, 0.1, 1]}}}
-    assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 2, "score_sweep": 1, "plot_sweep": 1}
+    assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 2, "score_sweep": 1, "tabulate_sweep": 1, "plot_sweep": 1} | PAGE
     overlay = {"sweeps": {"scored-layers": {"values": ["all", "second_half"]}}}
-    assert changed_copy.planned(overlay=overlay) == {"score_sweep": 1, "plot_sweep": 1}
+    assert changed_copy.planned(overlay=overlay) == {"score_sweep": 1, "tabulate_sweep": 1, "plot_sweep": 1} | PAGE
 
 
 def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):

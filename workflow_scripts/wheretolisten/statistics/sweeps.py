@@ -13,7 +13,7 @@ from wheretolisten.config.probe import Probe
 from wheretolisten.config.sweeps import AVERAGED, HEADS, Variation, check_heads, points
 from wheretolisten.errors import UserError
 from wheretolisten.localization.windows import Window, find_window
-from wheretolisten.statistics.intervals import clustered_interval
+from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.overlap import window_overlap
 from wheretolisten.statistics.scoring import score_window
 from wheretolisten.statistics.summary import ROWS
@@ -74,7 +74,7 @@ def score_sweep(
                 n_tokens,
                 probe_there.localization,
             )
-            row = score_window(event, window, f"steering_{variation.vector}", model, benchmark)
+            row = score_window(event, window, f"steering_{variation.method}", model, benchmark)
             rows.append({"value": value} | row)
     return rows
 
@@ -152,7 +152,7 @@ def _score_heads(
     }
     return [
         {"value": value}
-        | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.vector}", model, benchmark)
+        | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.method}", model, benchmark)
         for reading in _readings(attention, reported)
         for value, chosen in choices.items()
     ]
@@ -175,7 +175,7 @@ def summarize_sweep(queries: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     queries
-        Columns model, sweep, value, position, source, overlap and chance; one row per query and value.
+        Columns model, sweep, value, position, sample_id, source, overlap and chance; one row per query and value.
 
     Returns
     -------
@@ -186,8 +186,9 @@ def summarize_sweep(queries: pd.DataFrame) -> pd.DataFrame:
     for (model, sweep, value), group in queries.groupby(["model", "sweep", "value"], sort=False):
         for position in ROWS:
             here = group if position == "overall" else group[group["position"] == position]
-            overlap = 100 * here["overlap"].to_numpy()
-            low, high = clustered_interval(overlap, here["source"].to_numpy())
-            chance = 100 * here["chance"].mean()
-            rows.append((model, sweep, value, position, overlap.mean(), low, high, chance, len(here)))
+            dependence = Dependence(here["sample_id"].to_numpy(), here["source"].to_numpy())
+            found = estimate(here["overlap"].to_numpy()[None], dependence)
+            (low,), (high,) = found.share_interval()
+            shares = (100 * share for share in (found.mean[0], low, high, here["chance"].mean()))
+            rows.append((model, sweep, value, position, *shares, len(here)))
     return pd.DataFrame(rows, columns=list(COLUMNS))

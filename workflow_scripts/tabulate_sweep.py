@@ -1,0 +1,29 @@
+"""Tabulate the overlap at every value of a sweep."""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from wheretolisten import log
+from wheretolisten.files import atomic_path
+from wheretolisten.statistics.sweeps import summarize_sweep
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write overlap by model, value and position of one sweep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--localization", type=Path, required=True, help="one row per query and value, csv")
+    parser.add_argument("--table", type=Path, required=True, help="overlap by model, value and position, csv")
+    args = parser.parse_args(argv)
+    logger = log.start("tabulate_sweep")
+    queries = pd.read_csv(args.localization, keep_default_na=False, dtype={"value": str, "model": str})
+    table = summarize_sweep(queries)
+    with atomic_path(args.table) as path:
+        table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    for row in table[table["position"] == "overall"].itertuples():
+        logger.info("%s, %s: %.1f %% of %d queries", row.model, row.value, row.overlap_pct, row.n_queries)
+
+
+if __name__ == "__main__":
+    log.run(main)
