@@ -28,8 +28,9 @@ def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_
     assert table["steer_attention"][:2] == ["18", "6"]
     assert table["compose_benchmark"][:2] == ["3", "3"]
     assert table["localize_events"][:2] == ["4", "-"]
-    # 34 jobs of a model, each with the 22 minutes of a shard of 4,700 s.
-    assert table["total"] == ["65", "21", f"{34 * 22 / 60:.1f}", "6.5"]
+    assert table["sweep_attention"][:2] == ["4", "4"]
+    # 34 jobs of a model, each with the 22 minutes of a shard of 4,700 s; per model two sweeps, of 7 and of 5 values.
+    assert table["total"] == ["100", "25", f"{(34 * 22 + 2 * (19 + 18)) / 60:.1f}", "6.5"]
 
 
 def test_names_of_partitions_are_in_one_file(root):

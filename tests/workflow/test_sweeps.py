@@ -19,7 +19,7 @@ def test_the_run_s_own_value_finds_the_run_s_own_windows(finished_run):
     results = finished_run.folder / "results"
     ids = {"sample_id": str, "value": str}
     for sweep, own in (("strength", "0.1"), ("scored-layers", "second_half")):
-        queries = pd.read_csv(results / f"sweeps/{sweep}.csv", dtype=ids)
+        queries = pd.read_csv(results / f"localization/sweeps/{sweep}.csv", dtype=ids)
         for model in MODELS:
             swept = queries[(queries["model"] == model) & (queries["value"] == own)]
             run = pd.read_csv(results / f"localization/{model}/sequences-exact.csv", dtype=ids)
@@ -34,7 +34,7 @@ def test_the_run_s_own_value_finds_the_run_s_own_windows(finished_run):
 @pytest.mark.parametrize("model", MODELS)
 def test_steering_sweeps_reuse_the_base_attention(finished_run, model):
     results = finished_run.folder / "results"
-    swept = store.read_sweep([results / f"sweeps/{model}/strength/0.h5"])
+    swept = store.read_sweep([results / f"attention/{model}/sweeps/strength/0.h5"])
     run = store.read_activations([results / f"activations/{model}/sequences-exact/0.h5"])
     assert swept.points == ("0", "0.1")
     np.testing.assert_array_equal(swept.base[:, 0], run.base)
@@ -62,10 +62,12 @@ def test_editing_the_figure_redraws_it_and_loads_no_model(changed_copy):
 
 
 def test_other_values_repeat_their_sweep_alone(changed_copy):
+    # The summary of the run states the configuration.
+    once = dict.fromkeys(("score_sweep", "tabulate_sweep", "plot_sweep", "render_table", "summarize_run"), 1)
     overlay = {"sweeps": {"strength": {"values": [0, 0.1, 1]}}}
-    assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 2, "score_sweep": 1, "tabulate_sweep": 1, "plot_sweep": 1} | PAGE
+    assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 2} | once
     overlay = {"sweeps": {"scored-layers": {"values": ["all", "second_half"]}}}
-    assert changed_copy.planned(overlay=overlay) == {"score_sweep": 1, "tabulate_sweep": 1, "plot_sweep": 1} | PAGE
+    assert changed_copy.planned(overlay=overlay) == once
 
 
 def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
@@ -75,7 +77,7 @@ def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
     assert "scored-layers: localization.layers on the first 2 samples" in output
     plan = changed_copy.planned("sweeps", overlay=overlay)
     # Beside the two of the default run: blocks, tokens, prompt, rows, heads; two models.
-    assert plan == {"sweep_attention": 10, "score_sweep": 5, "plot_sweep": 5}
+    assert plan == {"sweep_attention": 10, "score_sweep": 5, "tabulate_sweep": 5, "plot_sweep": 5}
     names = ("inference-prompt", "text-rows", "heads")
     changed_copy.run(*(f"results/figures/sweeps/{name}.png" for name in names), overlay=overlay)
     results = changed_copy.folder / "results"

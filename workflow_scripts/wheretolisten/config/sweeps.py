@@ -128,11 +128,12 @@ def points(variation: Variation, probe: Probe, n_layers: int) -> list[Point]:
     for value in variation.values:
         by_block = value == EACH and variation.vary.endswith(".layers")
         values += [[layer] for layer in range(n_layers)] if by_block else [value]
-    probes = [changed(probe, variation.vary, value) for value in values]
-    # A block that is listed by itself is one of each, too.
-    return list(
-        {(value := value_name(own_value(each, variation.vary))): Point(value, each) for each in probes}.values()
-    )
+    found: dict[str, Probe] = {}
+    for value in values:
+        with_value = changed(probe, variation.vary, value)
+        # A block that is listed by itself is one of each, too.
+        found.setdefault(value_name(own_value(with_value, variation.vary)), with_value)
+    return [Point(*point) for point in found.items()]
 
 
 def changed(probe: Probe, key: str, value: Any) -> Probe:
