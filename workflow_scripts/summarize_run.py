@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = arguments.results / "performance"
     # Results tell which jobs there were, and figures which other ones.
     jobs = find_jobs(folder, config.models) | {
-        Job(rule, model, "/".join(Path(file).relative_to(arguments.results).with_suffix("").parts[2:]))
+        Job(rule, model, _job_name(Path(file).relative_to(arguments.results)))
         for rule, model, file in zip(origins["rule"], origins["model"], origins["file"], strict=True)
     }
     throughput = summarize_throughput(jobs, folder)
@@ -99,6 +99,11 @@ def _result_files(results: Path, config: Config) -> list[Path]:
     ]
 
 
+def _job_name(result: Path) -> str:
+    """Name of the job that wrote `<kind>/<model>/<name>.h5`; of a map, there is one per benchmark."""
+    return result.with_suffix("").relative_to(Path(*result.parts[:2])).as_posix().removesuffix("/map")
+
+
 def _show_coverage(coverage: pd.DataFrame) -> list[str]:
     shown = coverage.assign(model=coverage["model"].map(model_name), method=coverage["method"].map(method_name))
     shown.columns = [_words(name) for name in shown]
@@ -108,7 +113,9 @@ def _show_coverage(coverage: pd.DataFrame) -> list[str]:
 def _show_throughput(throughput: pd.DataFrame, n_missing: int) -> list[str]:
     blocks = [page.heading("Time and memory"), page.paragraph(THROUGHPUT)]
     if n_missing:
-        blocks.append(page.paragraph(f"{n_missing} jobs left no figures; they are missing from the sums."))
+        blocks.append(
+            page.paragraph(f"{n_missing} of {throughput['n_jobs'].sum()} jobs left no figures and are not in the sums.")
+        )
     stages = [name for name in throughput if name.startswith("seconds_")]
     shown = throughput.assign(model=throughput["model"].map(model_name))
     jobs, by_stage = shown.drop(columns=stages), shown.dropna(subset=["wall_s"])[["model", "rule", "wall_s", *stages]]

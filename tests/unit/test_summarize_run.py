@@ -158,7 +158,7 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
 
 def test_the_configuration_as_yaml_is_the_configuration(raw_config, root):
     raw_config["probe"]["steering"]["emphasis"] = {"layers": [1, 2], "beta": 0.5}
-    raw_config["probe"]["prompts"]["label_wording"] = {"null": 'a "quoted": word', "yes": "été"}
+    raw_config["probe"]["prompts"]["label_wording"] = {"null": 'a "quoted": word', "yes": "été", "y": "x", "1": "one"}
     config = configuration.load(raw_config, root)
     text = as_yaml(config)
     assert yaml.safe_load(text) == config.model_dump(mode="json")
@@ -198,7 +198,7 @@ def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_
         ["Tiny Qwen2-Audio", "extract_activations", "1", "0"],
         ["Tiny Qwen2-Audio", "prompt_directly", "1", "1"],
     ]
-    assert "1 jobs left no figures" in text
+    assert "1 of 2 jobs left no figures" in text
     assert stages[1][-2:] == ["1", "2"]
     assert ["Device", "cpu"] in origins
     assert "come from the same checkpoint" in text

@@ -39,7 +39,10 @@ def check_report(path: Path) -> None:
     with zipfile.ZipFile(path) as file:
         names = set(file.namelist())
         page = file.read(f"{path.stem}/report.html").decode()
-        parts = {name: json.loads(re.search(rf"var {name} = (.*);\n", page)[1]) for name in ("results", "categories")}
+        parts = {
+            name: json.loads(re.search(rf'<script id="{name}">\s*var {name} = (.*);\n', page)[1])
+            for name in ("results", "categories")
+        }
         assert set(parts["results"]) == ITEMS
         for name, item in parts["results"].items():
             shown = file.read(f"{path.stem}/{item['data_uri']}")

@@ -1,6 +1,7 @@
 """The checked configuration as YAML, every key spelled out."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,10 +19,16 @@ def as_yaml(section: Section) -> str:
 def _lines(values: dict[str, Any], indent: str) -> Iterator[str]:
     for key, value in sorted(values.items()):
         if isinstance(value, dict) and value:
-            yield f"{indent}{json.dumps(key)}:"
+            yield f"{indent}{_key(key)}:"
             yield from _lines(value, indent + "  ")
         else:
-            yield f"{indent}{json.dumps(key)}: {_flow(value)}"
+            yield f"{indent}{_key(key)}: {_flow(value)}"
+
+
+def _key(name: str) -> str:
+    """Bare where it can be read as nothing but a name; YAML 1.1 takes some words, such as no, for truth values."""
+    plain = re.fullmatch(r"[a-z][a-z0-9_.-]+", name) and name not in ("null", "true", "false", "yes", "no", "on", "off")
+    return name if plain else json.dumps(name)
 
 
 def _flow(value: Any) -> str:
