@@ -17,7 +17,8 @@ class ExtractionSettings(Section):
     prompts: Prompts
     readout: Readout
     states: dict[str, str] = Field(
-        description="states beside the positive and the negative one that some method needs → their instruction"
+        default_factory=dict,
+        description="states beside the positive and the negative one that some method needs → their instruction",
     )
 
 

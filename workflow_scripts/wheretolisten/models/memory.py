@@ -12,8 +12,8 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 
 ROWS_PER_SAMPLE = 2 + len(POSITIONS)
-"""Most prompts with audio of their own that a pass holds for one sample, to which jobs that steer keep: as many as
-there are rows for the inference prompt, p− and one p+ per position. Prompts that share their audio weigh less."""
+"""Most rows in a pass for one sample: inference prompt, p− and one p+ per position. Jobs that steer keep to it."""
+
 _TEXT_TOKENS = 128
 
 
