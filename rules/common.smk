@@ -300,7 +300,7 @@ REPORTED_TABLES = {
         "Attention",
         "share of the audio by block",
         "Share of all attention that goes to the audio, from 0 to 1, by model, question set, condition and decoder block, "
-        "with 95 % bootstrap intervals over recordings. difference is paired: the same questions under the condition minus "
+        "with 95 % intervals over recordings. difference is paired: the same questions under the condition minus "
         "as they are.",
     ),
     "audio_share_second_half.csv": (

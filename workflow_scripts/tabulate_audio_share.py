@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     """Write the table by layer, and that of the mean over the second half of the layers, as csv."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--shares", type=Path, nargs="+", required=True, help="shares of attention, <model>/<questions>/<shard>.h5"
+        "--shares", type=Path, nargs="+", required=True, help="shares of attention, <model>/audio_share/<questions>/<shard>.h5"
     )
     parser.add_argument("--models", required=True, help="identities of the models that they are of, by name, JSON")
     parser.add_argument("--by-layer", type=Path, required=True)
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     identities = json.loads(arguments.models)
     shards: dict[tuple[str, str], list[Path]] = {}
     for path in arguments.shares:
-        shards.setdefault((path.parent.parent.name, path.parent.name), []).append(path)
+        shards.setdefault((path.parents[2].name, path.parent.name), []).append(path)
     by_layer, second_half = [], []
     for (model, questions), paths in shards.items():
         result = read_audio_share(paths, identities[model])

@@ -51,7 +51,7 @@ def write_shares(path: Path, share: np.ndarray, first: int = 0) -> Path:
 @pytest.fixture
 def results(tmp_path) -> dict[str, Path]:
     """Two shards of one model's shares, and where the tables go."""
-    folder = tmp_path / "audio_share" / "mine" / "questions-1"
+    folder = tmp_path / "mine" / "audio_share" / "questions-1"
     share = shares(12)
     return {
         "shares": [write_shares(folder / "0.h5", share[:8]), write_shares(folder / "1.h5", share[8:], 8)],

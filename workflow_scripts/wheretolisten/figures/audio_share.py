@@ -51,7 +51,7 @@ def draw_audio_share(table: pd.DataFrame, title: str) -> Figure:
         loc="outside lower center",
         ncols=3,
         frameon=False,
-        title="Bands: 95 % bootstrap interval over recordings.",
+        title="Bands: 95 % interval over recordings.",
         columnspacing=1.6,
     )
     return figure

@@ -111,7 +111,7 @@ def _draw_dots(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> 
     for number, (position, colour) in enumerate(_COLOURS.items()):
         rows = table[table["position"] == position]
         y = rows["value"].map(heights) + 0.18 * (1.5 - number)
-        # The mean itself may lie outside a bootstrap interval by rounding only.
+        # The mean itself may lie outside its interval by rounding only.
         error = np.abs([rows["overlap_pct"] - rows["ci_low"], rows["ci_high"] - rows["overlap_pct"]])
         axis.errorbar(rows["overlap_pct"], y, xerr=error, fmt="o", color=colour, markersize=3.5, elinewidth=0.9)
         axis.axvline(rows["chance"].mean(), color=colour, linestyle=_CHANCE, linewidth=0.8, zorder=1)

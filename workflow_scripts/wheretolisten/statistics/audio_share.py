@@ -17,8 +17,8 @@ STATISTICS = ("mean", "ci_low", "ci_high", "difference", "difference_low", "diff
 def summarize_by_layer(share: np.ndarray, conditions: Sequence[str], audio_ids: Sequence[str]) -> pd.DataFrame:
     """Mean share by condition and layer, with the columns condition, layer and `STATISTICS`.
 
-    Differences are paired: every item's share minus the same item's under `original`. Intervals are bootstrapped over
-    recordings, because items about one recording are alike.
+    Differences are paired: every item's share minus the same item's under `original`. Items about
+    one recording are alike, so intervals take recordings for independent, not items.
 
     Parameters
     ----------
