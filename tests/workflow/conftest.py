@@ -73,7 +73,7 @@ class Copy:
     def tables(self) -> dict[str, bytes]:
         """Content of every table, by name."""
         found = {path.name: path.read_bytes() for path in (self.folder / "results" / "tables").iterdir()}
-        assert len(found) == 4
+        assert len(found) == 13
         return found
 
     def failed_logs(self, output: str) -> str:

@@ -15,6 +15,7 @@ import soundfile
 import yaml
 
 from wheretolisten import store
+from wheretolisten.statistics.summary import COLUMNS
 
 from .conftest import Copy, kill
 
@@ -56,15 +57,16 @@ def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
 
 def test_tables_hold_every_method_position_and_model(finished_run):
     table = pd.read_csv(finished_run.folder / "results/tables/overlap.csv")
-    assert list(table.columns) == (
-        ["model", "benchmark", "method", "position", "overlap_pct", "lift", "n_queries", "n_ties", "n_unparsed"]
-    )
+    assert list(table.columns) == list(COLUMNS)
     assert set(table["method"]) == METHODS
     assert set(table["model"]) == MODELS | {"-"}
     assert set(table["position"]) == {"begin", "middle", "end", "overall"}
     overall = table[(table["position"] == "overall") & (table["benchmark"] == "sequences")]
     assert (overall["n_queries"] == 18).all()
     assert overall["overlap_pct"].between(0, 100).all()
+    unknown = pd.read_csv(finished_run.folder / "results/tables/unknown_duration.csv")
+    assert set(unknown["method"]) == METHODS - {"direct_prompt"}
+    assert set(unknown["model"]) == MODELS
     markdown = (finished_run.folder / "results/tables/overlap.md").read_text()
     assert "60.87" in markdown
     assert "published" in markdown.lower()
@@ -225,7 +227,8 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
     figures = ("plot_attention_change", "plot_attention_map", "plot_reading")
-    assert before == {"tabulate_overlap": 1, "plot_overlap": 1} | dict.fromkeys(figures, 2)
+    tables = {"tabulate_overlap": 1, "compare_methods": 1, "tabulate_metrics": 2}
+    assert before == tables | {"plot_overlap": 1} | dict.fromkeys(figures, 2)
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 
