@@ -29,7 +29,7 @@ def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_
     assert table["compose_benchmark"][:2] == ["3", "3"]
     assert table["localize_events"][:2] == ["4", "-"]
     # 32 jobs of a model, each with the 22 minutes of a shard of 4,700 s.
-    assert table["total"] == ["59", "20", f"{32 * 22 / 60:.1f}", "6.5"]
+    assert table["total"] == ["62", "20", f"{32 * 22 / 60:.1f}", "6.5"]
 
 
 def test_names_of_partitions_are_in_one_file(root):
