@@ -88,6 +88,18 @@ CONFIG = [
         r"localization\.layers: block 9 .*tiny-qwen2",
     ),
     (
+        "no duration to try",
+        "probe > localization > unknown_durations",
+        [],
+        r"probe\.localization\.unknown_durations: there must be at least one; name it",
+    ),
+    (
+        "a duration of nothing",
+        "probe > localization > unknown_durations",
+        [1.0, 0],
+        r"probe\.localization\.unknown_durations\.1: .*greater than 0, not 0",
+    ),
+    (
         "a negative layer",
         "probe > steering > layers",
         [-1],

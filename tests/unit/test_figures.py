@@ -19,12 +19,10 @@ from wheretolisten.figures import style
 from wheretolisten.figures.attention_change import draw_attention_change
 from wheretolisten.figures.overlap import draw_overlap
 from wheretolisten.figures.reading import Event, draw_reading
-from wheretolisten.localization.table import METHODS, write_localization
+from wheretolisten.localization.table import METHODS
 from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.attention import mean_attention_change, mean_share
-from wheretolisten.statistics.intervals import clustered_interval
-from wheretolisten.statistics.names import METHOD_NAMES
-from wheretolisten.statistics.summary import summarize_overlap
+from wheretolisten.statistics.summary import summarize_overlap, write_table
 from wheretolisten.store import ACTIVATIONS, ATTENTION, PartedFile
 
 RATE = 6.25
@@ -155,7 +153,7 @@ def overlap_rows(models, n_samples: int = 20) -> list[dict]:
             "position": position,
             "label": "cat",
             "domain": "animals",
-            "source": f"recording{rng.integers(8)}",
+            "source": f"{sample}-{position}",
             "onset": 0.0,
             "offset": 5.0,
             "predicted_start": 0.0,
@@ -177,14 +175,19 @@ def overlap_rows(models, n_samples: int = 20) -> list[dict]:
 def test_every_method_has_a_name_and_a_colour():
     assert tuple(style.METHOD_COLOURS) == METHODS
     assert len(set(style.METHOD_COLOURS.values())) == len(METHODS)
-    assert set(METHODS) <= set(METHOD_NAMES)
+
+
+def test_other_methods_have_colours_of_their_own():
+    methods = [*METHODS, *(f"steering_{number}" for number in range(8))]
+    colours = style.method_colours(methods)
+    assert len({colours[method] for method in methods}) == len(methods)
+    assert {method: colours[method] for method in METHODS} == style.METHOD_COLOURS
 
 
 def test_overlap_script_writes_equal_files_twice(tmp_path):
     table = pd.DataFrame(overlap_rows(["tiny-qwen2-audio", "tiny-audio-flamingo-3"]))
-    write_localization(table, tmp_path / "localization.csv")
-    summarize_overlap(table).to_csv(tmp_path / "overlap.csv", index=False)
-    arguments = ["--table", str(tmp_path / "overlap.csv"), "--localization", str(tmp_path / "localization.csv")]
+    write_table(summarize_overlap(table), tmp_path / "overlap.csv")
+    arguments = ["--table", str(tmp_path / "overlap.csv")]
     for name in ("a", "b"):
         outputs = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
         plot_overlap.main([*arguments, "--benchmark", "main", *outputs])
@@ -198,15 +201,15 @@ def test_overlap_script_writes_equal_files_twice(tmp_path):
 @pytest.mark.parametrize("n_models", [1, 2, 3])
 def test_overlap_figure_has_a_panel_per_model_and_nothing_clipped(n_models):
     table = summarize_overlap(pd.DataFrame(overlap_rows([f"model-{n}" for n in range(n_models)])))
-    intervals = table.assign(low=table["overlap_pct"] - 5, high=table["overlap_pct"] + 5)
-    figure = draw_overlap(table, intervals)
+    figure = draw_overlap(table)
     assert [axis.get_title() for axis in figure.axes if axis.get_title()] == [f"Model {n}" for n in range(n_models)]
     check_nothing_is_clipped(figure)
 
 
 def test_overlap_bars_and_chance_stand_at_their_values():
     table = summarize_overlap(pd.DataFrame(overlap_rows(["model"])))
-    figure = draw_overlap(table, table.assign(low=table["overlap_pct"], high=table["overlap_pct"]))
+    other = table[table["method"] == "steering_sample"].assign(method="steering_other_label")
+    figure = draw_overlap(pd.concat([table, other]))
     heights = sorted(bar.get_height() for bar in figure.axes[0].patches)
     np.testing.assert_allclose(heights, sorted(table["overlap_pct"]))
     levels = {round(float(line.get_ydata()[0]), 1) for line in figure.axes[0].lines if line.get_linestyle() == "--"}
@@ -325,20 +328,3 @@ def test_reading_figure_is_not_clipped(case):
     expected = {"found": "chosen window", "tied": "windows tie: none chosen", "failed": "attention is not finite"}
     assert any(expected[case] in text for text in texts)
     check_nothing_is_clipped(figure)
-
-
-def test_clustered_interval_is_wider_than_an_independent_one():
-    rng = np.random.default_rng(0)
-    clusters = np.repeat(np.arange(20), 30)
-    values = np.repeat(rng.uniform(size=20), 30)
-    low, high = clustered_interval(values, clusters)
-    alone = clustered_interval(values, np.arange(values.size))
-    assert low < values.mean() < high
-    assert high - low > 3 * (alone[1] - alone[0])
-    assert clustered_interval(values, clusters) == (low, high)
-
-
-def test_clustered_interval_of_equal_values_has_no_width():
-    assert clustered_interval(np.full(9, 0.5), np.arange(9) % 2) == pytest.approx((0.5, 0.5))
-    with pytest.raises(ValueError, match="no queries"):
-        clustered_interval(np.empty(0), np.empty(0))

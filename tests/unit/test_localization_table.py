@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from wheretolisten.errors import UserError
-from wheretolisten.localization.table import COLUMNS, read_localization, write_localization
+from wheretolisten.localization.table import COLUMNS, order_methods, read_localization, write_localization
 
 
 def row(**changes):
@@ -24,6 +24,11 @@ def row(**changes):
         "predicted_end": 6.0,
         "overlap": 0.8,
         "chance": 0.2083333333,
+        "iou": 2 / 3,
+        "onset_error": 1.0,
+        "absolute_onset_error": 1.0,
+        "hit": 1.0,
+        "pointing": 1.0,
         "tied": False,
         "parsed": True,
         "failure": "",
@@ -66,6 +71,20 @@ def test_random_comes_first_and_models_keep_the_order_of_the_files(tmp_path):
     assert table["model"].tolist() == ["-", "zeta", "alpha"]
 
 
+def test_other_steering_methods_follow_the_known_ones_as_they_first_appear(tmp_path):
+    methods = ["steering_zeta", "steering_label_mean", "steering_alpha", "direct_prompt", "steering_zeta"]
+    assert order_methods(methods) == ["direct_prompt", "steering_label_mean", "steering_zeta", "steering_alpha"]
+    write_localization([row(method=method) for method in methods[:4]], tmp_path / "a.csv")
+    assert read_localization([tmp_path / "a.csv"])["method"].tolist() == order_methods(methods)
+
+
+def test_table_of_an_earlier_version_is_refused(tmp_path):
+    write_localization([row()], tmp_path / "a.csv")
+    pd.read_csv(tmp_path / "a.csv", dtype=str).drop(columns=["iou", "hit"]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(UserError, match=r"a\.csv: column iou, hit is missing; run localize_events again"):
+        read_localization([tmp_path / "a.csv"])
+
+
 def test_missing_column_is_named(tmp_path):
     with pytest.raises(UserError, match="chance"):
         write_localization(pd.DataFrame([row()]).drop(columns="chance"), tmp_path / "a.csv")
@@ -88,6 +107,9 @@ def test_repeated_query_is_refused_within_and_between_files(tmp_path):
         ("overlap", 1.5, "overlap"),
         ("chance", np.nan, "chance"),
         ("overlap", "high", "overlap"),
+        ("hit", 2.0, "hit"),
+        ("method", "steering", "steering_<name>"),
+        ("method", "steering_A b", "steering_<name>"),
         ("tied", "maybe", "tied"),
     ],
 )

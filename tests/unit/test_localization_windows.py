@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from wheretolisten.config.probe import Localization
-from wheretolisten.localization.windows import find_window, layer_weights, window_shares, window_width
+from wheretolisten.localization.windows import (
+    find_window,
+    find_window_of_any_width,
+    layer_weights,
+    window_shares,
+    window_width,
+)
 
 RATE = 25.0
 N_LAYERS = 8
@@ -167,3 +173,75 @@ def test_window_shares_do_not_lose_precision_on_float32():
     attention = np.full((1, 20_000), 0.1, dtype=np.float32)
     shares = window_shares(attention, 100)
     np.testing.assert_allclose(shares, 100 / 20_000, rtol=1e-9)
+
+
+@pytest.mark.parametrize(("onset", "offset"), [(0.0, 5.0), (6.0, 8.0), (3.0, 12.0), (16.0, 17.0)])
+@pytest.mark.parametrize("gain", [1.3, 4.0])
+def test_planted_bump_is_found_with_its_duration(onset, offset, gain):
+    base = base_attention()
+    window = find_window_of_any_width(base, bumped(base, onset, offset, gain), RATE, N_TOKENS, Localization())
+    assert not window.tied
+    assert window.start_seconds == pytest.approx(onset, abs=1 / RATE)
+    assert window.end_seconds == pytest.approx(offset, abs=1 / RATE)
+
+
+def test_a_stretch_that_held_most_attention_before_wins_by_what_it_gains_only():
+    base = base_attention()
+    base[:, :100] *= 20
+    window = find_window_of_any_width(base, bumped(base, 6.0, 11.0), RATE, N_TOKENS, Localization())
+    assert (window.start_seconds, window.end_seconds) == pytest.approx((6.0, 11.0), abs=1 / RATE)
+
+
+def test_score_of_any_width_equals_the_formula_written_out():
+    base, other = base_attention(1), base_attention(2)
+    settings = Localization(unknown_durations=[1.0, 3.0])
+    best = (-np.inf, None)
+    for width in (25, 75):
+        for start in range(N_TOKENS - width + 1):
+            score = 0.0
+            for layer in range(4, 8):
+                p, q = (
+                    attention[layer, start : start + width].astype(float).sum() / attention[layer].astype(float).sum()
+                    for attention in (other, base)
+                )
+                divergence = p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+                score += (layer - 4 + 1) / 10 * np.sign(p - q) * divergence
+            best = max(best, (score, (start / RATE, (start + width) / RATE)))
+    window = find_window_of_any_width(base, other, RATE, N_TOKENS, settings)
+    assert (window.start_seconds, window.end_seconds) == best[1]
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 / 3])
+def test_attention_that_does_not_change_ties_all_windows_of_all_widths(factor):
+    base = base_attention()
+    settings = Localization(unknown_durations=[1.0, 2.0, 17.0, 30.0])
+    window = find_window_of_any_width(base, base * factor, RATE, N_TOKENS, settings)
+    assert window.tied
+    assert window.tied_starts.size == (N_TOKENS - 24) + (N_TOKENS - 49) + 1
+    assert sorted(set(window.width)) == [25, 50, 425]
+    starts, ends = window.tied_seconds
+    assert ends.max() == N_TOKENS / RATE
+    np.testing.assert_allclose(sorted(set((ends - starts).round(6))), [1, 2, 17])
+
+
+def test_padding_is_not_read_where_the_duration_is_unknown():
+    base = base_attention()
+    other = bumped(base, *EVENTS[1])
+    clean = find_window_of_any_width(base[:, :300], other[:, :300], RATE, 300, Localization())
+    base[:, 300:], other[:, 300:] = np.nan, 1e9
+    window = find_window_of_any_width(base, other, RATE, 300, Localization())
+    assert (window.start_seconds, window.end_seconds) == (clean.start_seconds, clean.end_seconds)
+
+
+@pytest.mark.parametrize(
+    ("durations", "damage", "reason"),
+    [([18.0, 30.0], None, "fits"), ([0.01], None, "fits"), ([5.0], np.nan, "finite"), ([5.0], 0.0, "no attention")],
+)
+def test_failures_without_a_duration_have_a_reason_and_no_window(durations, damage, reason):
+    base, other = base_attention(), base_attention(3)
+    if damage is not None:
+        other[6] = damage
+    window = find_window_of_any_width(base, other, RATE, N_TOKENS, Localization(unknown_durations=durations))
+    assert reason in window.failure
+    assert window.tied_seconds[0].size == 0
+    assert np.isnan(window.end_seconds)

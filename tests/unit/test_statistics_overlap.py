@@ -5,9 +5,10 @@ import pytest
 
 from wheretolisten.config.probe import Localization
 from wheretolisten.localization.draws import draw_starts
-from wheretolisten.localization.windows import Window, find_window
+from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
+from wheretolisten.statistics.measures import measure
 from wheretolisten.statistics.overlap import chance_overlap, overlap_fraction, window_overlap
-from wheretolisten.statistics.scoring import score_answer, score_draws, score_window
+from wheretolisten.statistics.scoring import score_answer, score_draws, score_unknown_duration, score_window
 
 POSITIONS = ("begin", "middle", "end")
 
@@ -120,3 +121,60 @@ def test_random_row_is_the_mean_over_draws():
     row = score_draws(events_of(1.0)[0], np.array([0.0, 2.5, 12.0]), "-", "b")
     assert row["overlap"] == pytest.approx(0.5)
     assert np.isnan(row["predicted_start"])
+
+
+@pytest.mark.parametrize(
+    ("window", "iou", "hit", "pointing", "error"),
+    [
+        ((6.0, 11.0), 1, 1, 1, 0.0),
+        ((7.0, 12.0), 4 / 6, 1, 1, 1.0),
+        ((4.0, 9.0), 3 / 7, 0, 1, -2.0),  # the centre lies 0.5 s behind the onset
+        ((2.0, 7.0), 1 / 9, 0, 0, -4.0),
+        ((6.0, 8.5), 0.5, 1, 1, 0.0),
+        ((0.0, 17.0), 5 / 17, 0, 1, -6.0),
+        ((12.0, 17.0), 0, 0, 0, 6.0),
+    ],
+)
+def test_measures_of_one_window(window, iou, hit, pointing, error):
+    values = measure(np.array([window[0]]), np.array([window[1]]), 6.0, 11.0)
+    assert values == pytest.approx(
+        {"iou": iou, "hit": hit, "pointing": pointing, "onset_error": error, "absolute_onset_error": abs(error)}
+    )
+
+
+def test_measures_of_several_windows_are_means_and_of_none_are_failures():
+    starts = np.array([0.0, 6.0, 12.0])
+    values = measure(starts, starts + 5, 6.0, 11.0)
+    assert values == pytest.approx(
+        {"iou": 1 / 3, "hit": 1 / 3, "pointing": 1 / 3, "onset_error": 0.0, "absolute_onset_error": 4.0}
+    )
+    nothing = measure(np.empty(0), np.empty(0), 6.0, 11.0)
+    assert [nothing[name] for name in ("iou", "hit", "pointing")] == [0, 0, 0]
+    assert np.isnan([nothing["onset_error"], nothing["absolute_onset_error"]]).all()
+
+
+def test_every_kind_of_row_is_measured_the_same_way():
+    event = events_of(1.0)[1]
+    answered = score_answer(event, "7.0", "m", "b")
+    found = score_window(event, Window(125, 25.0, tied_starts=np.array([175])), "prompt_only", "m", "b")
+    drawn = score_draws(event, np.array([7.0]), "-", "b")
+    for row in (answered, found, drawn):
+        assert (row["iou"], row["hit"], row["pointing"]) == pytest.approx((4 / 6, 1, 1))
+        assert (row["onset_error"], row["absolute_onset_error"]) == pytest.approx((1, 1))
+    unparsed = score_answer(event, "no idea", "m", "b")
+    assert (unparsed["iou"], unparsed["hit"], unparsed["pointing"]) == (0, 0, 0)
+    assert np.isnan(unparsed["onset_error"])
+
+
+def test_unknown_duration_has_the_chance_of_its_candidates():
+    event = events_of(1.0)[0]
+    constant = np.ones((4, 425))
+    settings = Localization(unknown_durations=[5.0, 10.0])
+    candidates = find_window_of_any_width(constant, constant, 25.0, 425, settings)
+    window = Window(np.array([250]), 25.0, tied_starts=np.array([0]))
+    row = score_unknown_duration(event, window, candidates, "steering_sample", "m", "b")
+    assert (row["predicted_start"], row["predicted_end"]) == (0, 10)
+    assert (row["iou"], row["overlap"]) == (0.5, 1)
+    starts, ends = candidates.tied_seconds
+    assert row["chance"] == pytest.approx(overlap_fraction(starts, ends, 0.0, 5.0).mean())
+    assert np.unique((ends - starts).round(6)).tolist() == [5, 10]

@@ -4,17 +4,21 @@ import logging
 import re
 from pathlib import Path
 
+import compare_methods
 import numpy as np
 import pandas as pd
 import pytest
+import tabulate_metrics
 import tabulate_overlap
 
 from wheretolisten.errors import UserError
 from wheretolisten.localization.draws import draw_starts
-from wheretolisten.localization.table import write_localization
-from wheretolisten.statistics.names import model_name
+from wheretolisten.localization.table import read_localization, write_localization
+from wheretolisten.statistics import summary
+from wheretolisten.statistics.intervals import Dependence, estimate
+from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.scoring import score_answer, score_draws
-from wheretolisten.statistics.summary import read_published
+from wheretolisten.statistics.summary import COLUMNS, COMPARISON_COLUMNS, METRIC_COLUMNS, read_published
 
 PUBLISHED = Path(__file__).parents[2] / "resources" / "published_overlap.csv"
 
@@ -34,7 +38,7 @@ def make_events(n_samples: int, seed: int = 0) -> list[dict]:
                     "position": position,
                     "label": label,
                     "domain": "animals",
-                    "source": f"{label}{rng.integers(5)}",
+                    "source": f"{label}{rng.integers(200)}",
                     "onset": onset,
                     "offset": onset + duration,
                     "duration": duration,
@@ -83,10 +87,13 @@ OUTPUTS = {
 }
 
 
+COMPARISON_OUTPUTS = {"comparisons": "comparisons.csv", "markdown": "comparisons.md", "latex": "comparisons.tex"}
+METRIC_OUTPUTS = {"metrics": "metrics.csv", "markdown": "metrics.md", "latex": "metrics.tex"}
+
+
 def test_columns_and_rows_of_the_overlap_table(tables):
     table = pd.read_csv(tables / "overlap.csv")
-    columns = "model, benchmark, method, position, overlap_pct, lift, n_queries, n_ties, n_unparsed"
-    assert list(table.columns) == columns.split(", ")
+    assert list(table.columns) == list(COLUMNS)
     assert list(table["method"][::4]) == ["random", "direct_prompt", "steering_sample"]
     assert list(table["position"][:4]) == ["begin", "middle", "end", "overall"]
 
@@ -108,6 +115,101 @@ def test_values_and_counts(tables):
     assert direct["n_queries"].tolist() == [500, 500, 500, 1500]
     assert steered["n_ties"].tolist() == [500, 0, 0, 500]
     assert steered["overlap_pct"].tolist() == [50.0] * 4
+
+
+def test_intervals_effects_and_tests_of_the_overlap_table(tables):
+    table = pd.read_csv(tables / "overlap.csv", keep_default_na=False, na_values=[""]).set_index(["method", "position"])
+    assert (table["ci_low"] <= table["overlap_pct"]).all()
+    assert (table["ci_high"] >= table["overlap_pct"]).all()
+    assert table.loc[("direct_prompt", "middle"), "ci_high"] > 0
+    of_random, of_direct, steered = (table.loc[name] for name in ("random", "direct_prompt", "steering_sample"))
+    for name in ("effect_vs_random", "effect_vs_random_low", "d_vs_random", "p_vs_random"):
+        assert of_random[name].isna().all()
+        assert of_direct[name].notna().all()
+    for name in ("effect_vs_direct", "effect_vs_direct_high", "d_vs_direct", "p_vs_direct"):
+        assert of_random[name].isna().all()
+        assert of_direct[name].isna().all()
+    np.testing.assert_allclose(steered["effect_vs_random"], steered["lift"])
+    np.testing.assert_allclose(steered["effect_vs_direct"], [-50, 50, 50, 50 / 3], atol=1e-3)
+    assert (steered["p_vs_random"] < 0.05).all()
+    assert of_direct["effect_vs_random"]["overall"] == pytest.approx(100 / 3 - 27.8, abs=0.5)
+    # The recordings of 600 clips are fewer than independent ones.
+    assert (steered["n_clusters"] < 200).all()
+
+
+def test_p_values_are_corrected_over_all_tests_of_a_benchmark(tables, monkeypatch):
+    uncorrected = []
+    monkeypatch.setattr(summary, "holm", lambda p: uncorrected.append(p) or p)
+    localization = read_localization([tables / "model.csv"])
+    summary.summarize_overlap(pd.concat([localization, localization.assign(benchmark="other")], ignore_index=True))
+    # Two methods against chance, one against the direct answers, at three positions and overall, twice.
+    assert [p.size for p in uncorrected] == [12, 12]
+    assert min(p.min() for p in uncorrected) == pytest.approx(1 / 20_000)
+
+
+def test_comparisons_of_methods(tables, tmp_path):
+    rng = np.random.default_rng(1)
+    steered = read_localization([tables / "model.csv"]).query("method == 'steering_sample'")
+    noisy = steered.assign(overlap=(steered["overlap"] - 0.1 * rng.random(len(steered))).clip(0, 1))
+    rows = [steered, steered.assign(method="steering_other_label"), noisy.assign(method="prompt_only")]
+    rows.append(noisy.assign(method="steering_random_direction", overlap=noisy["overlap"].to_numpy()[::-1]))
+    write_localization(pd.concat(rows, ignore_index=True), tmp_path / "model.csv")
+    outputs = [f"--{name}={tmp_path / file}" for name, file in COMPARISON_OUTPUTS.items()]
+    compare_methods.main(["--localization", str(tmp_path / "model.csv"), *outputs])
+    table = pd.read_csv(tmp_path / "comparisons.csv")
+    assert list(table.columns) == list(COMPARISON_COLUMNS)
+    pairs = list(dict.fromkeys(zip(table["method"], table["other"], strict=True)))
+    assert pairs == [
+        ("steering_random_direction", "prompt_only"),
+        ("steering_sample", "prompt_only"),
+        ("steering_sample", "steering_random_direction"),
+        ("steering_other_label", "prompt_only"),
+        ("steering_other_label", "steering_random_direction"),
+    ]
+    row = table.query("method == 'steering_sample' and other == 'prompt_only' and position == 'overall'").iloc[0]
+    difference = 100 * (steered["overlap"].to_numpy() - noisy["overlap"].to_numpy())
+    assert row["difference"] == pytest.approx(difference.mean(), abs=1e-4)
+    assert row["effect_size"] == pytest.approx(difference.mean() / difference.std(ddof=1), abs=1e-4)
+    found = estimate(difference[None], Dependence(steered["sample_id"].to_numpy(), steered["source"].to_numpy()))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx([end[0] for end in found.interval()], abs=1e-4)
+    assert row["p"] == pytest.approx(1 / 20_000)
+    assert row["p"] < row["p_holm"] < 0.05
+    assert row["n_queries"] == 1500
+    assert "Steering, other label" in (tmp_path / "comparisons.md").read_text()
+    check_latex((tmp_path / "comparisons.tex").read_text())
+
+
+def test_metrics_hold_every_measure_with_its_unit_and_what_is_missing(tables, tmp_path):
+    outputs = [f"--{name}={tmp_path / file}" for name, file in METRIC_OUTPUTS.items()]
+    inputs = ["--localization", str(tables / "model.csv"), str(tables / "random.csv")]
+    tabulate_metrics.main([*inputs, "--table", "metrics", *outputs])
+    table = pd.read_csv(tmp_path / "metrics.csv")
+    assert list(table.columns) == list(METRIC_COLUMNS)
+    cells = table.set_index(["method", "metric", "position"]).sort_index(
+        level=["method", "metric"], sort_remaining=False
+    )
+    np.testing.assert_allclose(cells.loc[("direct_prompt", "iou"), "value"], [100, 0, 0, 100 / 3], atol=1e-3)
+    errors = cells.loc[("direct_prompt", "absolute_onset_error")]
+    assert errors["n"].tolist() == [500, 500, 0, 1000]
+    assert errors["n_missing"].tolist() == [0, 0, 500, 500]
+    assert errors["value"]["middle"] == pytest.approx(6, abs=0.1)
+    assert errors[["value", "ci_low"]].loc["end"].isna().all()
+    assert cells.loc[("direct_prompt", "onset_error"), "value"]["middle"] == -errors["value"]["middle"]
+    drawn = cells.loc["random"]
+    assert drawn.loc["hit", "value"]["overall"] == pytest.approx(18.5, abs=1)
+    assert drawn.loc["onset_error", "value"]["begin"] > 0 > drawn.loc["onset_error", "value"]["end"]
+    assert set(zip(table["metric"], table["unit"], strict=True)) == {
+        ("iou", "%"),
+        ("hit", "%"),
+        ("pointing", "%"),
+        ("onset_error", "s"),
+        ("absolute_onset_error", "s"),
+    }
+    text = (tmp_path / "metrics.md").read_text()
+    assert re.search(r"Direct prompt +\| +33\.3 .* -2\.99 \| .* 500 \|", text)
+    check_latex((tmp_path / "metrics.tex").read_text())
+    tabulate_metrics.main([*inputs, "--table", "unknown_duration", *outputs])
+    assert "without knowing how long" in (tmp_path / "metrics.md").read_text()
 
 
 def test_labels_add_up_to_the_whole(tables):
@@ -132,10 +234,12 @@ def test_published_rows_stand_apart_under_a_heading(tables):
     for line in text.splitlines():
         if line.startswith("|"):
             assert line.count("|") in {7, 11}
+    line = next(line for line in own.splitlines() if "Steering, own vector" in line)
+    assert r"50.0\* [50.0, 50.0]" in line
 
 
-def test_latex_is_escaped_and_balanced(tables):
-    text = (tables / "overlap.tex").read_text()
+def check_latex(text: str) -> None:
+    """Escaped, balanced, and with the announced number of columns in every line."""
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert body.count(r"\begin{") == body.count(r"\end{")
     assert body.count("{") == body.count("}")
@@ -143,10 +247,15 @@ def test_latex_is_escaped_and_balanced(tables):
     assert r"main\_100\%" in body
     without_labels = re.sub(r"\\label\{[^}]*\}", "", body)
     assert not re.search(r"(?<!\\)[%_#]", without_labels)
+    assert not re.search(r"(?<!\$)[<>]", without_labels)
     for tabular in re.findall(r"\\begin\{tabular\}\{(\w+)\}(.*?)\\end\{tabular\}", body, re.DOTALL):
         for line in tabular[1].splitlines():
             if line.endswith(r"\\"):
                 assert len(re.findall(r"(?<!\\)&", line)) == len(tabular[0]) - 1
+
+
+def test_latex_is_escaped_and_balanced(tables):
+    check_latex((tables / "overlap.tex").read_text())
 
 
 def test_tables_are_reproducible(tables, tmp_path):
@@ -189,3 +298,20 @@ def test_published_table_is_complete_and_checked(tmp_path):
 )
 def test_model_names(key, name):
     assert model_name(key) == name
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        ("random", "Random window"),
+        ("direct_prompt", "Direct prompt"),
+        ("prompt_only", "Prompt only"),
+        ("steering", "Steering"),
+        ("steering_sample", "Steering, own vector"),
+        ("steering_random_direction", "Steering, random direction"),
+        ("steering_other_label", "Steering, other label"),
+        ("steering_positive_1", "Steering, positive 1"),
+    ],
+)
+def test_method_names(method, name):
+    assert method_name(method) == name

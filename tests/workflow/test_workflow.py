@@ -16,6 +16,7 @@ import yaml
 
 from wheretolisten import store
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.statistics.summary import COLUMNS
 
 from .conftest import Copy, kill
 
@@ -58,9 +59,7 @@ def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
 
 def test_tables_hold_every_method_position_and_model(finished_run):
     table = pd.read_csv(finished_run.folder / "results/tables/overlap.csv")
-    assert list(table.columns) == (
-        ["model", "benchmark", "method", "position", "overlap_pct", "lift", "n_queries", "n_ties", "n_unparsed"]
-    )
+    assert list(table.columns) == list(COLUMNS)
     for benchmark, methods in (("sequences", METHODS), ("sequences-exact", ALL_METHODS)):
         assert set(table.loc[table["benchmark"] == benchmark, "method"]) == methods
     assert set(table["model"]) == MODELS | {"-"}
@@ -68,6 +67,9 @@ def test_tables_hold_every_method_position_and_model(finished_run):
     overall = table[(table["position"] == "overall") & (table["benchmark"] == "sequences")]
     assert (overall["n_queries"] == 18).all()
     assert overall["overlap_pct"].between(0, 100).all()
+    unknown = pd.read_csv(finished_run.folder / "results/tables/unknown_duration.csv")
+    assert set(unknown["method"]) == METHODS - {"direct_prompt"}
+    assert set(unknown["model"]) == MODELS
     markdown = (finished_run.folder / "results/tables/overlap.md").read_text()
     assert "60.87" in markdown
     assert "published" in markdown.lower()

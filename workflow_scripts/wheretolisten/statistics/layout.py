@@ -209,7 +209,8 @@ def _published_note(published: pd.DataFrame) -> str:
 
 def _markdown_table(table: pd.DataFrame, n_words: int) -> str:
     cells = [[_escape_markdown(cell) for cell in line] for line in [list(table.columns), *table.to_numpy().tolist()]]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(table.columns))]
+    # A rule needs three characters.
+    widths = [max(3, *(len(line[column]) for line in cells)) for column in range(len(table.columns))]
     # Words stand left, numbers right.
     padded = [
         [
