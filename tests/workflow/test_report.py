@@ -151,9 +151,6 @@ def test_cached_results_alone_give_tables_figures_and_report(cached_copy, finish
     assert not {"clips", "vectors", "answers"} & {path.name for path in (cached_copy.folder / "results").iterdir()}
     assert cached_copy.planned(*REDRAW, overlay=overlay) == {}
 
-    shutil.rmtree(cached_copy.folder / "results/figures/attention_change")
-    assert cached_copy.planned(*REDRAW, overlay=overlay) == {"plot_attention_change": 2}
-    cached_copy.run(*REDRAW, overlay=overlay)
     cached_copy.run(*REDRAW, "--report", str(tmp_path / "report.zip"), overlay=overlay)
     check_report(tmp_path / "report.zip")
 
