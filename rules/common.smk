@@ -121,6 +121,16 @@ if CONFIG.rehearsal:
 # -------------------------------------------------------------------------------------------------------------- sweeps
 
 
+def sweep_inputs(wildcards):
+    """What the passes of a sweep start from."""
+    benchmark = CONFIG.sweep_benchmark(wildcards.sweep)
+    return {
+        "shard": f"results/benchmarks/{benchmark}/shards/{wildcards.shard}.csv",
+        "activations": f"results/activations/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
+        "vectors": f"results/vectors/{wildcards.model}/{benchmark}.h5",
+    }
+
+
 def sweep_files(wildcards):
     """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
     sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
