@@ -39,7 +39,6 @@ rule all:
         figures=FIGURES,
         pages=PAGES,
         rehearsal=REHEARSAL,
-        sweeps=sweep_figures(DEFAULT_SWEEPS),
     localrule: True
 
 

@@ -200,6 +200,16 @@ if CONFIG.rehearsal:
 # -------------------------------------------------------------------------------------------------------------- sweeps
 
 
+def sweep_inputs(wildcards):
+    """What the passes of a sweep start from."""
+    benchmark = CONFIG.sweep_benchmark(wildcards.sweep)
+    return {
+        "shard": f"results/benchmarks/{benchmark}/shards/{wildcards.shard}.csv",
+        "activations": f"results/activations/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
+        "vectors": f"results/vectors/{wildcards.model}/{benchmark}.h5",
+    }
+
+
 def sweep_files(wildcards):
     """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
     sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
@@ -230,6 +240,8 @@ def sweep_figures(sweeps):
 # A rehearsal has no figures.
 SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
 DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default]
+TABLES += expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS)
+FIGURES += sweep_figures(DEFAULT_SWEEPS)
 
 
 def model_folder(name):

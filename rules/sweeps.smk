@@ -1,13 +1,9 @@
-"""The probe with one key changed, value by value: passes, windows, figures. Sweeps without passes start at score_sweep."""
+"""The probe with one key changed, value by value. A sweep that needs no passes of its own starts at score_sweep."""
 
 
 rule sweep_attention:
     input:
-        shard=lambda wildcards: f"results/benchmarks/{CONFIG.sweep_benchmark(wildcards.sweep)}/shards/{wildcards.shard}.csv",
-        activations=lambda wildcards: "results/activations/{model}/{benchmark}/{shard}.h5".format(
-            benchmark=CONFIG.sweep_benchmark(wildcards.sweep), **wildcards
-        ),
-        vectors=lambda wildcards: f"results/vectors/{wildcards.model}/{CONFIG.sweep_benchmark(wildcards.sweep)}.h5",
+        unpack(sweep_inputs),
         checkpoint=checkpoint_files,
         code=code("sweep_attention"),
     output:

@@ -18,7 +18,11 @@ def main(argv: list[str] | None = None) -> None:
     """Write the table by layer, and that of the mean over the second half of the layers, as csv."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--shares", type=Path, nargs="+", required=True, help="shares of attention, <model>/audio_share/<questions>/<shard>.h5"
+        "--shares",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="shares of attention, <model>/audio_share/<questions>/<shard>.h5",
     )
     parser.add_argument("--models", required=True, help="identities of the models that they are of, by name, JSON")
     parser.add_argument("--by-layer", type=Path, required=True)

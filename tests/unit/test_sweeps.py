@@ -75,6 +75,9 @@ def test_what_does_not_matter_to_the_passes_repeats_none(raw_config, root):
     assert same["strength"]
     assert not same["steered-layers"]
     assert before.score_settings("strength") != after.score_settings("strength")
+    raw_config["sweeps"]["heads"]["values"] = [3]
+    assert load(raw_config, root).sweep_settings("heads", model) == after.sweep_settings("heads", model)
+    assert load(raw_config, root).score_settings("heads") != after.score_settings("heads")
     assert before.score_settings("scored-layers") == after.score_settings("scored-layers")
 
 
@@ -93,7 +96,7 @@ def test_a_sweep_says_what_it_costs_and_what_it_reuses(raw_config, root):
     assert "no pass; windows are scored from the attention of the run" in config.describe_sweep("scored-layers", layers)
     # Two models, 24 samples, three events, seven values.
     strength = config.describe_sweep("strength", layers)
-    assert f"2 jobs that load a model, {2 * 24 * 3 * 7} steered passes; vectors and base attention" in strength
+    assert f"2 job(s) that load a model, {2 * 24 * 3 * 7} steered passes; vectors and base attention" in strength
     assert f"{2 * 24 * 3 * 4} steered passes" in config.describe_sweep("steered-blocks", layers)
     prompts = config.describe_sweep("inference-prompt", layers)
     assert f"{2 * 24 * 3 * 4} steered passes and {2 * 24 * 4} base passes; vectors are" in prompts

@@ -73,7 +73,7 @@ def test_other_values_repeat_their_sweep_alone(changed_copy):
 def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
     overlay = {"sweeps": {"heads": {"values": [1, "all"]}, "inference-prompt": {"values": ["Hm?"]}}}
     output = changed_copy.run("--dry-run", "sweeps", overlay=overlay)
-    assert "heads: heads on the first 2 samples of sequences-exact, 2 models: 2 jobs that load a model" in output
+    assert "heads: heads on the first 2 samples of sequences-exact, 2 model(s): 2 job(s) that load a model" in output
     assert "scored-layers: localization.layers on the first 2 samples" in output
     plan = changed_copy.planned("sweeps", overlay=overlay)
     # Beside the two of the default run: blocks, tokens, prompt, rows, heads; two models.

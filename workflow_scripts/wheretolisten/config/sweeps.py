@@ -245,6 +245,6 @@ def describe(variation: Variation, n_samples: int, n_positions: int, n_layers: M
     n_points = [variation.n_points(layers) for layers in n_layers.values()]
     steered = sum(n_samples * n_positions * n for n in n_points)
     if variation.passes == "steered":
-        return f"{n_jobs} jobs that load a model, {steered} steered passes; vectors and base attention are the run's"
+        return f"{n_jobs} job(s) that load a model, {steered} steered passes; vectors and base attention are the run's"
     base = sum(n_samples * n for n in n_points)
-    return f"{n_jobs} jobs that load a model, {steered} steered passes and {base} base passes; vectors are the run's"
+    return f"{n_jobs} job(s) that load a model, {steered} steered passes and {base} base passes; vectors are the run's"

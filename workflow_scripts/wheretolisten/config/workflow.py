@@ -26,6 +26,7 @@ from wheretolisten.config.settings import (
     SteeringSettings,
 )
 from wheretolisten.config.sweeps import (
+    HEADS,
     ScoreSettings,
     Sweep,
     SweepSettings,
@@ -312,6 +313,8 @@ class Config(Section):
     def sweep_settings(self, sweep: str, model: str) -> SweepSettings:
         """What `sweep_attention` of a model depends on."""
         variation = self.sweeps[sweep].variation
+        if variation.vary == HEADS:  # how many are read is a matter of scoring
+            variation = variation.model_copy(update={"values": ["all"]})
         return SweepSettings(
             model=self.models[model],
             variation=variation,
@@ -340,7 +343,7 @@ class Config(Section):
         )
         return (
             f"{sweep}: {self.sweeps[sweep].vary} on the first {sum(samples.values())} samples of "
-            f"{self.sweep_benchmark(sweep)}, {len(models)} models: {cost}"
+            f"{self.sweep_benchmark(sweep)}, {len(models)} model(s): {cost}"
         )
 
     def samples_per_shard(self, benchmark: str) -> int:
@@ -506,7 +509,8 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
         except UserError as error:
             raise UserError(f"config.yaml: probe.{key}.{error} (model {name!r})") from None
     for sweep, settings in config.sweeps.items():
-        if name in config.sweep_models(sweep) and isinstance(text_stack, dict):
+        # A rehearsal makes none.
+        if name in config.sweep_models(sweep) and isinstance(text_stack, dict) and not config.rehearsal:
             try:
                 check_values(sweep, settings.variation, config.sweep_probe(sweep), text_stack)
             except UserError as error:

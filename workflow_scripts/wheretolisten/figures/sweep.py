@@ -15,7 +15,8 @@ from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.summary import ROWS
 
 _COLOURS = dict(zip(ROWS, (style.ORANGE, style.GREEN, style.BLUE, style.BLACK), strict=True))
-_CHANCE = (0, (3, 1.5))
+# Taking turns, because chance is the same at begin and end.
+_DASHES = {position: (3 * number, (3, 6)) for number, position in enumerate(ROWS)}
 _NAMES = {
     "steering.scale": "Strength of steering λ",
     "steering.layers": "Steered blocks",
@@ -69,7 +70,7 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
         Line2D([], [], color=colour, linestyle="-", **marker, label=position.capitalize())
         for position, colour in _COLOURS.items()
     ]
-    handles.append(Line2D([], [], color=style.GREY, linestyle=_CHANCE, label="Chance (by colour)"))
+    handles.append(Line2D([], [], color=style.GREY, linestyle=(0, (3, 1.5)), label="Chance (by colour)"))
     handles.append(Patch(color=style.LIGHT_GREY, alpha=0.4, linewidth=0, label="Value of this run"))
     counts = table.loc[table["position"] == "overall", "n_queries"]
     figure.legend(
@@ -96,7 +97,7 @@ def _draw_lines(axis: Axes, table: pd.DataFrame, values: list[str], own: str) ->
         x = rows["value"].astype(float)
         axis.fill_between(x, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.13, linewidth=0)
         axis.plot(x, rows["overlap_pct"], color=colour, marker="o", markersize=3, zorder=3)
-        axis.axhline(rows["chance"].mean(), color=colour, linestyle=_CHANCE, linewidth=0.8, zorder=1)
+        axis.axhline(rows["chance"].mean(), color=colour, linestyle=_DASHES[position], linewidth=0.9, zorder=1)
     axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
     axis.tick_params(axis="x", which="minor", bottom=False)
     axis.set_ylim(0, 104)
@@ -114,7 +115,7 @@ def _draw_dots(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> 
         # The mean itself may lie outside its interval by rounding only.
         error = np.abs([rows["overlap_pct"] - rows["ci_low"], rows["ci_high"] - rows["overlap_pct"]])
         axis.errorbar(rows["overlap_pct"], y, xerr=error, fmt="o", color=colour, markersize=3.5, elinewidth=0.9)
-        axis.axvline(rows["chance"].mean(), color=colour, linestyle=_CHANCE, linewidth=0.8, zorder=1)
+        axis.axvline(rows["chance"].mean(), color=colour, linestyle=_DASHES[position], linewidth=0.9, zorder=1)
     axis.set_yticks(list(heights.values()), [textwrap.fill(value.replace("_", " "), 24) for value in values])
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(0.5 - len(values), 0.5)
