@@ -26,8 +26,9 @@ ON_GPU = {"extract_activations", "steer_attention", "prompt_directly", "map_atte
 
 
 def rule_of(job: dict[str, str]) -> str:
-    """The rule of a job, or of the shards that a group packs into it."""
-    return re.fullmatch(rf"rule_(?:\w+_)?({'|'.join(SUBMISSIONS)})(_wildcards_.*)?", job["Comment"])[1]
+    """The rule of a job, or of the shards that a group packs into it; of a job that nobody expected, its comment."""
+    match = re.fullmatch(rf"rule_(?:\w+_)?({'|'.join(SUBMISSIONS)})(_wildcards_.*)?", job["Comment"])
+    return match[1] if match else job["Comment"]
 
 
 def test_what_was_submitted_and_what_ran_on_this_machine(finished):
