@@ -329,10 +329,9 @@ REPORTED_TABLES = {
         for sweep in CONFIG.sweeps
     },
 }
-PAGES = ["results/report/run.html"] + [
-    f"results/report/tables/{table}.html"
-    for table in REPORTED_TABLES
-    if f"results/tables/{table}" in [*TABLES, *expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS)]
+PAGES = [
+    "results/report/run.html",
+    *(f"results/report/tables/{table}.html" for table in REPORTED_TABLES if f"results/tables/{table}" in TABLES),
 ]
 if CONFIG.rehearsal:
     PAGES = []
