@@ -2,7 +2,8 @@
 
 Attention functions are registered with transformers, one per kernel (`KERNELS`). They are the fast kernel and nothing
 else, unless a forward pass carries the keyword `attention_reader`: a function that is shown queries, keys, scaling and
-mask of every block, and may compute the softmax of the rows it wants.
+mask of every block, and may compute the softmax of the rows it wants. A mask may have fewer rows than there are
+queries: it is for the last of them, and those before are causal.
 """
 
 from collections.abc import Callable
@@ -123,7 +124,8 @@ class AttentionReader:
         scaling
             Factor of the scores.
         mask
-            True where a query sees a key, [row, 1, token, key]; None: causal, queries at the end of the keys.
+            True where a query sees a key, [row, 1, token, key], for the last of the queries, all that are read among
+            them; None: causal, queries at the end of the keys.
         """
         share = self._audio_share(query, key, scaling) if self._wanted.audio_share else None
         n_rows, n_heads, n_tokens, n_channels = query.shape
@@ -133,12 +135,13 @@ class AttentionReader:
         if mask is None:
             seen = torch.arange(n_keys, device=query.device) <= columns[:, None, :, None] + n_keys - n_tokens
         else:
-            seen = mask.expand(n_rows, -1, -1, -1).gather(2, columns[:, None, :, None].expand(-1, 1, -1, n_keys))
+            masked = (columns - (n_tokens - mask.shape[2])).clamp(min=0)
+            seen = mask.expand(n_rows, -1, -1, -1).gather(2, masked[:, None, :, None].expand(-1, 1, -1, n_keys))
         weights = _softmax(query, key, scaling, seen)
 
         places, audio, is_text = (tensor.to(query.device) for tensor in (self._rows.places, self._audio, self._is_text))
         heads = weights if self._wanted.keep_heads else weights.mean(dim=1, keepdim=True)
-        text = heads.transpose(1, 2).flatten(0, 1)[places.clamp(min=0)]
+        text = heads.transpose(1, 2)[self._at(places.clamp(min=0))]
         text = text.gather(3, audio[:, None, None, :].expand(*text.shape[:3], -1))
         text = text.masked_fill(~is_text[:, :, None, None], torch.nan if self._wanted.keep_text else 0)
         if not self._wanted.keep_text:
@@ -147,10 +150,14 @@ class AttentionReader:
             text = text.squeeze(-2)
         mass = None
         if self._wanted.head_mass:
-            last = weights.transpose(1, 2).flatten(0, 1)[self._last.to(query.device)]
+            last = weights.transpose(1, 2)[self._at(self._last.to(query.device))]
             last = last.gather(2, audio[:, None, :].expand(-1, n_heads, -1))
             mass = last.masked_fill(~self._is_audio.to(query.device)[:, None, :], 0).sum(dim=2)
         self._read.append((text, mass, share))
+
+    def _at(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n_columns = self._rows.columns.shape[1]
+        return places // n_columns, places % n_columns
 
     def _audio_share(self, query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
         """P_l: share of the attention of all tokens of a row that goes to the audio, averaged over heads, [row]."""
@@ -214,7 +221,12 @@ def _with_readout(kernel: Callable[..., torch.Tensor]) -> Callable[..., tuple[to
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         if attention_reader is not None:
             attention_reader(module.layer_idx, query, key, scaling, attention_mask)
-        return kernel(module, query, key, value, attention_mask, scaling=scaling, **kwargs), None
+        n_causal = 0 if attention_mask is None else query.shape[2] - attention_mask.shape[2]
+        output = kernel(module, query[:, :, n_causal:], key, value, attention_mask, scaling=scaling, **kwargs)
+        if n_causal:
+            causal = (states[:, :, :n_causal] for states in (query, key, value))
+            output = torch.cat([kernel(module, *causal, None, scaling=scaling, **kwargs), output], dim=1)
+        return output, None
 
     return attend
 

@@ -8,12 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import nn
-from transformers import DynamicCache
+from transformers import Cache
 
 from wheretolisten.config.probe import Steering
 from wheretolisten.engine import attention, injection, layout
 from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
+from wheretolisten.engine.cache import with_room
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
 from wheretolisten.models.base import Adapter, Inputs
@@ -64,10 +65,10 @@ class Engine:
     """Reads states and attention of many prompts, steered or not, and lets the model answer.
 
     A recording is encoded once. What its prompts share (the longest common prefix of their tokens, up to the first one
-    that is read or steered) goes through the text stack once, into a key-value cache; what is left of the prompts
-    follows side by side, each seeing the prefix and itself. Only steering that changes the shared tokens takes the
-    prompts through in full. Blocks before the first steered one are then shared, and the last block ends with its
-    attention where nobody asks for states.
+    that is read or steered) goes through the text stack once; what is left of the prompts stands side by side behind
+    it, each seeing the prefix and itself, in the same pass or, for answers, behind a key-value cache. Only steering
+    that changes the shared tokens takes the prompts through in full. Blocks before the first steered one are then
+    shared, and the last block ends with its attention where nobody asks for states.
 
     The text stack of the adapter's model is switched to an attention function that can report rows.
 
@@ -80,8 +81,8 @@ class Engine:
     kernel
         Attention kernel of passes without block masks, `sdpa` or `flash`; see `config.probe.Readout`.
     max_rows
-        Rows that go through together, at most; None: all of a call. A row is a recording with all its prompts where
-        they share a prefix, else one prompt. Memory that runs out halves it.
+        Prompts that go through together, at most; None: all of a call. Those that share a prefix stay together. Memory
+        that runs out halves it. On a GPU also the number of recordings that are encoded together; on a CPU that is 1.
     share_prefix
         False: un-steered prompts, too, are read in full, in the passes of steered ones; for comparisons bit by bit.
 
@@ -105,8 +106,9 @@ class Engine:
         self.text_rows = text_rows
         self.meter = Meter(adapter.device)
         self._share_prefix = share_prefix
-        self._recordings = Batches("recordings", max_rows)
-        self._rows = Batches("rows", max_rows)
+        # A window of audio keeps all cores of a CPU busy by itself.
+        self._recordings = Batches("recordings", 1 if adapter.device.type == "cpu" else max_rows)
+        self._rows = Batches("prompts", max_rows)
 
     def hear(self, recordings: Sequence[np.ndarray | None] | Heard) -> Heard:
         """Encode recordings, float32 [frame] each, 16 kHz mono; for several calls of `read` and `answer` about them.
@@ -228,7 +230,8 @@ class Engine:
             answers = self._generate(heard, [queries[query] for query in members], max_new_tokens)
             return dict(zip(members, answers, strict=True))
 
-        tokens = {query: answer for found in self._rows.run(len(rows), generate) for query, answer in found.items()}
+        founds = self._rows.run(len(rows), generate, max(map(len, rows)))
+        tokens = {query: answer for found in founds for query, answer in found.items()}
         ordered = [tokens[query] for query in range(len(queries))]
         return self.adapter.processor.tokenizer.batch_decode(ordered, skip_special_tokens=True)
 
@@ -313,21 +316,25 @@ class Engine:
                 self._run_behind_prefix(heard, found)
             return found
 
-        parts = [found.collect() for found in self._rows.run(len(rows), read)]
+        parts = [found.collect() for found in self._rows.run(len(rows), read, max(map(len, rows)))]
         order = [query for row in rows for query in row]
         states, *of_attention = (_joined(arrays, order) for arrays in zip(*parts, strict=True))
         attention_, head_mass, audio_share = of_attention
         return Reading(states, attention_, inputs.n_audio_tokens.numpy(), head_mass, audio_share)
 
     def _run_behind_prefix(self, heard: Heard, found: "_Found") -> None:
-        """Prefixes once, then all that is left of the prompts, side by side in one row per prefix."""
-        cache, groups, behind = self._prefill(heard, found.queries)
-        found.read_from(behind, self.adapter.device)
-        tokens = behind.since([query.first_steered for query in found.queries]).to(self.adapter.device)
-        owner = behind.owner.clamp(min=0).to(self.adapter.device)
-        hooks = [] if found.steering is None else self._steering(found, tokens, owner)
-        with self.meter.stage("suffix" if found.steering is None else "steer", behind.n_tokens):
-            self._through(behind, [], cache, _block_mask(behind.owner, groups), found, hooks)
+        """Prefixes once, and all that is left of the prompts side by side behind them."""
+        groups, shared, rest = _prefixes(found.queries)
+        tokens, hooks = layout.behind(shared, rest), []
+        found.read_from(tokens, self.adapter.device)
+        if found.steering is not None:
+            steered = tokens.since([query.first_steered for query in found.queries])
+            hooks = self._steering(found, steered.to(self.adapter.device), tokens.owner.to(self.adapter.device))
+        audio = [heard.audio[found.queries[group.queries[0]].recording] for group in groups]
+        self.meter.tokens["prefill"] += shared.n_tokens
+        with self.meter.stage("suffix" if found.steering is None else "steer", rest.n_tokens):
+            # Without a cache, so that keys and values live no longer than their block.
+            self._through(tokens, audio, layout.block_mask(rest.owner, groups), found, hooks)
 
     def _run_in_full(self, heard: Heard, found: "_Found") -> None:
         """Every prompt in a row of its own, without a mask: padding follows the tokens, which cannot see it."""
@@ -350,7 +357,7 @@ class Engine:
         found.read_from(whole, self.adapter.device)
         n_tokens = sum(len(query.ids) for query in found.queries)
         with self.meter.stage("suffix" if found.steering is None else "steer", n_tokens):
-            self._through(trunk, [heard.audio[query.recording] for query in queries], None, None, found, hooks)
+            self._through(trunk, [heard.audio[query.recording] for query in queries], None, found, hooks)
 
     def _steering(
         self, found: "_Found", tokens: torch.Tensor | None, owner: torch.Tensor | None
@@ -367,7 +374,6 @@ class Engine:
         self,
         tokens: Layout,
         audio: Sequence[torch.Tensor],
-        cache: DynamicCache | None,
         mask: torch.Tensor | None,
         found: "_Found",
         hooks: list[tuple[nn.Module, injection.Hook]],
@@ -375,15 +381,15 @@ class Engine:
         # Attached after the steering hooks, hence called after them: states are what the next block sees.
         recorders = [(block, found.recorder(layer)) for layer, block in enumerate(self.adapter.blocks)]
         with injection.hooked(hooks + (recorders if found.wanted.states else [])):
-            self._forward(tokens, audio, cache, mask, found.reader(self.adapter.n_layers))
+            self._forward(tokens, audio, None, mask, found.reader(self.adapter.n_layers))
 
     # ------------------------------------------------------------------------------------------------------ answering
 
     def _generate(self, heard: Heard, queries: list[Query], max_new_tokens: int) -> list[list[int]]:
-        cache, groups, behind = self._prefill(heard, queries)
+        cache, groups, behind = self._prefill(heard, queries, max_new_tokens)
         device, head = self.adapter.device, self.adapter.model.get_output_embeddings()
         with self.meter.stage("answer", behind.n_tokens):
-            states = self._forward(behind, [], cache, _block_mask(behind.owner, groups))
+            states = self._forward(behind, [], cache, layout.block_mask(behind.owner, groups))
             row, column = behind.row.to(states.device), behind.last(queries).to(states.device)
             last = states[row, column]
             # Every step has one column per query of a row; a query keeps its place in it.
@@ -406,7 +412,7 @@ class Engine:
                     place,
                     *torch.zeros(3, 0),
                 )
-                last = self._forward(step, [], cache, _block_mask(owner, groups, widest))[row, column]
+                last = self._forward(step, [], cache, layout.block_mask(owner, groups, widest))[row, column]
         self.meter.tokens["answer"] += len(tokens) * len(queries)
         answers = torch.stack(tokens, dim=1).tolist()
         stops = [next((n for n, token in enumerate(own) if token in ends), len(own)) for own in answers]
@@ -414,19 +420,23 @@ class Engine:
 
     # --------------------------------------------------------------------------------------------------------- passes
 
-    def _prefill(self, heard: Heard, queries: list[Query]) -> tuple[DynamicCache, list[Group], Layout]:
-        """Shared prefixes, one row each, in a cache; the groups that share them; what is left of their queries."""
-        groups = layout.share_prefixes(queries)
-        heads = [queries[group.queries[0]] for group in groups]
-        shared = layout.arrange([[(row, 0, group.n_shared)] for row, group in enumerate(groups)], heads)
-        cache = DynamicCache(config=self.adapter.text_stack.config)
+    def _prefill(
+        self, heard: Heard, queries: list[Query], max_new_tokens: int = 0
+    ) -> tuple[Cache, list[Group], Layout]:
+        """Shared prefixes, one row each, in a cache; the groups that share them; what is left of their queries.
+
+        The cache has room for what is left, and for new tokens of every query.
+        """
+        groups, shared, behind = _prefixes(queries)
+        n_new = max_new_tokens * max(len(group.queries) for group in groups)
+        n_columns = shared.input_ids.shape[1] + behind.input_ids.shape[1] + n_new
+        cache = with_room(self.adapter.n_layers, n_columns)
         # Without audio, prompts steered from their first token on share nothing.
         if shared.n_tokens:
             with self.meter.stage("prefill", shared.n_tokens):
-                audio = [heard.audio[query.recording] for query in heads]
+                audio = [heard.audio[queries[group.queries[0]].recording] for group in groups]
                 self._forward(shared, audio, cache, None, self._stop_after_keys)
-        rows = [[(index, group.n_shared, len(queries[index].ids)) for index in group.queries] for group in groups]
-        return cache, groups, layout.arrange(rows, queries)
+        return cache, groups, behind
 
     def _stop_after_keys(self, layer: int, *_: object) -> None:
         # The cache holds the last block's keys and values by now, and nobody reads what comes out of it.
@@ -437,7 +447,7 @@ class Engine:
         self,
         tokens: Layout,
         audio: Sequence[torch.Tensor],
-        cache: DynamicCache | None,
+        cache: Cache | None,
         mask: torch.Tensor | None,
         read: attention.Read | None = None,
     ) -> torch.Tensor | None:
@@ -553,30 +563,13 @@ def _by_query(groups: Sequence[Group]) -> list[tuple[int, Group]]:
     return sorted(((query, group) for group in groups for query in group.queries), key=lambda pair: pair[0])
 
 
-def _block_mask(owner: torch.Tensor, groups: Sequence[Group], n_last: int | None = None) -> torch.Tensor:
-    """Whom the last `n_last` columns see: their row's prefix, and what belongs to the same query up to themselves.
-
-    Parameters
-    ----------
-    owner
-        Query of every column behind the prefixes, -1 at padding, which sees padding; [row, column].
-    groups
-        One per row.
-    n_last
-        None: all columns.
-
-    Returns
-    -------
-    torch.Tensor
-        bool [row, 1, column, key], keys being the prefixes' columns, then `owner`'s.
-    """
-    n_columns = owner.shape[1]
-    n_last = n_columns if n_last is None else n_last
-    n_shared = torch.tensor([group.n_shared for group in groups])
-    prefix = torch.arange(int(n_shared.max())) < n_shared[:, None]
-    own = owner[:, -n_last:, None] == owner[:, None, :]
-    own &= torch.arange(n_columns - n_last, n_columns)[:, None] >= torch.arange(n_columns)
-    return torch.cat([prefix[:, None, :].expand(-1, n_last, -1), own], dim=2)[:, None]
+def _prefixes(queries: list[Query]) -> tuple[list[Group], Layout, Layout]:
+    """Queries that share a prefix; the prefixes, a row each; what is left of the queries, in the same rows."""
+    groups = layout.share_prefixes(queries)
+    heads = [queries[group.queries[0]] for group in groups]
+    shared = layout.arrange([[(row, 0, group.n_shared)] for row, group in enumerate(groups)], heads)
+    rows = [[(index, group.n_shared, len(queries[index].ids)) for index in group.queries] for group in groups]
+    return groups, shared, layout.arrange(rows, queries)
 
 
 def _joined(parts: Sequence[np.ndarray | None], order: list[int]) -> np.ndarray | None:
