@@ -401,14 +401,14 @@ def test_rows_are_those_of_the_softmax(n_cached, n_key_heads, padding):
         causal = torch.arange(n_cached + n_tokens) <= torch.arange(n_tokens)[:, None] + n_cached
         mask = (causal & real[:, None, :])[:, None]
     reader = attention.AttentionReader(rows, attention.Wanted(head_mass=True))
-    reader.read(0, query, key, 0.3, mask)
+    found = reader.read(query, key, 0.3, mask)
     for row in range(2):
         skip = shift if row else 0
         seen = [n_cached + int(column) + 1 - skip for column in columns[row]]
         weights = naive_rows(query[row][:, columns[row]], key[row][:, skip:], 0.3, seen)
         masses = weights[..., spans[row, 0] - skip : spans[row, 1] - skip]
-        torch.testing.assert_close(reader.attention()[row, 0], masses.mean(dim=0).sum(dim=0), rtol=0, atol=1e-6)
-        torch.testing.assert_close(reader.head_mass()[row, 0], masses[:, -1].sum(dim=-1), rtol=0, atol=1e-6)
+        torch.testing.assert_close(found["attention"][row], masses.mean(dim=0).sum(dim=0), rtol=0, atol=1e-6)
+        torch.testing.assert_close(found["head_mass"][row], masses[:, -1].sum(dim=-1), rtol=0, atol=1e-6)
 
 
 def test_flash_attention_is_refused_where_it_cannot_run(adapter, monkeypatch):

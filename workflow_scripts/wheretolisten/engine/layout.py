@@ -163,6 +163,15 @@ def behind(shared: Layout, rest: Layout) -> Layout:
     )
 
 
+def split(queries: Sequence[Query]) -> tuple[list[Group], Layout, Layout]:
+    """Queries that share a prefix; the prefixes, a row each; what is left of the queries, in the same rows."""
+    groups = share_prefixes(queries)
+    heads = [queries[group.queries[0]] for group in groups]
+    rows = [[(index, group.n_shared, len(queries[index].ids)) for index in group.queries] for group in groups]
+    prefixes = [[(row, 0, group.n_shared)] for row, group in enumerate(groups)]
+    return groups, arrange(prefixes, heads), arrange(rows, queries)
+
+
 def block_mask(owner: torch.Tensor, groups: Sequence[Group], n_last: int | None = None) -> torch.Tensor:
     """Whom the last `n_last` columns see: their row's prefix, and what belongs to the same query up to themselves.
 
