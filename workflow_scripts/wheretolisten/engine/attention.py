@@ -2,7 +2,8 @@
 
 Attention functions are registered with transformers, one per kernel (`KERNELS`). They are the fast kernel and nothing
 else, unless a forward pass carries the keyword `attention_reader`: a function that is shown queries, keys, scaling and
-mask of every block, and may compute the softmax of the rows it wants.
+mask of every block, and may compute the softmax of the rows it wants. A mask may have fewer rows than there are
+queries: it is for the last of them, and those before are causal.
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ KERNELS = {"sdpa": "sdpa_with_readout", "flash": "fa2_with_readout"}
 """Name under which each kernel is registered with transformers, which takes names with "flash" for packages."""
 
 Read = Callable[[int, torch.Tensor, torch.Tensor, float, torch.Tensor | None], None]
-"""Takes block, queries [row, head, token, channel], keys, factor of the scores and mask, as `AttentionReader.read`."""
+"""Takes the index of a block, then its queries, keys, factor of the scores and mask, as `AttentionReader.read`."""
 
 
 def check_kernel(kernel: str, device: torch.device, dtype: torch.dtype) -> None:
@@ -85,7 +86,7 @@ _CHUNK = 64
 
 
 class AttentionReader:
-    """Collects attention from text tokens to audio tokens, averaged over heads or not, block by block.
+    """Computes attention from text tokens to audio tokens, averaged over heads or not, for one block after the other.
 
     Parameters
     ----------
@@ -106,26 +107,32 @@ class AttentionReader:
         self._is_audio = steps < (after - first)[:, None]
         self._is_text = rows.places >= 0
         self._last = rows.places.gather(1, self._is_text.sum(dim=1, keepdim=True) - 1)[:, 0]
-        self._read: list[tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]] = []
 
     def read(
-        self, layer: int, query: torch.Tensor, key: torch.Tensor, scaling: float, mask: torch.Tensor | None
-    ) -> None:
-        """Take in one block: softmax(q·Kᵀ · scaling + mask) of the requested rows, in float32.
+        self, query: torch.Tensor, key: torch.Tensor, scaling: float, mask: torch.Tensor | None
+    ) -> dict[str, torch.Tensor]:
+        """Read one block: softmax(q·Kᵀ · scaling + mask) of the requested rows, in float32.
 
         Parameters
         ----------
-        layer
-            Index of the block; blocks come in order.
         query, key
             [row, head, token, channel] after the position encoding; heads may share keys (grouped-query attention),
             and keys may be more than queries (a cache).
         scaling
             Factor of the scores.
         mask
-            True where a query sees a key, [row, 1, token, key]; None: causal, queries at the end of the keys.
+            True where a query sees a key, [row, 1, token, key], for the last of the queries, all that are read among
+            them; None: causal, queries at the end of the keys.
+
+        Returns
+        -------
+        dict
+            `attention` to each query's audio tokens, [query, audio_token]; with kept text or heads [query, text_token
+            or head, audio_token]; NaN beyond a query's own text and audio tokens. If wanted `head_mass`, the share of
+            the last token's attention that goes to the audio, [query, head], and `audio_share`, that of all tokens'
+            attention, [query].
         """
-        share = self._audio_share(query, key, scaling) if self._wanted.audio_share else None
+        found = {"audio_share": self._audio_share(query, key, scaling)} if self._wanted.audio_share else {}
         n_rows, n_heads, n_tokens, n_channels = query.shape
         n_keys = key.shape[2]
         columns = self._rows.columns.to(query.device)
@@ -133,24 +140,30 @@ class AttentionReader:
         if mask is None:
             seen = torch.arange(n_keys, device=query.device) <= columns[:, None, :, None] + n_keys - n_tokens
         else:
-            seen = mask.expand(n_rows, -1, -1, -1).gather(2, columns[:, None, :, None].expand(-1, 1, -1, n_keys))
+            masked = (columns - (n_tokens - mask.shape[2])).clamp(min=0)
+            seen = mask.expand(n_rows, -1, -1, -1).gather(2, masked[:, None, :, None].expand(-1, 1, -1, n_keys))
         weights = _softmax(query, key, scaling, seen)
 
-        places, audio, is_text = (tensor.to(query.device) for tensor in (self._rows.places, self._audio, self._is_text))
+        rows = (self._rows.places, self._audio, self._is_text, self._is_audio)
+        places, audio, is_text, is_audio = (tensor.to(query.device) for tensor in rows)
         heads = weights if self._wanted.keep_heads else weights.mean(dim=1, keepdim=True)
-        text = heads.transpose(1, 2).flatten(0, 1)[places.clamp(min=0)]
+        text = heads.transpose(1, 2)[self._at(places.clamp(min=0))]
         text = text.gather(3, audio[:, None, None, :].expand(*text.shape[:3], -1))
         text = text.masked_fill(~is_text[:, :, None, None], torch.nan if self._wanted.keep_text else 0)
         if not self._wanted.keep_text:
             text = text.sum(dim=1)
         if not self._wanted.keep_heads:
             text = text.squeeze(-2)
-        mass = None
+        found["attention"] = text.masked_fill_(~(is_audio[:, None] if text.ndim == 3 else is_audio), torch.nan)
         if self._wanted.head_mass:
-            last = weights.transpose(1, 2).flatten(0, 1)[self._last.to(query.device)]
+            last = weights.transpose(1, 2)[self._at(self._last.to(query.device))]
             last = last.gather(2, audio[:, None, :].expand(-1, n_heads, -1))
-            mass = last.masked_fill(~self._is_audio.to(query.device)[:, None, :], 0).sum(dim=2)
-        self._read.append((text, mass, share))
+            found["head_mass"] = last.masked_fill(~is_audio[:, None, :], 0).sum(dim=2)
+        return found
+
+    def _at(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        n_columns = self._rows.columns.shape[1]
+        return places // n_columns, places % n_columns
 
     def _audio_share(self, query: torch.Tensor, key: torch.Tensor, scaling: float) -> torch.Tensor:
         """P_l: share of the attention of all tokens of a row that goes to the audio, averaged over heads, [row]."""
@@ -166,29 +179,6 @@ class AttentionReader:
             mass += of_token.masked_fill_(chunk >= lengths[:, None], 0).sum(dim=1)
         # The attention of every token sums to 1.
         return mass / lengths
-
-    @property
-    def has_read(self) -> bool:
-        """Whether a block came by."""
-        return bool(self._read)
-
-    def attention(self) -> torch.Tensor:
-        """Attention to each query's audio tokens, float32 on the CPU, [query, layer, audio_token].
-
-        With kept text or heads [query, layer, text_token or head, audio_token]. NaN beyond a query's own text and audio
-        tokens.
-        """
-        attention = torch.stack([text.cpu() for text, _, _ in self._read], dim=1)
-        is_audio = self._is_audio.cpu()[:, None]
-        return attention.masked_fill_(~(is_audio[:, None] if attention.ndim == 4 else is_audio), torch.nan)
-
-    def head_mass(self) -> torch.Tensor:
-        """Share of the last token's attention that goes to the audio, float32 on the CPU, [query, layer, head]."""
-        return torch.stack([mass.cpu() for _, mass, _ in self._read], dim=1)
-
-    def audio_share(self) -> torch.Tensor:
-        """Share of all the prompt's attention that goes to the audio, float32 on the CPU, [query, layer]."""
-        return torch.stack([share.cpu() for _, _, share in self._read], dim=1)
 
 
 def _softmax(query: torch.Tensor, key: torch.Tensor, scaling: float, seen: torch.Tensor) -> torch.Tensor:
@@ -214,7 +204,12 @@ def _with_readout(kernel: Callable[..., torch.Tensor]) -> Callable[..., tuple[to
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         if attention_reader is not None:
             attention_reader(module.layer_idx, query, key, scaling, attention_mask)
-        return kernel(module, query, key, value, attention_mask, scaling=scaling, **kwargs), None
+        n_causal = 0 if attention_mask is None else query.shape[2] - attention_mask.shape[2]
+        output = kernel(module, query[:, :, n_causal:], key, value, attention_mask, scaling=scaling, **kwargs)
+        if n_causal:
+            causal = (states[:, :, :n_causal] for states in (query, key, value))
+            output = torch.cat([kernel(module, *causal, None, scaling=scaling, **kwargs), output], dim=1)
+        return output, None
 
     return attend
 

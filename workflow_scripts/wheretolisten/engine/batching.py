@@ -22,14 +22,16 @@ class Batches:
     what
         What is counted, in the plural, for messages.
     limit
-        Largest batch; None: everything in one.
+        Largest batch; None: everything in one. An item that counts for more makes a batch of its own.
     """
 
     def __init__(self, what: str, limit: int | None = None) -> None:
         self._what, self.limit = what, limit
 
-    def run(self, n: int, function: Callable[[slice], T]) -> list[T]:
+    def run(self, n: int, function: Callable[[slice], T], each: int = 1) -> list[T]:
         """Call `function` with consecutive slices of 0 … n-1 and return what it returned, in order.
+
+        Every item counts for `each`.
 
         Raises
         ------
@@ -38,7 +40,7 @@ class Batches:
         """
         results, done = [], 0
         while done < n:
-            size = min(n - done, self.limit or n)
+            size = min(n - done, max(1, self.limit // each) if self.limit else n)
             fits = True
             try:
                 results.append(function(slice(done, done + size)))
@@ -54,9 +56,9 @@ class Batches:
             clear_device_cache(garbage_collection=True)
             if size == 1:
                 raise UserError(
-                    f"the device runs out of memory even with one of the {self._what} at a time ({message}); "
+                    f"the device runs out of memory even with {each} of the {self._what} at a time ({message}); "
                     "use a device with more memory, shorter recordings or a smaller dtype"
                 )
-            self.limit = size // 2
-            _log.warning("out of memory with %d %s in a pass, going on with %d", size, self._what, self.limit)
+            self.limit = size // 2 * each
+            _log.warning("out of memory with %d %s in a pass, going on with %d", size * each, self._what, self.limit)
         return results

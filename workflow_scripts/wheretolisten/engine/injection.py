@@ -13,9 +13,7 @@ Hook = Callable[[torch.Tensor], torch.Tensor | None]
 """Takes a module's output [row, token, hidden] and returns its replacement, or None to leave it."""
 
 
-def steer(
-    hidden: torch.Tensor, vectors: torch.Tensor, tokens: torch.Tensor | None, scale: float, steering: Steering
-) -> torch.Tensor:
+def steer(hidden: torch.Tensor, vectors: torch.Tensor, scale: float, steering: Steering) -> torch.Tensor:
     """Steered states h' = Norm(h + λ g ‖h‖ v), where Norm restores the length of h (SWL §3.1; g, ‖h‖: VISTA's code).
 
     The gate g = 1 + max(0, cos(h, −v)) and the factor ‖h‖ are 1 unless `steering` asks for them. Computed in float32
@@ -25,12 +23,10 @@ def steer(
     Parameters
     ----------
     hidden
-        Output of a block or MLP, [row, token, hidden].
+        Output of a block or MLP, [..., hidden].
     vectors
-        One vector per row, [row, hidden], or per token, [row, token, hidden]; of length 1 where they are to be brought
-        to the length of the state.
-    tokens
-        True at the tokens to steer, [row, token]; the others are returned as they are. None: every token.
+        What is added, of the same shape or broadcast to it; of length 1 where it is to be brought to the length of the
+        state.
     scale
         λ of this block.
     steering
@@ -38,18 +34,16 @@ def steer(
     """
     states = hidden.float()
     vectors = vectors.to(states)
-    vectors = vectors if vectors.ndim == 3 else vectors[:, None, :]
     length = states.norm(dim=-1, keepdim=True)
     strength = torch.full_like(length, scale)
     if steering.gate == "opposed":
-        strength *= 1 + nn.functional.cosine_similarity(states, -vectors, dim=-1).clamp(min=0)[:, :, None]
+        strength *= 1 + nn.functional.cosine_similarity(states, -vectors, dim=-1).clamp(min=0)[..., None]
     if steering.normalisation == "state":
         strength *= length
     steered = torch.addcmul(states, strength, vectors)
     if steering.preserve_norm:
         steered *= length / steered.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    steered = steered.to(hidden.dtype)
-    return steered if tokens is None else torch.where(tokens[:, :, None].to(hidden.device), steered, hidden)
+    return steered.to(hidden.dtype)
 
 
 def first_steered(inputs: Inputs, positions: str) -> torch.Tensor:
@@ -82,21 +76,28 @@ def steering_hooks(
     vectors
         [query, layer, hidden], one vector per query and block of the text stack.
     tokens
-        True at the tokens to steer, [row, token]; None: every token.
+        True at the tokens to steer, [row, token]; the others are left as they are. None: every token.
     steering
         Strengths, layers, normalisation. `unit` and `state` bring every vector to length 1 first; a zero vector stays
         zero.
     owner
-        Query that every token belongs to, [row, token]; None: every row is the query of its index.
+        Query that every steered token belongs to, [row, token]; None: every row is the query of its index.
     """
     vectors = vectors.float()
     if steering.normalisation != "none":
         vectors = nn.functional.normalize(vectors, dim=-1)
+    if tokens is not None:
+        row, column = tokens.nonzero(as_tuple=True)
+        query = row if owner is None else owner[row, column]
 
     def hook_for(layer: int, scale: float) -> Hook:
         def hook(hidden: torch.Tensor) -> torch.Tensor:
-            of_layer = vectors[:, layer] if owner is None else vectors[:, layer][owner]
-            return steer(hidden, of_layer, tokens, scale, steering)
+            if tokens is None:
+                return steer(hidden, vectors[:, layer, None], scale, steering)
+            at = row.to(hidden.device), column.to(hidden.device)
+            steered = hidden.clone()
+            steered[at] = steer(hidden[at], vectors[query, layer], scale, steering)
+            return steered
 
         return hook
 

@@ -151,6 +151,53 @@ class Layout:
         )
 
 
+def behind(shared: Layout, rest: Layout) -> Layout:
+    """The same rows of two layouts in one pass: the prefixes of the first, padded, then the second, which it places."""
+    return Layout(
+        torch.cat([shared.input_ids, rest.input_ids], dim=1),
+        torch.cat([shared.position_ids, rest.position_ids], dim=1),
+        torch.cat([torch.full_like(shared.owner, -1), rest.owner], dim=1),
+        rest.row,
+        rest.start + shared.input_ids.shape[1],
+        rest.offset,
+    )
+
+
+def split(queries: Sequence[Query]) -> tuple[list[Group], Layout, Layout]:
+    """Queries that share a prefix; the prefixes, a row each; what is left of the queries, in the same rows."""
+    groups = share_prefixes(queries)
+    heads = [queries[group.queries[0]] for group in groups]
+    rows = [[(index, group.n_shared, len(queries[index].ids)) for index in group.queries] for group in groups]
+    prefixes = [[(row, 0, group.n_shared)] for row, group in enumerate(groups)]
+    return groups, arrange(prefixes, heads), arrange(rows, queries)
+
+
+def block_mask(owner: torch.Tensor, groups: Sequence[Group], n_last: int | None = None) -> torch.Tensor:
+    """Whom the last `n_last` columns see: their row's prefix, and what belongs to the same query up to themselves.
+
+    Parameters
+    ----------
+    owner
+        Query of every column behind the prefixes, -1 at padding, which sees padding; [row, column].
+    groups
+        One per row.
+    n_last
+        None: all columns.
+
+    Returns
+    -------
+    torch.Tensor
+        bool [row, 1, column, key], keys being the prefixes' columns, then `owner`'s.
+    """
+    n_columns = owner.shape[1]
+    n_last = n_columns if n_last is None else n_last
+    n_shared = torch.tensor([group.n_shared for group in groups])
+    prefix = torch.arange(int(n_shared.max())) < n_shared[:, None]
+    own = owner[:, -n_last:, None] == owner[:, None, :]
+    own &= torch.arange(n_columns - n_last, n_columns)[:, None] >= torch.arange(n_columns)
+    return torch.cat([prefix[:, None, :].expand(-1, n_last, -1), own], dim=2)[:, None]
+
+
 def arrange(rows: Sequence[Sequence[tuple[int, int, int]]], queries: Sequence[Query]) -> Layout:
     """Put stretches of queries into rows: each row lists (query, first token, token after the last), side by side.
 

@@ -9,7 +9,8 @@ import torch
 
 STAGES = ("encode", "prefill", "suffix", "steer", "answer", "store")
 """Audio encoder; shared prefixes; un-steered prompts behind them (or in full); steered prompts; generated tokens and
-the prompts they answer; writing of results."""
+the prompts they answer; writing of results. Prefixes that go through together with what is read behind them count with
+it in time, and by themselves in tokens."""
 
 
 class Meter:

@@ -1,0 +1,77 @@
+"""Greedy answers: prompts behind their shared prefixes in a key-value cache, then one token after the other."""
+
+from collections.abc import Sequence
+
+import torch
+from transformers import Cache
+
+from wheretolisten.engine import layout
+from wheretolisten.engine.cache import with_room
+from wheretolisten.engine.forward import EnoughError, Heard, forward
+from wheretolisten.engine.layout import Group, Layout, Query
+from wheretolisten.engine.meter import Meter
+from wheretolisten.models.base import Adapter
+
+
+def generate(
+    adapter: Adapter, meter: Meter, heard: Heard, queries: list[Query], max_new_tokens: int
+) -> list[list[int]]:
+    """Tokens that the model answers to each query, without the one that ends an answer."""
+    cache, groups, behind = _prefill(adapter, meter, heard, queries, max_new_tokens)
+    device, head = adapter.device, adapter.model.get_output_embeddings()
+    with meter.stage("answer", behind.n_tokens):
+        states = forward(adapter, behind, [], cache, layout.block_mask(behind.owner, groups))
+        row, column = behind.row.to(states.device), behind.last(queries).to(states.device)
+        last = states[row, column]
+        # Every step has one column per query of a row; a query keeps its place in it.
+        widest = max(len(group.queries) for group in groups)
+        place = torch.tensor([list(group.queries) + [-1] * (widest - len(group.queries)) for group in groups])
+        column = torch.tensor([group.queries.index(q) for q, group in _by_query(groups)], device=states.device)
+        length = torch.tensor([len(query.ids) for query in queries])
+        ends = adapter.eos_token_ids
+        owner, tokens = behind.owner, []
+        done = torch.zeros(len(queries), dtype=torch.bool, device=device)
+        while True:
+            tokens.append(head(last.to(head.weight.device)).argmax(dim=-1).to(device))
+            done |= torch.isin(tokens[-1], torch.tensor(ends, device=device))
+            if len(tokens) == max_new_tokens or bool(done.all()):
+                break
+            owner = torch.cat([owner, place], dim=1)
+            step = Layout(
+                torch.where(place.to(device) >= 0, tokens[-1][place.clamp(min=0).to(device)], 0),
+                (length + len(tokens) - 1)[place.clamp(min=0)],
+                place,
+                *torch.zeros(3, 0),
+            )
+            last = forward(adapter, step, [], cache, layout.block_mask(owner, groups, widest))[row, column]
+    meter.tokens["answer"] += len(tokens) * len(queries)
+    answers = torch.stack(tokens, dim=1).tolist()
+    stops = [next((n for n, token in enumerate(own) if token in ends), len(own)) for own in answers]
+    return [own[:stop] for own, stop in zip(answers, stops, strict=True)]
+
+
+def _prefill(
+    adapter: Adapter, meter: Meter, heard: Heard, queries: list[Query], max_new_tokens: int
+) -> tuple[Cache, list[Group], Layout]:
+    """Shared prefixes, one row each, in a cache; the groups that share them; what is left of their queries.
+
+    The cache has room for what is left, and for new tokens of every query.
+    """
+    groups, shared, behind = layout.split(queries)
+    n_new = max_new_tokens * max(len(group.queries) for group in groups)
+    cache = with_room(adapter.n_layers, shared.input_ids.shape[1] + behind.input_ids.shape[1] + n_new)
+
+    def stop_after_keys(layer: int, *_: object) -> None:
+        # The cache holds the last block's keys and values by now, and nobody reads what comes out of it.
+        if layer == adapter.n_layers - 1:
+            raise EnoughError
+
+    # Prompts without audio may have nothing in common.
+    if shared.n_tokens:
+        with meter.stage("prefill", shared.n_tokens):
+            forward(adapter, shared, heard.of_groups(groups, queries), cache, read=stop_after_keys)
+    return cache, groups, behind
+
+
+def _by_query(groups: Sequence[Group]) -> list[tuple[int, Group]]:
+    return sorted(((query, group) for group in groups for query in group.queries), key=lambda pair: pair[0])

@@ -1,0 +1,186 @@
+"""Passes that read: states and attention of many prompts, steered or not."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from wheretolisten.config.probe import Steering
+from wheretolisten.engine import injection, layout
+from wheretolisten.engine.attention import AttentionReader, Read, Wanted
+from wheretolisten.engine.forward import EnoughError, Heard, forward
+from wheretolisten.engine.layout import Layout, Query
+from wheretolisten.engine.meter import Meter
+from wheretolisten.models.base import Adapter
+
+
+class Found:
+    """What a pass is asked for and what it has found.
+
+    Up to some block a pass may hold distinct prompts only, of which the queries branch off.
+
+    Parameters
+    ----------
+    queries
+        The prompts.
+    vectors
+        Steering vectors, [query, layer, hidden]; None: no steering.
+    steering
+        How they are added.
+    wanted
+        What is read.
+    adapter
+        The model that the pass goes through.
+    """
+
+    def __init__(
+        self,
+        queries: list[Query],
+        vectors: torch.Tensor | None,
+        steering: Steering | None,
+        wanted: Wanted,
+        adapter: Adapter,
+    ) -> None:
+        self.queries, self.steering, self.wanted = queries, steering, wanted
+        self._n_layers, self._device = adapter.n_layers, adapter.device
+        self._sources: list[tuple[int, AttentionReader, tuple, torch.Tensor | None]] = []
+        self._values: dict[str, torch.Tensor] = {}
+        self.vectors, self._broken = vectors, torch.zeros(len(queries), dtype=torch.bool)
+        if vectors is not None:
+            # A vector of NaN would reach other prompts through the keys and values of their row.
+            self._broken = vectors.isnan().flatten(1).any(dim=1)
+            self.vectors = vectors.masked_fill(self._broken[:, None, None], 0).to(self._device)
+
+    def read_from(
+        self,
+        tokens: Layout,
+        queries: list[Query] | None = None,
+        branch: torch.Tensor | None = None,
+        n_layers: int = 0,
+    ) -> None:
+        """Read `queries` (by default all) where they lie in a pass; in its first `n_layers` blocks only, if given."""
+        queries = self.queries if queries is None else queries
+        lengths = torch.tensor([len(query.ids) for query in queries]) if self.wanted.audio_share else None
+        reader = AttentionReader(tokens.rows_to_read(queries, self._device), self.wanted, lengths)
+        last = (tokens.row.to(self._device), tokens.last(queries).to(self._device))
+        self._sources.append((n_layers, reader, last, branch))
+
+    def reader(self) -> Read:
+        """What the attention function calls in every block."""
+
+        def read(layer: int, *arguments: object) -> None:
+            # The block after which queries branch off still attends as one, but its output is theirs.
+            _, reader, _, branch = self._source(layer)
+            for name, values in reader.read(*arguments).items():
+                self._keep(name, layer, values, branch)
+            if layer == self._n_layers - 1 and not self.wanted.states:
+                raise EnoughError
+
+        return read
+
+    def recorder(self, layer: int) -> injection.Hook:
+        """The hook that takes the last tokens' states at a block's output."""
+
+        def record(hidden: torch.Tensor) -> None:
+            _, _, (row, column), branch = self._source(layer + 1)
+            self._keep("states", layer, hidden[row.to(hidden.device), column.to(hidden.device)], branch)
+
+        return record
+
+    def _source(self, layer: int) -> tuple:
+        return next(source for source in self._sources if layer < source[0] or source[0] == 0)
+
+    def _keep(self, name: str, layer: int, values: torch.Tensor, branch: torch.Tensor | None) -> None:
+        values = values.to(self._device, torch.float32)
+        values = values if branch is None else values[branch]
+        if name not in self._values:
+            # All blocks at once: small tensors that stay would lie between the large ones that come and go, and split
+            # the memory that these leave.
+            self._values[name] = values.new_empty(len(values), self._n_layers, *values.shape[1:])
+        self._values[name][:, layer] = values
+
+    def collect(self) -> dict[str, np.ndarray]:
+        """What was found, by its name in `Reading`, float32 [query, layer, ...]."""
+        for name, values in self._values.items():
+            if self._broken.any():
+                # Attention of the first steered block itself is computed before its vector is added.
+                first = min(self.steering.scales(self._n_layers)) + (name != "states")
+                values[self._broken.to(values.device), first:] = torch.nan
+        return {name: values.cpu().numpy() for name, values in self._values.items()}
+
+
+def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
+    """Prefixes once, and all that is left of the prompts side by side behind them."""
+    groups, shared, rest = layout.split(found.queries)
+    tokens, hooks = layout.behind(shared, rest), []
+    found.read_from(tokens)
+    if found.steering is not None:
+        steered = tokens.since([query.first_steered for query in found.queries])
+        hooks = _steering(adapter, found, steered.to(adapter.device), tokens.owner.to(adapter.device))
+    meter.tokens["prefill"] += shared.n_tokens
+    with meter.stage("suffix" if found.steering is None else "steer", rest.n_tokens):
+        # Without a cache, so that keys and values live no longer than their block.
+        mask = layout.block_mask(rest.owner, groups)
+        _through(adapter, tokens, heard.of_groups(groups, found.queries), mask, found, hooks)
+
+
+def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
+    """Every prompt in a row of its own, without a mask: padding follows the tokens, which cannot see it."""
+    queries = found.queries
+    whole = layout.arrange([[(row, 0, len(query.ids))] for row, query in enumerate(queries)], queries)
+    hooks, trunk, first_own = [], whole, 0
+    if found.steering is not None:
+        steered_all = found.steering.positions == "all"
+        since = whole.since([query.first_steered for query in queries]).to(adapter.device)
+        hooks = _steering(adapter, found, None if steered_all else since, None)
+        first_own = min(found.steering.scales(adapter.n_layers)) + (found.steering.site == "block")
+        distinct = list(dict.fromkeys(queries))
+        if first_own and len(distinct) < len(queries):
+            # Until the first vector is added, prompts that differ only in their vectors are one and the same.
+            trunk = layout.arrange([[(row, 0, len(query.ids))] for row, query in enumerate(distinct)], distinct)
+            branch = torch.tensor([distinct.index(query) for query in queries], device=adapter.device)
+            hooks.insert(0, (adapter.blocks[first_own - 1], lambda hidden: hidden[branch.to(hidden.device)]))
+            found.read_from(trunk, distinct, branch, first_own)
+            queries = distinct
+    found.read_from(whole)
+    n_tokens = sum(len(query.ids) for query in found.queries)
+    with meter.stage("suffix" if found.steering is None else "steer", n_tokens):
+        _through(adapter, trunk, [heard.audio[query.recording] for query in queries], None, found, hooks)
+
+
+def _steering(
+    adapter: Adapter, found: Found, tokens: torch.Tensor | None, owner: torch.Tensor | None
+) -> list[tuple[nn.Module, injection.Hook]]:
+    hooks = injection.steering_hooks(found.vectors, tokens, found.steering, owner)
+    blocks = adapter.blocks
+    return [
+        (blocks[layer] if found.steering.site == "block" else blocks[layer].get_submodule("mlp"), hook)
+        for layer, hook in hooks.items()
+    ]
+
+
+def _through(
+    adapter: Adapter,
+    tokens: Layout,
+    audio: Sequence[torch.Tensor],
+    mask: torch.Tensor | None,
+    found: Found,
+    hooks: list[tuple[nn.Module, injection.Hook]],
+) -> None:
+    # Attached after the steering hooks, hence called after them: states are what the next block sees.
+    recorders = [(block, found.recorder(layer)) for layer, block in enumerate(adapter.blocks)]
+    with injection.hooked(hooks + (recorders if found.wanted.states else [])):
+        forward(adapter, tokens, audio, None, mask, found.reader())
+
+
+def join(parts: Sequence[np.ndarray], order: list[int]) -> np.ndarray:
+    """Rows of several passes, back in the order of the call; text and audio tokens padded with NaN to the longest."""
+    widest = np.max([part.shape[1:] for part in parts], axis=0)
+    joined = np.full((len(order), *widest), np.nan, dtype=np.float32)
+    start = 0
+    for part in parts:
+        rows = order[start : start + len(part)]
+        joined[(rows, *map(slice, part.shape[1:]))] = part
+        start += len(part)
+    return joined
