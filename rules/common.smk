@@ -233,6 +233,14 @@ def sweep_files(wildcards):
     }
 
 
+def swept_shards(sweep):
+    """Attention of a sweep's own passes."""
+    if CONFIG.sweeps[sweep].variation.passes == "none":
+        return []
+    models, shards = CONFIG.sweep_models(sweep), CONFIG.sweep_samples(sweep)
+    return expand("results/attention/{model}/sweeps/{sweep}/{shard}.h5", model=models, sweep=sweep, shard=shards)
+
+
 def sweep_figures(sweeps):
     return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
 

@@ -37,7 +37,7 @@ rule plot_attention_change:
         begin=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "begin"),
         middle=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "middle"),
         end=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "end"),
-        events=f"results/benchmarks/{CONFIG.figures.attention_change}/events.csv",
+        events=f"results/localization/events/{CONFIG.figures.attention_change}.csv",
         code=code("plot_attention_change"),
     output:
         pdf="results/figures/attention_change/{model}.pdf",
@@ -72,7 +72,7 @@ rule plot_attention_change:
 rule plot_attention_map:
     input:
         attention=f"results/attention/{{model}}/{CONFIG.figures.overlap}/map.h5",
-        events=f"results/benchmarks/{CONFIG.figures.overlap}/events.csv",
+        events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
         code=code("plot_attention_map"),
     output:
         pdf="results/figures/attention_map/{model}.pdf",
@@ -104,7 +104,7 @@ rule plot_reading:
         attention=lambda wildcards: attention_shards(
             wildcards.model, CONFIG.figures.overlap, CONFIG.figures.reading_position
         ),
-        events=f"results/benchmarks/{CONFIG.figures.overlap}/events.csv",
+        events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
         code=code("plot_reading"),
     output:
         pdf="results/figures/reading/{model}.pdf",
@@ -130,8 +130,10 @@ rule plot_reading:
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
         method=CONFIG.figures.reading_vector,
+        # Not an input: the figure has no spectrogram where there is no audio.
+        audio=f"results/benchmarks/{CONFIG.figures.overlap}",
     shell:
         "python workflow_scripts/plot_reading.py --activations {input.activations:q} --attention {input.attention:q}"
-        " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
+        " --events {input.events:q} --benchmark-folder {params.audio:q} --model {wildcards.model} --settings {params.settings:q}"
         " --sample {params.sample} --position {params.position} --method {params.method}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -56,3 +56,22 @@ rule score_random:
     shell:
         "python workflow_scripts/score_random.py --benchmark {wildcards.benchmark} --events {input.events:q}"
         " --answers {input.answers:q} --output {output.localization:q} > {log:q} 2>&1"
+
+
+rule keep_events:
+    input:
+        events="results/benchmarks/{benchmark}/events.csv",
+    output:
+        events="results/localization/events/{benchmark}.csv",
+    log:
+        "results/logs/keep_events/{benchmark}.log",
+    benchmark:
+        "results/performance/keep_events/{benchmark}.tsv"
+    localrule: True
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=10,
+    # Figures are drawn where the benchmark is not, from what lies with the predictions.
+    shell:
+        "cp {input.events:q} {output.events:q} > {log:q} 2>&1"

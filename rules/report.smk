@@ -15,6 +15,8 @@ rule summarize_run:
         maps=expand(
             "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
         ),
+        shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
+        sweeps=[path for sweep in DEFAULT_SWEEPS for path in swept_shards(sweep)],
         code=code("summarize_run"),
     output:
         resolved="results/report/config.yaml",

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--activations", type=Path, nargs="+", required=True)
     parser.add_argument("--attention", type=Path, nargs="+", required=True, help="steered at the position that is read")
     parser.add_argument("--events", type=Path, required=True)
-    parser.add_argument("--benchmark-folder", type=Path, help="where audio lies; default: the folder of the events")
+    parser.add_argument("--benchmark-folder", type=Path, required=True, help="where paths of audio start")
     parser.add_argument("--model", required=True)
     parser.add_argument("--settings", required=True, help="section localization as JSON")
     parser.add_argument("--sample", type=int, required=True, help="index of the sample")
@@ -60,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     # A failed query is drawn, too: attention that is not finite leaves gaps, and the reason stands in the last panel.
     shares = [np.nan_to_num(mean_share(values[:, :n_tokens], layers)) for values in (base, steered)]
     figure = draw_reading(
-        _read_audio((arguments.benchmark_folder or arguments.events.parent) / event["path"]),
+        _read_audio(arguments.benchmark_folder / event["path"]),
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
         queried,
         *shares,

@@ -1,6 +1,7 @@
 """What a run was: its configuration, what every method answered, how fast it was, where its results come from."""
 
 import argparse
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -89,19 +90,23 @@ def main(argv: list[str] | None = None) -> None:
 
 def _result_files(results: Path, config: Config) -> list[Path]:
     """What models wrote, as far as it is there; not the shards of an earlier run with more samples."""
+    n_shards = {benchmark: config.n_shards(benchmark) for benchmark in config.benchmarks}
+    n_shards |= {f"audio_share/{questions}": math.inf for questions in config.questions}
+    n_shards |= {f"sweeps/{sweep}": config.n_shards(config.sweep_benchmark(sweep)) for sweep in config.sweeps}
     return [
         path
         for kind in ("activations", "attention")
         for model in config.models
-        for benchmark in config.benchmarks
-        for path in sorted((results / kind / model / benchmark).rglob("*.h5"))
-        if path.parent.suffix != ".parts" and not (path.stem.isdigit() and int(path.stem) >= config.n_shards(benchmark))
+        for group, n in n_shards.items()
+        for path in sorted((results / kind / model / group).rglob("*.h5"))
+        if path.parent.suffix != ".parts" and not (path.stem.isdigit() and int(path.stem) >= n)
     ]
 
 
 def _job_name(result: Path) -> str:
     """Name of the job that wrote `<kind>/<model>/<name>.h5`; of a map, there is one per benchmark."""
-    return result.with_suffix("").relative_to(Path(*result.parts[:2])).as_posix().removesuffix("/map")
+    name = result.with_suffix("").relative_to(Path(*result.parts[:2])).as_posix()
+    return name.removeprefix("audio_share/").removeprefix("sweeps/").removesuffix("/map")
 
 
 def _show_coverage(coverage: pd.DataFrame) -> list[str]:

@@ -18,18 +18,31 @@ pytestmark = pytest.mark.workflow
 
 CATEGORIES = {"Localization", "Controls", "Attention", "Sweeps", "Run"}
 MODELS = ("tiny-qwen2-audio", "tiny-audio-flamingo-3")
-PAGES = ("run.html", "tables/overlap.md.html", "tables/overlap_by_label.csv.html")
+SWEEPS = ("strength", "scored-layers")
+KINDS = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
+TABLES = (
+    "overlap.md",
+    "overlap_by_label.csv",
+    "comparisons.md",
+    "metrics.md",
+    "unknown_duration.md",
+    "specificity.csv",
+)
+TABLES += ("audio_share.csv", "audio_share_second_half.csv", *(f"sweeps/{sweep}.csv" for sweep in SWEEPS))
+PAGES = ("run.html", *(f"tables/{table}.html" for table in TABLES))
 FIGURES = (
     "overlap",
-    *(f"{kind}/{model}" for kind in ("attention_change", "attention_map", "reading") for model in MODELS),
+    *(f"{kind}/{model}" for kind in KINDS for model in MODELS),
+    *(f"sweeps/{sweep}" for sweep in SWEEPS),
 )
 ITEMS = {*(f"results/report/{name}" for name in PAGES), *(f"results/figures/{name}.png" for name in FIGURES)}
 COUNTS = {"overlap": "the 6 recordings", "attention_change": "the 2 recordings", "reading": "n = 1"}
 COUNTS |= {"attention_map": "n = 1", "tables": "sequences (6), sequences-exact (2)."}
 """What a caption says about the number of recordings, by figure."""
 
-REDRAWN = {"tabulate_overlap": 1, "plot_overlap": 1, "summarize_run": 1, "render_table": 2}
-REDRAWN |= dict.fromkeys(("plot_attention_change", "plot_attention_map", "plot_reading"), 2)
+REDRAWN = {f"tabulate_{table}": 1 for table in ("overlap", "specificity", "audio_share")}
+REDRAWN |= {"compare_methods": 1, "tabulate_metrics": 2, "tabulate_sweep": 2, "plot_overlap": 1, "plot_sweep": 2}
+REDRAWN |= {"summarize_run": 1, "render_table": len(TABLES)} | {f"plot_{kind}": 2 for kind in KINDS}
 
 REDRAW = ("--workflow-profile", "profiles/redraw")
 
@@ -53,7 +66,7 @@ def check_report(path: Path) -> None:
             if (kind := name.split("/")[2].removesuffix(".png")) in COUNTS:
                 assert COUNTS[kind] in " ".join(item["caption"].split())
         assert len(names) == len(ITEMS) + 1
-    assert set(parts["categories"]) == {"Localization", "Attention", "Run"} <= CATEGORIES
+    assert set(parts["categories"]) == CATEGORIES
     assert {path for sub in parts["categories"].values() for paths in sub.values() for path in paths} == ITEMS
     assert not re.search(r"<script[^>]+src=|<link[ >]|@import|url\(http", page.partition("<body>")[0])
     assert not re.search(r"<script[^>]+src=[^>]*></script>\s*\n", page)
@@ -69,7 +82,7 @@ def test_the_summary_tells_what_was_run(finished_run, root):
     coverage = pd.read_csv(folder / "coverage.csv")
     answered = coverage[coverage["benchmark"] == "sequences"]
     assert (answered["n_queries"] == 18).all()
-    assert len(answered) == 1 + 5 * len(MODELS)
+    assert len(answered) == 1 + 8 * len(MODELS)
     parts = coverage[["n_answered", "n_unparsed", "n_failed", "n_skipped"]].sum(axis=1)
     assert (parts == coverage["n_queries"]).all()
     throughput = pd.read_csv(folder / "throughput.csv").set_index(["model", "rule"])
@@ -101,7 +114,9 @@ def test_timings_that_change_or_are_lost_redo_nothing(changed_copy):
     assert changed_copy.planned("results/report/run.html") == {"summarize_run": 1}
     changed_copy.run("results/report/run.html")
     throughput = pd.read_csv(changed_copy.folder / "results/report/throughput.csv")
-    assert throughput["n_jobs"].sum() == len(MODELS) * (3 + 9 + 1)
+    n_files = len([*(changed_copy.folder / "results/activations").rglob("*.h5")])
+    n_files += len([*(changed_copy.folder / "results/attention").rglob("*.h5")])
+    assert throughput["n_jobs"].sum() == n_files > len(MODELS) * (3 + 9 + 1)
     assert (throughput["n_measured"] == 0).all()
 
 
@@ -114,7 +129,8 @@ def test_rules_that_redraw_are_those_of_tables_figures_and_report(root):
         if re.search(r'output:.*"results/(tables|figures|report)/.*\n    (log|params):', body, re.DOTALL)
     }
     assert found >= {"tabulate_overlap", "plot_reading", "summarize_run"}
-    assert allowed == found | {"all", "tables", "figures"}, "correct allowed-rules in profiles/redraw/profile.yaml"
+    targets = {"all", "tables", "figures", "audio_share", "sweeps"}
+    assert allowed == found | targets, "correct allowed-rules in profiles/redraw/profile.yaml"
 
 
 @pytest.fixture
@@ -123,9 +139,6 @@ def cached_copy(finished_run: Copy, clean_copy: Copy, monkeypatch, tmp_path) -> 
     source, target = finished_run.folder / "results", clean_copy.folder / "results"
     for name in ("activations", "attention", "localization"):
         shutil.copytree(source / name, target / name)
-    for path in source.glob("benchmarks/*/events.csv"):
-        (target / path.relative_to(source)).parent.mkdir(parents=True)
-        shutil.copy(path, target / path.relative_to(source))
     for name in ("torch", "transformers", "accelerate"):
         (tmp_path / "broken" / name).mkdir(parents=True)
         (tmp_path / "broken" / name / "__init__.py").write_text("raise ImportError('not installed')\n")
@@ -165,4 +178,7 @@ def test_a_cached_result_that_is_missing_is_named_and_not_computed(cached_copy):
     # Tables need windows only.
     shutil.rmtree(cached_copy.folder / "results/attention")
     shutil.rmtree(cached_copy.folder / "results/activations")
-    assert cached_copy.planned(*REDRAW, "tables") == {"tabulate_overlap": 1}
+    tables = ("overlap.csv", "comparisons.csv", "metrics.csv", "specificity.csv", "sweeps/strength.csv")
+    planned = cached_copy.planned(*REDRAW, *(f"results/tables/{table}" for table in tables))
+    once = ("tabulate_overlap", "compare_methods", "tabulate_metrics", "tabulate_specificity", "tabulate_sweep")
+    assert planned == dict.fromkeys(once, 1)

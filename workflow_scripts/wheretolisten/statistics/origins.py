@@ -20,7 +20,7 @@ def read_origins(paths: Iterable[Path], folder: Path) -> pd.DataFrame:
     Parameters
     ----------
     paths
-        HDF5 files `<folder>/<kind>/<model>/<benchmark>/...`.
+        HDF5 files `<folder>/<kind>/<model>/<benchmark>/...`; audio_share and sweeps stand for benchmarks.
 
     Raises
     ------
