@@ -114,6 +114,12 @@ CONFIG = [
         "esc",
         r"'esc' is not in libraries \(synthetic, mine\); name one",
     ),
+    (
+        "a benchmark called sweeps",
+        "benchmarks > sweeps",
+        {"library": "synthetic"},
+        r"benchmarks: 'sweeps' names other results beside those of benchmarks; choose another name",
+    ),
     ("a model called random", "models > random", {"checkpoint": "x"}, r"'random' is the name of the random baseline"),
     (
         "a name that leaves results",

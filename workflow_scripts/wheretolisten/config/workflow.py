@@ -42,6 +42,9 @@ from wheretolisten.errors import UserError
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NO_PARAPHRASES = Paraphrases(positive=[], negative=[])
 
+# Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
+_TAKEN = {"models": {"events", "sweeps", "unknown_duration"}, "benchmarks": {"audio_share", "sweeps"}}
+
 
 class Figures(Section):
     """Which benchmark and sample the figures show."""
@@ -80,6 +83,11 @@ class Config(Section):
                     )
         if "random" in self.models:
             raise ValueError("models: 'random' is the name of the random baseline; choose another name")
+        for section, taken in _TAKEN.items():
+            for name in taken & set(getattr(self, section)):
+                raise ValueError(
+                    f"{section}: {name!r} names other results beside those of {section}; choose another name"
+                )
         for name, model in self.models.items():
             if (model.weights == "random") != name.startswith(REHEARSAL):
                 raise ValueError(
