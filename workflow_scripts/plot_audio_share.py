@@ -24,7 +24,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = log.start("plot_audio_share")
 
-    table = pd.read_csv(arguments.table, keep_default_na=False, dtype={"model": str, "questions": str})
+    # A name may be called "null"; an interval may be unknown.
+    unknown = {column: [""] for column in STATISTICS}
+    names = {"model": str, "questions": str}
+    table = pd.read_csv(arguments.table, keep_default_na=False, na_values=unknown, dtype=names)
     missing = {"model", "questions", "condition", "layer", *STATISTICS} - set(table)
     if missing:
         raise UserError(

@@ -21,7 +21,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = log.start("plot_sweep")
-    table = pd.read_csv(arguments.table, keep_default_na=False, dtype={"model": str, "value": str})
+    # A name may be called "null"; an interval may be unknown.
+    unknown = {column: [""] for column in ("ci_low", "ci_high")}
+    names = {"model": str, "value": str}
+    table = pd.read_csv(arguments.table, keep_default_na=False, na_values=unknown, dtype=names)
     missing = {"model", "value", "position", "overlap_pct", "ci_low", "ci_high", "chance", "n_queries"} - set(table)
     if missing:
         raise UserError(f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run tabulate_sweep again")

@@ -335,6 +335,11 @@ def test_scoring_and_drawing_by_script(written, caplog):
         plot_sweep.main(["--table", str(written / "table.csv"), "--vary", "steering.scale", "--own", "0.1", *outputs])
         check_files(written / name)
     assert (written / "a.pdf").read_bytes() == (written / "b.pdf").read_bytes()
+    # Where all recordings share their sources, there is no interval.
+    table.assign(ci_low=np.nan, ci_high=np.nan).to_csv(written / "table.csv", index=False)
+    for vary in ("steering.scale", "localization.layers"):
+        plot_sweep.main(["--table", str(written / "table.csv"), "--vary", vary, "--own", "0.1", *outputs])
+        check_files(written / "b")
     (written / "table.csv").write_text("model,value\nm,1\n")
     with pytest.raises(UserError, match=r"table\.csv: column .*overlap_pct.* is missing; run tabulate_sweep again"):
         plot_sweep.main(["--table", str(written / "table.csv"), "--vary", "heads", "--own", "averaged", *outputs])

@@ -17,7 +17,7 @@ MODELS = ("tiny-audio-flamingo-3", "tiny-qwen2-audio")
 
 def test_the_run_s_own_value_finds_the_run_s_own_windows(finished_run):
     results = finished_run.folder / "results"
-    ids = {"sample_id": str, "value": str}
+    ids = {"sample_id": str, "value": str, "failure": str}
     for sweep, own in (("strength", "0.1"), ("scored-layers", "second_half")):
         queries = pd.read_csv(results / f"localization/sweeps/{sweep}.csv", dtype=ids)
         for model in MODELS:
@@ -89,7 +89,7 @@ def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
     }
     # The rows of the run, read again by the sweep, find what the run found; so do the heads, averaged.
     for name, value in (("text-rows", "all"), ("heads", "averaged")):
-        queries = pd.read_csv(results / f"sweeps/{name}.csv", dtype={"sample_id": str, "value": str})
+        queries = pd.read_csv(results / f"localization/sweeps/{name}.csv", dtype={"sample_id": str, "value": str})
         for model in MODELS:
             swept = queries[(queries["model"] == model) & (queries["value"] == value)]
             run = pd.read_csv(results / f"localization/{model}/sequences-exact.csv", dtype={"sample_id": str})

@@ -68,7 +68,7 @@ def test_tables_hold_every_method_position_and_model(finished_run):
     assert (overall["n_queries"] == 18).all()
     assert overall["overlap_pct"].between(0, 100).all()
     unknown = pd.read_csv(finished_run.folder / "results/tables/unknown_duration.csv")
-    assert set(unknown["method"]) == METHODS - {"direct_prompt"}
+    assert set(unknown["method"]) == ALL_METHODS - {"direct_prompt"}
     assert set(unknown["model"]) == MODELS
     markdown = (finished_run.folder / "results/tables/overlap.md").read_text()
     assert "60.87" in markdown
@@ -280,7 +280,8 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     before = Copy(changed_copy.folder).planned("tables", "figures")
     tables = ("overlap", "specificity", "audio_share")
     once = ("plot_overlap", "compare_methods", *(f"tabulate_{table}" for table in tables))
-    assert before == dict.fromkeys(once, 1) | {"tabulate_metrics": 2} | {f"plot_{kind}": 2 for kind in FIGURES}
+    twice = ("tabulate_metrics", "tabulate_sweep", *(f"plot_{kind}" for kind in (*FIGURES, "sweep")))
+    assert before == dict.fromkeys(once, 1) | dict.fromkeys(twice, 2)
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 
