@@ -248,11 +248,12 @@ def readout_overhead(function: Callable[[], object]) -> float:
     """Time that a call spends in reading attention, as a share of the rest of it."""
     reading, read = 0.0, AttentionReader.read
 
-    def timed(*arguments: object) -> None:
+    def timed(*arguments: object) -> object:
         nonlocal reading
         started = time.process_time()
-        read(*arguments)
+        found = read(*arguments)
         reading += time.process_time() - started
+        return found
 
     with mock.patch.object(AttentionReader, "read", timed):
         started = time.process_time()
