@@ -68,6 +68,8 @@ rule keep_events:
     benchmark:
         "results/performance/keep_events/{benchmark}.tsv"
     localrule: True
+    conda:
+        "../envs/figures.yaml"
     threads: 1
     resources:
         mem_mb=100,
