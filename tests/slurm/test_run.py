@@ -12,7 +12,8 @@ from .cluster import PACKAGES
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-# How often SLURM is asked for a job: a group holds up to three shards, of 2 to extract, 6 to steer and 2 to prompt.
+# How often SLURM is asked for a job: a group holds up to three shards, of 2 to extract, 6 to steer, 2 to
+# prompt and 2 of questions.
 SUBMISSIONS = {
     "prepare_clips": 1,
     "compose_benchmark": 2,
@@ -21,8 +22,10 @@ SUBMISSIONS = {
     "steer_attention": 2,
     "prompt_directly": 1,
     "map_attention": 1,
+    "sweep_attention": 1,
+    "analyze_attention": 1,
 }
-ON_GPU = {"extract_activations", "steer_attention", "prompt_directly", "map_attention"}
+ON_GPU = {rule for rule in SUBMISSIONS if rule.endswith(("_activations", "_attention", "_directly"))}
 
 
 def rule_of(job: dict[str, str]) -> str:
@@ -53,6 +56,7 @@ def test_packed_shards_get_the_sum_of_their_time_limits_and_the_memory_of_one(fi
     size = sizing.weight_bytes(finished.folder / "resources/tiny-qwen2-audio", "auto", "auto")
     memory = f"mem={sizing.memory_mb(size, attempt=1)}M"
     limits = {"extract_activations": "30", "steer_attention": "45", "prompt_directly": "30", "map_attention": "15"}
+    limits |= {"sweep_attention": "15", "analyze_attention": "30"}
     for job in finished.records():
         if rule_of(job) in ON_GPU:
             assert job["TimelimitRaw"] == limits[rule_of(job)], job
@@ -69,7 +73,7 @@ def test_results_are_those_of_a_local_run_to_the_byte(finished, run):
     assert {name for name in local if submitted.get(name) != local[name]} == set()
     # What tables do not need.
     more = {name.split("/")[0] for name in submitted.keys() - local.keys()}
-    assert more == {"figures", "attention"}
+    assert more == {"figures", "attention", "report", "localization"}
 
 
 def test_ci_and_documentation_install_the_packages_that_the_cluster_needs(root: Path):
