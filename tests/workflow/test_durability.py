@@ -21,9 +21,15 @@ N_KILLS = 20
 ONE = {
     "libraries": {"synthetic": {"clips_per_label": 2}},
     "benchmarks": {
-        "sequences": {"n_samples": 4, "composition": {"clip_seconds": [5.0, 5.0]}},
+        "sequences": {
+            "n_samples": 4,
+            "composition": {"clip_seconds": [5.0, 5.0]},
+            "methods": ["sample", "label_mean", "random_direction"],
+        },
         "sequences-exact": None,
     },
+    "questions": {"sequences": {"n_items": 4}},
+    "sweeps": {"strength": {"n_samples": 2}, "scored-layers": None},
     "models": {"tiny-audio-flamingo-3": None},
     "figures": {"attention_change": "sequences"},
     "shard_seconds": 40,  # two samples of 17 s
