@@ -224,6 +224,32 @@ def test_one_row_at_a_time_reads_the_same_as_all_together(adapter, vectors, reco
     np.testing.assert_allclose(one_by_one.head_mass, together.head_mass, rtol=0, atol=1e-5)
 
 
+def test_limit_counts_prompts_and_parts_none_that_share_a_prefix(adapter, vectors, recordings, monkeypatch):
+    shapes = []
+    inner = adapter.text_stack.forward
+    monkeypatch.setattr(
+        adapter.text_stack, "forward", lambda **given: shapes.append(given["inputs_embeds"].shape) or inner(**given)
+    )
+    for limit, together in ((1, [1] * 4), (4, [2] * 2), (5, [2] * 2), (6, [3, 1])):
+        shapes.clear()
+        Engine(adapter, max_rows=limit).read(recordings, QUESTIONS, INDEX)
+        assert [shape[0] for shape in shapes] == together
+    shapes.clear()
+    Engine(adapter, max_rows=3).read(recordings, QUESTIONS, INDEX, vectors, Steering())
+    assert [shape[0] for shape in shapes] == [3, 3, 2]
+
+
+def test_no_map_is_whole_where_all_attention_counts(adapter, recordings, monkeypatch):
+    sizes = []
+    inner = attention._softmax
+    monkeypatch.setattr(attention, "_softmax", lambda query, *rest: sizes.append(query.shape[2]) or inner(query, *rest))
+    reading = Engine(adapter, "last").read(recordings, QUESTIONS, INDEX, want_audio_share=True)
+    n_tokens = int(adapter.prepare(recordings, QUESTIONS, INDEX).attention_mask.sum(dim=1).max())
+    assert max(sizes) == attention._CHUNK < n_tokens
+    assert sum(sizes) == adapter.n_layers * (n_tokens + 1)
+    assert ((reading.audio_share > 0) & (reading.audio_share < 1)).all()
+
+
 def test_one_row_at_a_time_answers_the_same_as_all_together(adapter, recordings):
     answers = Engine(adapter).answer(recordings, QUESTIONS, INDEX, 6)
     assert Engine(adapter, max_rows=1).answer(recordings, QUESTIONS, INDEX, 6) == answers
