@@ -214,28 +214,24 @@ def sweep_files(wildcards):
     """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
     sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
     shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
-    kinds = {
-        "attention": "results/attention/{model}/sweeps/{sweep}/{shard}.h5",
+    own = swept_shards(sweep)
+    of_run = {
         "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
         **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
     }
-    free = CONFIG.sweeps[sweep].passes == "none"
-    files = {
-        kind: (
-            expand(path, model=models, sweep=sweep, benchmark=benchmark, shard=shards)
-            if free == (kind != "attention")
-            else []
-        )
-        for kind, path in kinds.items()
-    }
-    return files | {
-        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards)
+    return {
+        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards),
+        "attention": own,
+        **{
+            kind: [] if own else expand(path, model=models, benchmark=benchmark, shard=shards)
+            for kind, path in of_run.items()
+        },
     }
 
 
 def swept_shards(sweep):
     """Attention of a sweep's own passes."""
-    if CONFIG.sweeps[sweep].variation.passes == "none":
+    if CONFIG.sweeps[sweep].passes == "none":
         return []
     models, shards = CONFIG.sweep_models(sweep), CONFIG.sweep_samples(sweep)
     return expand("results/attention/{model}/sweeps/{sweep}/{shard}.h5", model=models, sweep=sweep, shard=shards)

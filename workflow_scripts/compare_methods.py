@@ -7,7 +7,8 @@ from wheretolisten import log
 from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
 from wheretolisten.statistics.layout import COMPARISONS, as_latex, as_markdown, comparison_sections
-from wheretolisten.statistics.summary import compare_methods, write_table
+from wheretolisten.statistics.summary import compare_methods
+from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -3,14 +3,13 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from wheretolisten import log
 from wheretolisten.errors import UserError
 from wheretolisten.figures.audio_share import draw_audio_share
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.audio_share import STATISTICS
 from wheretolisten.statistics.names import model_name
+from wheretolisten.statistics.tables import read_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,15 +23,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = log.start("plot_audio_share")
 
-    # A name may be called "null"; an interval may be unknown.
-    unknown = {column: [""] for column in STATISTICS}
-    names = {"model": str, "questions": str}
-    table = pd.read_csv(arguments.table, keep_default_na=False, na_values=unknown, dtype=names)
-    missing = {"model", "questions", "condition", "layer", *STATISTICS} - set(table)
-    if missing:
-        raise UserError(
-            f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run tabulate_audio_share again"
-        )
+    words = ("model", "questions", "condition")
+    table = read_table(arguments.table, words, ("layer", *STATISTICS), "tabulate_audio_share")
     rows = table[(table["model"] == arguments.model) & (table["questions"] == arguments.questions)]
     if rows.empty:
         raise UserError(

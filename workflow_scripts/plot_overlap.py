@@ -11,6 +11,7 @@ from wheretolisten.figures.overlap import draw_overlap
 from wheretolisten.figures.style import save
 from wheretolisten.localization.table import RANDOM_MODEL
 from wheretolisten.statistics.summary import COLUMNS
+from wheretolisten.statistics.tables import read_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -23,14 +24,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = log.start("plot_overlap")
 
-    numbers = {column: [""] for column in ("ci_low", "ci_high")}
-    names = {"model": str, "benchmark": str}
-    table = pd.read_csv(arguments.table, keep_default_na=False, na_values=numbers, dtype=names)
-    missing = set(COLUMNS) - set(table)
-    if missing:
-        raise UserError(
-            f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run tabulate_overlap again"
-        )
+    words, numbers = COLUMNS[:4], COLUMNS[4:]
+    table = read_table(arguments.table, words, numbers, "tabulate_overlap")
     table = _rows_of(table, arguments.benchmark, arguments.table)
     save(draw_overlap(table), arguments.pdf, arguments.png)
     logger.info("%d bars: %s", len(table), arguments.pdf)

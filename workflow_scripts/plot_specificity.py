@@ -3,14 +3,13 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from wheretolisten import log
 from wheretolisten.errors import UserError
 from wheretolisten.figures.specificity import draw_specificity
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.specificity import COLUMNS
+from wheretolisten.statistics.tables import read_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,12 +23,9 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     logger = log.start("plot_specificity")
 
-    table = pd.read_csv(arguments.table, keep_default_na=False, dtype={"model": str, "benchmark": str})
-    missing = set(COLUMNS) - set(table)
-    if missing:
-        raise UserError(
-            f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run tabulate_specificity again"
-        )
+    numbers = ("share", "n")
+    words = [column for column in COLUMNS if column not in numbers]
+    table = read_table(arguments.table, words, numbers, "tabulate_specificity")
     rows = table[(table["model"] == arguments.model) & (table["benchmark"] == arguments.benchmark)]
     if rows.empty:
         raise UserError(

@@ -3,12 +3,10 @@
 import argparse
 from pathlib import Path
 
-import pandas as pd
-
 from wheretolisten import log
-from wheretolisten.errors import UserError
 from wheretolisten.figures.style import save
 from wheretolisten.figures.sweep import draw_sweep
+from wheretolisten.statistics.tables import read_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,13 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = log.start("plot_sweep")
-    # A name may be called "null"; an interval may be unknown.
-    unknown = {column: [""] for column in ("ci_low", "ci_high")}
-    names = {"model": str, "value": str}
-    table = pd.read_csv(arguments.table, keep_default_na=False, na_values=unknown, dtype=names)
-    missing = {"model", "value", "position", "overlap_pct", "ci_low", "ci_high", "chance", "n_queries"} - set(table)
-    if missing:
-        raise UserError(f"{arguments.table}: column {', '.join(sorted(missing))} is missing; run tabulate_sweep again")
+    words, numbers = ("model", "value", "position"), ("overlap_pct", "ci_low", "ci_high", "chance", "n_queries")
+    table = read_table(arguments.table, words, numbers, "tabulate_sweep")
     save(draw_sweep(table, arguments.vary, arguments.own), arguments.pdf, arguments.png)
     logger.info("%d values: %s", table["value"].nunique(), arguments.pdf)
 

@@ -11,8 +11,9 @@ from wheretolisten.benchmark import read_shard
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.sweeps import ScoreSettings
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path, sha256_of_file
+from wheretolisten.files import sha256_of_file
 from wheretolisten.statistics.sweeps import score_sweep
+from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,8 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)
-    with atomic_path(args.output) as path:
-        queries.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    write_table(queries, args.output, decimals=6)
     logger.info("%d queries at %d values", len(queries), queries["value"].nunique())
     if (queries["failure"] != "").any():
         logger.warning("%d queries score 0: %s", (queries["failure"] != "").sum(), ", ".join(set(queries["failure"])))

@@ -9,12 +9,13 @@ import pandas as pd
 from wheretolisten import log
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.workflow import Config
-from wheretolisten.files import atomic_path, write_text
+from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
 from wheretolisten.statistics import page
 from wheretolisten.statistics.coverage import count_coverage
 from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.origins import find_differences, read_origins
+from wheretolisten.statistics.tables import write_table
 from wheretolisten.statistics.throughput import Job, find_jobs, summarize_throughput
 
 COVERAGE = (
@@ -67,8 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         (throughput, arguments.throughput),
         (origins, arguments.origins),
     ):
-        with atomic_path(target) as path:
-            table.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+        write_table(table, target)
     resolved = as_yaml(config)
     write_text(arguments.resolved, resolved)
     body = [

@@ -8,9 +8,9 @@ import pandas as pd
 
 from wheretolisten import log
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path
 from wheretolisten.statistics.audio_share import summarize_by_layer, summarize_second_half
 from wheretolisten.statistics.names import model_name
+from wheretolisten.statistics.tables import write_table
 from wheretolisten.store import read_audio_share
 
 
@@ -57,8 +57,7 @@ def main(argv: list[str] | None = None) -> None:
             table.insert(1, "questions", questions)
             tables.append(table)
     for tables, target in ((by_layer, arguments.by_layer), (second_half, arguments.second_half)):
-        with atomic_path(target) as path:
-            pd.concat(tables).to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+        write_table(pd.concat(tables), target, decimals=6)
 
 
 if __name__ == "__main__":

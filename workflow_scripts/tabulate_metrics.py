@@ -7,7 +7,8 @@ from wheretolisten import log
 from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
 from wheretolisten.statistics.layout import METRICS, UNKNOWN_DURATION, as_latex, as_markdown, metric_sections
-from wheretolisten.statistics.summary import summarize_metrics, write_table
+from wheretolisten.statistics.summary import summarize_metrics
+from wheretolisten.statistics.tables import write_table
 
 _PAGES = {"metrics": METRICS, "unknown_duration": UNKNOWN_DURATION}
 

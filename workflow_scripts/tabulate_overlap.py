@@ -7,7 +7,8 @@ from wheretolisten import log
 from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
 from wheretolisten.statistics.layout import OVERLAP, as_latex, as_markdown, overlap_sections
-from wheretolisten.statistics.summary import count_failures, read_published, summarize_overlap, write_table
+from wheretolisten.statistics.summary import count_failures, read_published, summarize_overlap
+from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:

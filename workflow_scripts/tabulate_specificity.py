@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 from wheretolisten import log
-from wheretolisten.files import atomic_path
 from wheretolisten.localization.table import read_localization
 from wheretolisten.statistics.specificity import summarize_specificity
+from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,8 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("tabulate_specificity")
 
     table = summarize_specificity(read_localization(arguments.localization), json.loads(arguments.vectors))
-    with atomic_path(arguments.output) as path:
-        table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    write_table(table, arguments.output, decimals=6)
     own = table[table["landed_on"] == table["position"]]
     for key, rows in own.groupby(["model", "benchmark", "method", "reference"], sort=False):
         logger.info("%s, %s, %s: %.1f %% land on the event %s", *key[:3], 100 * rows["share"].mean(), key[3])

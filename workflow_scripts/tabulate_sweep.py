@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten import log
-from wheretolisten.files import atomic_path
 from wheretolisten.statistics.sweeps import summarize_sweep
+from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -19,8 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("tabulate_sweep")
     queries = pd.read_csv(args.localization, keep_default_na=False, dtype={"value": str, "model": str})
     table = summarize_sweep(queries)
-    with atomic_path(args.table) as path:
-        table.to_csv(path, index=False, float_format="%.6f", lineterminator="\n")
+    write_table(table, args.table, decimals=6)
     for row in table[table["position"] == "overall"].itertuples():
         logger.info("%s, %s: %.1f %% of %d queries", row.model, row.value, row.overlap_pct, row.n_queries)
 

@@ -16,32 +16,19 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.workflow.conftest import NOT_COPIED, kill
+from tests.workflow.conftest import NOT_COPIED, ONE_BENCHMARK, kill
 
 from .cluster import CPUS_PER_NODE, GPUS_PER_NODE, NODE_MB, PACKAGES, Cluster, missing_programs
 
-SMALL = {
+# SLURM sees no difference between models, and most of a job's time goes into starting it.
+SMALL = ONE_BENCHMARK | {
     "libraries": {"synthetic": {"clips_per_label": 3}},
-    # Of equal events, so that one benchmark serves all figures.
-    "benchmarks": {
-        "sequences": {
-            "n_samples": 4,
-            "composition": {"clip_seconds": [5.0, 5.0]},
-            "methods": ["sample", "label_mean", "random_direction"],
-        },
-        "sequences-exact": None,
-    },
-    "figures": {"attention_change": "sequences"},
-    # SLURM sees no difference between models, and most of a job's time goes into starting it.
-    "models": {"tiny-audio-flamingo-3": None},
     "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 4}},
-    "questions": {"sequences": {"n_items": 4}},
     # One sweep with passes, in one shard.
     "sweeps": {
         "strength": {"values": [0, 0.1], "n_samples": 2},
         **dict.fromkeys(("steered-layers", "scored-layers", "layer-weights")),
     },
-    "shard_seconds": 40,  # two samples of 17 s: two shards
 }
 """The default run, made small: every rule runs, and there are six shards to steer."""
 

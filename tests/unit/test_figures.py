@@ -22,7 +22,8 @@ from wheretolisten.figures.reading import Event, draw_reading
 from wheretolisten.localization.table import METHODS
 from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.attention import mean_attention_change, mean_share
-from wheretolisten.statistics.summary import summarize_overlap, write_table
+from wheretolisten.statistics.summary import summarize_overlap
+from wheretolisten.statistics.tables import write_table
 from wheretolisten.store import ACTIVATIONS, ATTENTION, PartedFile
 
 RATE = 6.25

@@ -28,6 +28,23 @@ SMALL = {
 }
 """The default run, made small: every rule runs, one benchmark has two shards."""
 
+ONE_BENCHMARK = {
+    # Of equal events, so that one benchmark serves all figures.
+    "benchmarks": {
+        "sequences": {
+            "n_samples": 4,
+            "composition": {"clip_seconds": [5.0, 5.0]},
+            "methods": ["sample", "label_mean", "random_direction"],
+        },
+        "sequences-exact": None,
+    },
+    "figures": {"attention_change": "sequences"},
+    "models": {"tiny-audio-flamingo-3": None},
+    "questions": {"sequences": {"n_items": 4}},
+    "shard_seconds": 40,  # two samples of 17 s: two shards
+}
+"""One model and one benchmark of two shards, for an overlay."""
+
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache", "uv.lock")
 
 

@@ -12,27 +12,15 @@ from pathlib import Path
 import h5py
 import pytest
 
-from .conftest import NOT_COPIED, Copy, contents, kill
+from .conftest import NOT_COPIED, ONE_BENCHMARK, Copy, contents, kill
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 N_KILLS = 20
 
-ONE = {
+ONE = ONE_BENCHMARK | {
     "libraries": {"synthetic": {"clips_per_label": 2}},
-    "benchmarks": {
-        "sequences": {
-            "n_samples": 4,
-            "composition": {"clip_seconds": [5.0, 5.0]},
-            "methods": ["sample", "label_mean", "random_direction"],
-        },
-        "sequences-exact": None,
-    },
-    "questions": {"sequences": {"n_items": 4}},
     "sweeps": {"strength": {"n_samples": 2}, "scored-layers": None},
-    "models": {"tiny-audio-flamingo-3": None},
-    "figures": {"attention_change": "sequences"},
-    "shard_seconds": 40,  # two samples of 17 s
 }
 """One model and one benchmark of two shards: as few jobs as pass through every rule up to the tables."""
 

@@ -8,7 +8,6 @@ import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path
 from wheretolisten.localization.table import order_methods
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
@@ -278,15 +277,6 @@ def count_failures(localization: pd.DataFrame) -> pd.DataFrame:
     """Queries without a prediction, by model, benchmark, method and reason: the columns end with failure, n_queries."""
     failed = localization[localization["failure"] != ""]
     return failed.groupby(["model", "benchmark", "method", "failure"], sort=False).size().reset_index(name="n_queries")
-
-
-def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as csv atomically: four decimals, p-values with four digits."""
-    table = table.copy()
-    for column in table.columns.intersection(["p", "p_holm", "p_vs_random", "p_vs_direct"]):
-        table[column] = table[column].map(lambda p: "" if pd.isna(p) else f"{p:.4g}")
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.4f", lineterminator="\n")
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
