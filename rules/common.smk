@@ -197,151 +197,12 @@ if CONFIG.rehearsal:
     TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
-# -------------------------------------------------------------------------------------------------------------- sweeps
-
-
-def sweep_inputs(wildcards):
-    """What the passes of a sweep start from."""
-    benchmark = CONFIG.sweep_benchmark(wildcards.sweep)
-    return {
-        "shard": f"results/benchmarks/{benchmark}/shards/{wildcards.shard}.csv",
-        "activations": f"results/activations/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
-        "vectors": f"results/vectors/{wildcards.model}/{benchmark}.h5",
-    }
-
-
-def sweep_files(wildcards):
-    """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
-    sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
-    shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
-    own = swept_shards(sweep)
-    of_run = {
-        "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
-        **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
-    }
-    return {
-        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards),
-        "attention": own,
-        **{
-            kind: [] if own else expand(path, model=models, benchmark=benchmark, shard=shards)
-            for kind, path in of_run.items()
-        },
-    }
-
-
-def swept_shards(sweep):
-    """Attention of a sweep's own passes."""
-    if CONFIG.sweeps[sweep].passes == "none":
-        return []
-    models, shards = CONFIG.sweep_models(sweep), CONFIG.sweep_samples(sweep)
-    return expand("results/attention/{model}/sweeps/{sweep}/{shard}.h5", model=models, sweep=sweep, shard=shards)
-
-
-def sweep_figures(sweeps):
-    return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
-
-
-# A rehearsal has no figures.
-SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
-DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default]
-TABLES += expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS)
-FIGURES += sweep_figures(DEFAULT_SWEEPS)
+# ----------------------------------------------------------------------------------------------------------- resources
 
 
 def model_folder(name):
     model = CONFIG.models[name]
     return cache.snapshot_folder(model.checkpoint, model.revision) if model.revision else Path(model.checkpoint)
-
-
-def announced_sweeps(wildcards):
-    """Figures of all sweeps. Asking for them says what each costs and reuses, in a dry-run too, which has no onstart."""
-    n_layers = {name: sizing.n_layers(model_folder(name)) for name in CONFIG.models}
-    for sweep in SWEEPS:
-        print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
-    return sweep_figures(SWEEPS)
-
-
-# -------------------------------------------------------------------------------------------------------------- report
-
-# Tables that the report shows: file in results/tables → category, what it is, and what it shows.
-_CLUSTERS = (
-    "Intervals are of 95 %; recordings that share a source count as dependent, and n_clusters is the number of independent "
-    "clusters that they amount to."
-)
-_MEASURES = (
-    "iou: intersection over union with the true event; hit: IoU of at least 0.5; pointing: the window's centre lies in the "
-    "event; onset_error: predicted minus true onset in seconds, and its absolute value. Where windows tie, a query has "
-    "their mean; without a prediction it has IoU 0, no hit, no pointing and no onset error (n_missing)."
-)
-REPORTED_TABLES = {
-    "overlap.md": (
-        "Localization",
-        "overlap",
-        "How much of each sound the predicted windows cover, by model, method and position of the sound. p_vs_random and "
-        "p_vs_direct are sign-flip tests against a randomly drawn window's expectation and against direct prompting, "
-        f"Holm-corrected within a benchmark. {_CLUSTERS}",
-    ),
-    "overlap_by_label.csv": (
-        "Localization",
-        "overlap by label",
-        "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
-        "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
-    ),
-    "comparisons.md": (
-        "Localization",
-        "methods compared",
-        "Overlap of one method minus overlap of another on the same queries, in percentage points, with Holm-corrected "
-        "sign-flip tests (p_holm; the family is one benchmark). effect_size is the mean difference in standard deviations "
-        f"of the queries' differences. {_CLUSTERS}",
-    ),
-    "metrics.md": (
-        "Localization",
-        "other measures",
-        f"The predictions of the overlap table, measured otherwise. {_MEASURES}",
-    ),
-    "unknown_duration.md": (
-        "Localization",
-        "unknown durations",
-        "Windows found without knowing how long the event lasts, which is not part of the published method. Random is the "
-        f"expectation of drawing one of all candidate windows. {_MEASURES}",
-    ),
-    "specificity.csv": (
-        "Controls",
-        "where windows land",
-        "Share of predicted windows that land on each event of their recording. position is the event that is queried, or, "
-        "where reference is steered, the event whose vector steered the query; landed_on is the event of which the window "
-        "covers most, none if it covers none or windows tie.",
-    ),
-    "audio_share.csv": (
-        "Attention",
-        "share of the audio by block",
-        "Share of all attention that goes to the audio, from 0 to 1, by model, question set, condition and decoder block, "
-        "with 95 % intervals over recordings. difference is paired: the same questions under the condition minus "
-        "as they are.",
-    ),
-    "audio_share_second_half.csv": (
-        "Attention",
-        "share of the audio, second half",
-        "As the share by block, averaged over the second half of the blocks.",
-    ),
-    **{
-        f"sweeps/{sweep}.csv": (
-            "Sweeps",
-            sweep,
-            "Overlap in percent where one key of the probe takes other values and everything else stays as in the run.",
-        )
-        for sweep in CONFIG.sweeps
-    },
-}
-PAGES = [
-    "results/report/run.html",
-    *(f"results/report/tables/{table}.html" for table in REPORTED_TABLES if f"results/tables/{table}" in TABLES),
-]
-if CONFIG.rehearsal:
-    PAGES = []
-
-
-# ----------------------------------------------------------------------------------------------------------- resources
 
 
 def model_mem_mb(wildcards, attempt):
@@ -351,15 +212,6 @@ def model_mem_mb(wildcards, attempt):
 
 def shard_runtime(wildcards, attempt):
     return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
-
-
-def sweep_runtime(wildcards, attempt):
-    # steer_attention hears a shard once per kind of vector, a sweep its samples once per position and value.
-    sweep = CONFIG.sweeps[wildcards.sweep]
-    n_points = sweep.n_points(sizing.n_layers(model_folder(wildcards.model)))
-    composition = CONFIG.benchmarks[CONFIG.sweep_benchmark(wildcards.sweep)].composition
-    n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
-    return sizing.runtime_minutes(n_points * n_samples * composition.longest_seconds, attempt)
 
 
 def model_gpus(wildcards):
