@@ -210,7 +210,7 @@ def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_
 
 def test_a_table_becomes_a_page_that_holds_the_table(tmp_path):
     (tmp_path / "a.md").write_text(
-        "# Title\n\nA note,\non two lines.\n\n| Model | % |\n| --- | --: |\n| a\\|b <i> | 1.5 |\n"
+        "# Title\n\nA note,\non two lines.\n\n| Model | % |\n| --- | --: |\n| a\\|b <i> | 98.1\\* [97, 98.9] |\n"
     )
     (tmp_path / "b.csv").write_text("label,n\nnull,3\nNA,\n")
     pages = {}
@@ -220,7 +220,7 @@ def test_a_table_becomes_a_page_that_holds_the_table(tmp_path):
         pages[name] = target.read_text()
         assert "<p>What it is.</p>" in pages[name]
         assert Outline(pages[name]).addresses == [page.download(tmp_path / name).split('"')[1]]
-    assert Outline(pages["a.md"]).tables == [[["Model", "%"], ["a|b <i>", "1.5"]]]
+    assert Outline(pages["a.md"]).tables == [[["Model", "%"], ["a|b <i>", "98.1* [97, 98.9]"]]]
     assert "<p>A note, on two lines.</p>" in pages["a.md"]
     assert Outline(pages["b.csv"]).tables == [[["label", "n"], ["null", "3"], ["NA", ""]]]
-    assert '<td class="number">1.5</td>' in pages["a.md"]
+    assert '<td>a|b &lt;i&gt;</td><td class="number">98.1* [97, 98.9]</td>' in pages["a.md"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; max-width: 75rem; margin: 2rem auto; padding: 0 1.5rem }
+body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; max-width: 90rem; margin: 2rem auto; padding: 0 1.5rem }
 h1 { font-size: 1.6rem; margin: 0 0 .5rem } h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem }
 p { max-width: 50rem; margin: .4rem 0 .8rem }
 div.wide { overflow-x: auto }
@@ -21,7 +21,11 @@ tr:hover td { background: #eef4fb }
 pre { font-size: .85rem; background: #f6f6f6; padding: .8rem; overflow-x: auto }
 """
 
-_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?( ?%)?|[–-]|n/a|")
+# With an asterisk or an interval behind it, where there is one; or a dash for what is missing.
+_NUMBER = re.compile(r"[+−-]?\d[\d,]*(\.\d+)?([eE][+-]?\d+)?( ?%)?\*?( \[[\d., +−-]+\])?|[–-]|n/a|")
+
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+"""A character that Markdown would otherwise read as its own, behind a backslash."""
 
 
 def document(title: str, body: Iterable[str]) -> str:
@@ -54,7 +58,7 @@ def preformatted(text: str) -> str:
 def table(cells: pd.DataFrame) -> str:
     """A table; columns that hold nothing but numbers stand right, what is missing is a dash."""
     texts = cells.map(_cell)
-    classes = [' class="number"' if texts[name].map(_NUMBER.fullmatch).all() else "" for name in texts]
+    classes = [' class="number"' if all(map(_NUMBER.fullmatch, texts[name])) else "" for name in texts]
     lines = [_row("th", texts.columns, classes), *(_row("td", row, classes) for row in texts.to_numpy())]
     return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
 
@@ -76,9 +80,9 @@ def from_markdown(text: str) -> list[str]:
             first, _, *rest = [_split(line) for line in lines]
             blocks.append(table(pd.DataFrame(rest, columns=first)))
         elif marks := re.match(r"(#+) +", block):
-            blocks.append(heading(block[marks.end() :], len(marks[1])))
+            blocks.append(heading(_plain(block[marks.end() :]), len(marks[1])))
         else:
-            blocks.append(paragraph(" ".join(lines)))
+            blocks.append(paragraph(_plain(" ".join(lines))))
     return blocks
 
 
@@ -89,7 +93,11 @@ def _row(tag: str, texts: Iterable[str], classes: list[str]) -> str:
 
 def _split(line: str) -> list[str]:
     r"""Cells of a row; `\|` is a bar within one."""
-    return [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+    return [_plain(cell.strip()) for cell in re.split(r"(?<!\\)\|", line.strip())[1:-1]]
+
+
+def _plain(text: str) -> str:
+    return _ESCAPED.sub(r"\1", text)
 
 
 def _cell(value: object) -> str:
