@@ -21,8 +21,9 @@ N_KILLS = 20
 ONE = ONE_BENCHMARK | {
     "libraries": {"synthetic": {"clips_per_label": 2}},
     "sweeps": {"strength": {"n_samples": 2}, "scored-layers": None},
+    "shard_seconds": 80,  # all four samples
 }
-"""One model and one benchmark of two shards: as few jobs as pass through every rule up to the tables."""
+"""One model and one benchmark of one shard: as few jobs as pass through every rule up to the tables."""
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturb
     copy = Copy(tmp_path / "changed")
     vectors = copy.folder / "results/vectors/tiny-qwen2-audio/sequences.h5"
     before = vectors.read_bytes()
-    damaged = copy.folder / "results/activations/tiny-qwen2-audio/sequences/1.h5"
+    damaged = copy.folder / "results/activations/tiny-qwen2-audio/sequences/0.h5"
     with h5py.File(damaged) as file:
         chunk = file["states/positive"].id.get_chunk_info(0)
     content = bytearray(damaged.read_bytes())
@@ -113,7 +114,7 @@ def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturb
 
     copy.run("vectors", overlay=ONE, fails=True)
     log = (copy.folder / "results/logs/average_vectors/tiny-qwen2-audio/sequences.log").read_text()
-    (way_out,) = re.findall(r"1\.h5: the file is damaged .*; delete it \((rm .*)\) and run the same command again", log)
+    (way_out,) = re.findall(r"0\.h5: the file is damaged .*; delete it \((rm .*)\) and run the same command again", log)
     subprocess.run(way_out, shell=True, cwd=copy.folder, check=True)
     copy.run("vectors", overlay=ONE)
     assert vectors.read_bytes() == before

@@ -8,11 +8,10 @@ import pytest
 
 from wheretolisten import store
 
+from .conftest import MODEL
 from .test_workflow import append
 
 pytestmark = pytest.mark.workflow
-
-MODELS = ("tiny-audio-flamingo-3", "tiny-qwen2-audio")
 
 
 def test_the_run_s_own_value_finds_the_run_s_own_windows(finished_run):
@@ -20,34 +19,32 @@ def test_the_run_s_own_value_finds_the_run_s_own_windows(finished_run):
     ids = {"sample_id": str, "value": str, "failure": str}
     for sweep, own in (("strength", "0.1"), ("scored-layers", "second_half")):
         queries = pd.read_csv(results / f"localization/sweeps/{sweep}.csv", dtype=ids)
-        for model in MODELS:
-            swept = queries[(queries["model"] == model) & (queries["value"] == own)]
-            run = pd.read_csv(results / f"localization/{model}/sequences-exact.csv", dtype=ids)
-            run = run[run["method"] == "steering_sample"]
-            key = ["sample_id", "position"]
-            both = swept.merge(run, on=key, suffixes=("", "_of_the_run"), validate="one_to_one")
-            assert len(both) == len(run) == 6
-            for column in ("predicted_start", "predicted_end", "overlap", "chance", "tied", "failure"):
-                pd.testing.assert_series_equal(both[column], both[f"{column}_of_the_run"], check_names=False)
+        swept = queries[queries["value"] == own]
+        run = pd.read_csv(results / f"localization/{MODEL}/sequences-exact.csv", dtype=ids)
+        run = run[run["method"] == "steering_sample"]
+        key = ["sample_id", "position"]
+        both = swept.merge(run, on=key, suffixes=("", "_of_the_run"), validate="one_to_one")
+        assert len(both) == len(run) == 6
+        for column in ("predicted_start", "predicted_end", "overlap", "chance", "tied", "failure"):
+            pd.testing.assert_series_equal(both[column], both[f"{column}_of_the_run"], check_names=False)
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_steering_sweeps_reuse_the_base_attention(finished_run, model):
+def test_steering_sweeps_reuse_the_base_attention(finished_run):
     results = finished_run.folder / "results"
-    swept = store.read_sweep([results / f"attention/{model}/sweeps/strength/0.h5"])
-    run = store.read_activations([results / f"activations/{model}/sequences-exact/0.h5"])
+    swept = store.read_sweep([results / f"attention/{MODEL}/sweeps/strength/0.h5"])
+    run = store.read_activations([results / f"activations/{MODEL}/sequences-exact/0.h5"])
     assert swept.points == ("0", "0.1")
     np.testing.assert_array_equal(swept.base[:, 0], run.base)
     # A strength of zero moves nothing, up to what the order of summation does.
     np.testing.assert_allclose(swept.steered[:, 0, 0], run.base, rtol=1e-3, atol=1e-6)
-    summary = json.loads((results / f"performance/sweep_attention/{model}/strength/0.json").read_text())
+    summary = json.loads((results / f"performance/sweep_attention/{MODEL}/strength/0.json").read_text())
     assert set(summary["tokens"]) == {"steer"}
 
 
 def test_tables_and_figures_of_sweeps_are_there(finished_run):
     results = finished_run.folder / "results"
     table = pd.read_csv(results / "tables/sweeps/strength.csv", dtype={"value": str})
-    assert set(table["model"]) == set(MODELS)
+    assert set(table["model"]) == {MODEL}
     assert set(table["value"]) == {"0", "0.1"}
     assert set(table["position"]) == {"begin", "middle", "end", "overall"}
     assert (table.loc[table["position"] == "overall", "n_queries"] == 6).all()
@@ -65,7 +62,7 @@ def test_other_values_repeat_their_sweep_alone(changed_copy):
     # The summary of the run states the configuration.
     once = dict.fromkeys(("score_sweep", "tabulate_sweep", "plot_sweep", "render_table", "summarize_run"), 1)
     overlay = {"sweeps": {"strength": {"values": [0, 0.1, 1]}}}
-    assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 2} | once
+    assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 1} | once
     overlay = {"sweeps": {"scored-layers": {"values": ["all", "second_half"]}}}
     assert changed_copy.planned(overlay=overlay) == once
 
@@ -73,11 +70,11 @@ def test_other_values_repeat_their_sweep_alone(changed_copy):
 def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
     overlay = {"sweeps": {"heads": {"values": [1, "all"]}, "inference-prompt": {"values": ["Hm?"]}}}
     output = changed_copy.run("--dry-run", "sweeps", overlay=overlay)
-    assert "heads: heads on the first 2 samples of sequences-exact, 2 model(s): 2 job(s) that load a model" in output
+    assert "heads: heads on the first 2 samples of sequences-exact, 1 model(s): 1 job(s) that load a model" in output
     assert "scored-layers: localization.layers on the first 2 samples" in output
     plan = changed_copy.planned("sweeps", overlay=overlay)
-    # Beside the two of the default run: blocks, tokens, prompt, rows, heads; two models.
-    assert plan == {"sweep_attention": 10, "score_sweep": 5, "tabulate_sweep": 5, "plot_sweep": 5}
+    # Beside the two of the default run: blocks, tokens, prompt, rows, heads.
+    assert plan == {"sweep_attention": 5, "score_sweep": 5, "tabulate_sweep": 5, "plot_sweep": 5}
     names = ("inference-prompt", "text-rows", "heads")
     changed_copy.run(*(f"results/figures/sweeps/{name}.png" for name in names), overlay=overlay)
     results = changed_copy.folder / "results"
@@ -90,9 +87,8 @@ def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
     # The rows of the run, read again by the sweep, find what the run found; so do the heads, averaged.
     for name, value in (("text-rows", "all"), ("heads", "averaged")):
         queries = pd.read_csv(results / f"localization/sweeps/{name}.csv", dtype={"sample_id": str, "value": str})
-        for model in MODELS:
-            swept = queries[(queries["model"] == model) & (queries["value"] == value)]
-            run = pd.read_csv(results / f"localization/{model}/sequences-exact.csv", dtype={"sample_id": str})
-            both = swept.merge(run[run["method"] == "steering_sample"], on=["sample_id", "position"])
-            assert len(both) == len(swept) > 0
-            np.testing.assert_allclose(both["predicted_start_x"], both["predicted_start_y"])
+        swept = queries[queries["value"] == value]
+        run = pd.read_csv(results / f"localization/{MODEL}/sequences-exact.csv", dtype={"sample_id": str})
+        both = swept.merge(run[run["method"] == "steering_sample"], on=["sample_id", "position"])
+        assert len(both) == len(swept) > 0
+        np.testing.assert_allclose(both["predicted_start_x"], both["predicted_start_y"])

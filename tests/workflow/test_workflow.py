@@ -18,7 +18,7 @@ from wheretolisten import store
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.statistics.summary import COLUMNS
 
-from .conftest import Copy, kill
+from .conftest import MODEL, Copy, contents, kill
 
 pytestmark = pytest.mark.workflow
 
@@ -30,7 +30,6 @@ METHODS = {
     *(f"steering_{name}" for name in CONFIG["benchmarks"]["sequences"]["methods"]),
 }
 ALL_METHODS = METHODS | {f"steering_{name}" for name in CONFIG["probe"]["methods"]}
-MODELS = {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
 FIGURES = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
 
 
@@ -38,7 +37,7 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
     started = time.monotonic()
     plan = clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": 500}}, "shard_seconds": 4700})
     assert time.monotonic() - started < 20
-    assert plan["extract_activations"] == 2 * (2 + 1)
+    assert plan["extract_activations"] == 2 + 1
     assert plan["steer_attention"] == 3 * plan["extract_activations"]
     scripts = {path.stem for path in (clean_copy.folder / "workflow_scripts").glob("*.py")}
     assert set(plan) == scripts - {"train_tiny_models", "fetch_models"}
@@ -51,7 +50,7 @@ def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
         for n, shards in ((500, 2), (100_000, 2), (100_000, 4))
     )
     assert many == few
-    by_shard = {"compose_benchmark": 1, "extract_activations": 2, "prompt_directly": 2, "steer_attention": 6}
+    by_shard = {"compose_benchmark": 1, "extract_activations": 1, "prompt_directly": 1, "steer_attention": 3}
     assert {rule: n - many[rule] for rule, n in more_shards.items() if n != many[rule]} == (
         {rule: 2 * n for rule, n in by_shard.items()}
     )
@@ -62,14 +61,14 @@ def test_tables_hold_every_method_position_and_model(finished_run):
     assert list(table.columns) == list(COLUMNS)
     for benchmark, methods in (("sequences", METHODS), ("sequences-exact", ALL_METHODS)):
         assert set(table.loc[table["benchmark"] == benchmark, "method"]) == methods
-    assert set(table["model"]) == MODELS | {"-"}
+    assert set(table["model"]) == {MODEL, "-"}
     assert set(table["position"]) == {"begin", "middle", "end", "overall"}
     overall = table[(table["position"] == "overall") & (table["benchmark"] == "sequences")]
     assert (overall["n_queries"] == 18).all()
     assert overall["overlap_pct"].between(0, 100).all()
     unknown = pd.read_csv(finished_run.folder / "results/tables/unknown_duration.csv")
     assert set(unknown["method"]) == ALL_METHODS - {"direct_prompt"}
-    assert set(unknown["model"]) == MODELS
+    assert set(unknown["model"]) == {MODEL}
     markdown = (finished_run.folder / "results/tables/overlap.md").read_text()
     assert "60.87" in markdown
     assert "published" in markdown.lower()
@@ -79,20 +78,19 @@ def test_every_result_is_there_and_no_parts_are_left(finished_run):
     results = finished_run.folder / "results"
     for name in (
         "overlap",
-        *(f"{kind}/{model}" for kind in FIGURES for model in MODELS),
+        *(f"{kind}/{MODEL}" for kind in FIGURES),
     ):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
-    assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == 2 * 3 * 2
+    assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == 3 * 2
     assert not list(results.rglob("*.parts"))
 
 
-@pytest.mark.parametrize("model", sorted(MODELS))
-def test_the_map_shows_the_attention_that_is_scored(finished_run, model):
+def test_the_map_shows_the_attention_that_is_scored(finished_run):
     results = finished_run.folder / "results"
-    query = store.read_attention_map(results / f"attention/{model}/sequences/map.h5")
-    unsteered = store.read_activations([results / f"activations/{model}/sequences/0.h5"])
-    steered = store.read_attention([results / f"attention/{model}/sequences/middle/0.h5"])
+    query = store.read_attention_map(results / f"attention/{MODEL}/sequences/map.h5")
+    unsteered = store.read_activations([results / f"activations/{MODEL}/sequences/0.h5"])
+    steered = store.read_attention([results / f"attention/{MODEL}/sequences/middle/0.h5"])
     assert (query.sample_id, query.position) == (unsteered.sample_id[0], "middle")
     method = steered.methods.index(query.method)
     scored = (unsteered.base[0], unsteered.prompted[0, 1], steered.steered[0, method])
@@ -104,7 +102,7 @@ def test_the_map_shows_the_attention_that_is_scored(finished_run, model):
 def test_specificity_follows_the_event_whose_vector_steered(finished_run):
     results = finished_run.folder / "results"
     table = pd.read_csv(results / "tables/specificity.csv")
-    assert set(table["model"]) == MODELS
+    assert set(table["model"]) == {MODEL}
     keys = ["model", "benchmark", "method", "reference"]
     assert set(table.loc[table["reference"] == "steered", "method"]) == {"steering_other_label"}
     shares = table.groupby([*keys, "position"])["share"].sum()
@@ -112,13 +110,11 @@ def test_specificity_follows_the_event_whose_vector_steered(finished_run):
     # Of six samples, each event is queried six times, and its vector steers six times.
     assert (table.loc[table["benchmark"] == "sequences", "n"] == 6).all()
 
-    windows = pd.read_csv(results / "localization/tiny-qwen2-audio/sequences.csv", dtype={"sample_id": str})
+    windows = pd.read_csv(results / f"localization/{MODEL}/sequences.csv", dtype={"sample_id": str})
     other = windows[windows["method"] == "steering_other_label"].set_index(["position", "sample_id"])
     landed = {position: [] for position in POSITIONS}
     for position in POSITIONS:
-        attention = store.read_attention(
-            sorted((results / f"attention/tiny-qwen2-audio/sequences/{position}").glob("*"))
-        )
+        attention = store.read_attention(sorted((results / f"attention/{MODEL}/sequences/{position}").glob("*")))
         targets = attention.target[:, attention.methods.index("other_label")]
         for sample_id, target in zip(attention.sample_id, targets, strict=True):
             assert target != position
@@ -127,12 +123,12 @@ def test_specificity_follows_the_event_whose_vector_steered(finished_run):
             landed[target].append(covered > (window["predicted_end"] - window["predicted_start"]) / 2)
     for position in POSITIONS:
         row = (table["reference"] == "steered") & (table["position"] == position) & (table["landed_on"] == position)
-        row &= (table["model"] == "tiny-qwen2-audio") & (table["benchmark"] == "sequences")
+        row &= table["benchmark"] == "sequences"
         assert table.loc[row, "share"].item() == pytest.approx(np.mean(landed[position]), abs=1e-5)
 
 
 def test_logs_say_what_was_steered_and_read(finished_run):
-    log = finished_run.folder / "results/logs/steer_attention/tiny-qwen2-audio/sequences/begin/0.log"
+    log = finished_run.folder / f"results/logs/steer_attention/{MODEL}/sequences/begin/0.log"
     text = log.read_text()
     assert re.search(r"steering adds 0\.1 times the vector", text)
     assert "every token of the prompt, audio included" in text
@@ -141,12 +137,12 @@ def test_logs_say_what_was_steered_and_read(finished_run):
 def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
     results = finished_run.folder / "results"
     stages = {
-        "extract_activations": {"encode", "prefill", "suffix", "store"},
+        "extract_activations": {"encode", "suffix", "store"},
         "steer_attention": {"encode", "steer", "store"},
         "sweep_attention": {"encode", "steer", "store"},
         "map_attention": {"encode", "steer", "store"},
         "prompt_directly": {"encode", "prefill", "answer", "store"},
-        "analyze_attention": {"encode", "prefill", "suffix", "steer", "store"},
+        "analyze_attention": {"encode", "suffix", "steer", "store"},
     }
     for rule, used in stages.items():
         files = list((results / "performance" / rule).rglob("*.json"))
@@ -154,6 +150,9 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
         for path in files:
             summary = json.loads(path.read_text())
             assert {name for name, seconds in summary["seconds"].items() if seconds > 0} == used
+            # What is read without an answer goes through together with the prefix that it shares.
+            prefix = rule in ("extract_activations", "prompt_directly", "analyze_attention")
+            assert ("prefill" in summary["tokens"]) == prefix
             assert summary["n_samples"] > 0
             assert summary["samples_per_s"] > 0
             assert summary["tokens_per_s"] > 0
@@ -181,20 +180,19 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/overlap.py", "\n# edited\n")
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\n# edited\n")
-    kinds = (*FIGURES, "sweep")
-    assert changed_copy.planned() == {"plot_overlap": 1} | {f"plot_{kind}": 2 for kind in kinds}
+    assert changed_copy.planned() == {"plot_overlap": 1, "plot_sweep": 2} | {f"plot_{kind}": 1 for kind in FIGURES}
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/engine/injection.py", "\n# edited\n")
     plan = changed_copy.planned()
-    assert plan["steer_attention"] == 18
+    assert plan["steer_attention"] == 9
     assert not {"prepare_clips", "compose_benchmark"} & set(plan)
 
 
 def test_another_strength_repeats_steering_and_what_follows(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"steering": {"scale": 0.2}}})
-    assert plan["steer_attention"] == 18
+    assert plan["steer_attention"] == 9
     assert {"map_attention", "localize_events", "tabulate_overlap", "plot_overlap"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
     assert not untouched & set(plan)
@@ -203,8 +201,8 @@ def test_another_strength_repeats_steering_and_what_follows(changed_copy):
 def test_another_method_repeats_steering_where_it_answers_and_what_follows(changed_copy):
     methods = {"weak": {"vector": "silence", "steering": {"scale": 0.02}}}
     plan = changed_copy.planned(overlay={"probe": {"methods": methods}})
-    assert plan["steer_attention"] == 6
-    assert plan["localize_events"] == 2
+    assert plan["steer_attention"] == 3
+    assert plan["localize_events"] == 1
     assert {"tabulate_overlap", "tabulate_specificity", "plot_specificity"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
     assert not (untouched | {"map_attention"}) & set(plan)
@@ -213,8 +211,8 @@ def test_another_method_repeats_steering_where_it_answers_and_what_follows(chang
 def test_a_method_that_needs_another_state_extracts_it_where_it_answers(changed_copy):
     methods = [*CONFIG["benchmarks"]["sequences"]["methods"], "no_audio"]
     plan = changed_copy.planned(overlay={"benchmarks": {"sequences": {"methods": methods}}})
-    assert plan["extract_activations"] == 4
-    assert plan["steer_attention"] == 12
+    assert plan["extract_activations"] == 2
+    assert plan["steer_attention"] == 6
 
 
 def test_another_window_weighting_loads_no_model(changed_copy):
@@ -225,7 +223,7 @@ def test_another_window_weighting_loads_no_model(changed_copy):
 
 
 def test_another_model_runs_alone(changed_copy):
-    source = changed_copy.folder / "resources/tiny-qwen2-audio"
+    source = changed_copy.folder / f"resources/{MODEL}"
     shutil.copytree(source, changed_copy.folder / "mine")
     plan = changed_copy.planned(overlay={"models": {"mine": {"checkpoint": "mine"}}})
     assert plan["extract_activations"] == 3
@@ -240,11 +238,11 @@ def test_more_samples_leave_finished_shards_alone(changed_copy):
     before = (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes()
     changed_copy.run("benchmark", overlay=overlay)
     assert (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes() == before
-    assert changed_copy.planned("activations", overlay=overlay) == {"extract_activations": 2}
+    assert changed_copy.planned("activations", overlay=overlay) == {"extract_activations": 1}
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished_run, clean_copy):
-    process = clean_copy.start()
+def test_a_job_killed_in_the_middle_keeps_the_parts_it_finished(finished_run, clean_copy):
+    process = clean_copy.start("activations")
     deadline = time.monotonic() + 300
     parts: list[Path] = []
     while not parts:
@@ -254,13 +252,14 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_tables(finished_run, clean_
         # Two of three parts of a shard: the job is in the middle of its work.
         parts = list(clean_copy.folder.glob("results/activations/*/*/*.parts/000001.h5"))
     kill(process)
-    assert not (clean_copy.folder / "results/tables").exists()
 
     clean_copy.run("--unlock")
-    clean_copy.run()
+    clean_copy.run("activations")
     logs = [path.read_text() for path in clean_copy.folder.glob("results/logs/extract_activations/*/*/*.log")]
     assert any("are there already" in text for text in logs)
-    assert clean_copy.tables() == finished_run.tables()
+    expected, found = contents(finished_run.folder), contents(clean_copy.folder)
+    assert sum(name.startswith("activations/") for name in found) == 3
+    assert {name for name in found if found[name] != expected[name]} == set()
 
 
 def test_bad_configuration_ends_in_one_sentence_before_any_job(clean_copy):
@@ -279,8 +278,9 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
     tables = ("overlap", "specificity", "audio_share")
-    once = ("plot_overlap", "compare_methods", *(f"tabulate_{table}" for table in tables))
-    twice = ("tabulate_metrics", "tabulate_sweep", *(f"plot_{kind}" for kind in (*FIGURES, "sweep")))
+    plots = (f"plot_{kind}" for kind in ("overlap", *FIGURES))
+    once = ("compare_methods", *(f"tabulate_{table}" for table in tables), *plots)
+    twice = ("tabulate_metrics", "tabulate_sweep", "plot_sweep")
     assert before == dict.fromkeys(once, 1) | dict.fromkeys(twice, 2)
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
@@ -293,8 +293,9 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
         "audio": str(esc10 / "audio"),
         "source_column": "freesound_id",
     }
-    overlay["models"] = {"tiny-audio-flamingo-3": None}
-    clean_copy.run(overlay=overlay)
+    # The other family than in the other tests.
+    overlay["models"] = {MODEL: None, "tiny-audio-flamingo-3": {"checkpoint": "resources/tiny-audio-flamingo-3"}}
+    clean_copy.run("tables", overlay=overlay)
     events = pd.read_csv(clean_copy.folder / "results/benchmarks/sequences/events.csv", dtype=str)
     assert len(events) == 18
     recordings = pd.read_csv(esc10 / "clips.csv", dtype=str)
@@ -302,8 +303,8 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
     assert set(events["label"]) <= set(recordings["category"].str.replace("_", " "))
     table = pd.read_csv(clean_copy.folder / "results/tables/overlap.csv")
     assert set(table["method"]) == ALL_METHODS
-    assert set(table["model"]) == {"-", "tiny-qwen2-audio"}
-    assert clean_copy.planned(overlay=overlay) == {}
+    assert set(table["model"]) == {"-", "tiny-audio-flamingo-3"}
+    assert clean_copy.planned("tables", overlay=overlay) == {}
 
 
 def test_another_file_in_a_library_remakes_its_clips(clean_copy):
@@ -340,14 +341,13 @@ def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
     mine = {"type": "mmau", "path": "mine/mine.json", "audio": "mine", "max_seconds": 20.0}
     overlay = {
         "questions": {"sequences": None, "mine": mine},
-        "models": {"tiny-audio-flamingo-3": None},
         "figures": {"audio_share": "mine"},
         "shard_seconds": 60,
     }
     clean_copy.run("audio_share", overlay=overlay)
     results = clean_copy.folder / "results"
     # Of the four items, three fill a shard.
-    log = (results / "logs/analyze_attention/tiny-qwen2-audio/mine/1.log").read_text()
+    log = (results / f"logs/analyze_attention/{MODEL}/mine/1.log").read_text()
     assert "skipped: item id-3: mine/lost.wav does not exist" in log
     table = pd.read_csv(results / "tables/audio_share.csv")
     assert set(table["questions"]) == {"mine"}
