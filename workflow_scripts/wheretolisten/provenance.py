@@ -36,12 +36,15 @@ def local_modules(script: str) -> tuple[Path, ...]:
     waiting = [SCRIPTS / f"{script}.py"]
     while waiting:
         path = waiting.pop()
-        if path in found:
-            continue
-        found.add(path)
-        for name in _imported_names(path):
-            waiting.extend(_files_of(name))
+        if path not in found:
+            found.add(path)
+            waiting.extend(_imported_files(path))
     return tuple(sorted(found))
+
+
+@functools.cache
+def _imported_files(path: Path) -> frozenset[Path]:
+    return frozenset(file for name in set(_imported_names(path)) for file in _files_of(name))
 
 
 def _imported_names(path: Path) -> Iterable[str]:
