@@ -197,6 +197,65 @@ if CONFIG.rehearsal:
     TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
+# -------------------------------------------------------------------------------------------------------------- sweeps
+
+
+def sweep_inputs(wildcards):
+    """What the passes of a sweep start from."""
+    benchmark = CONFIG.sweep_benchmark(wildcards.sweep)
+    return {
+        "shard": f"results/benchmarks/{benchmark}/shards/{wildcards.shard}.csv",
+        "activations": f"results/activations/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
+        "vectors": f"results/vectors/{wildcards.model}/{benchmark}.h5",
+    }
+
+
+def sweep_files(wildcards):
+    """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
+    sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
+    shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
+    own = swept_shards(sweep)
+    of_run = {
+        "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
+        **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
+    }
+    return {
+        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards),
+        "attention": own,
+        **{
+            kind: [] if own else expand(path, model=models, benchmark=benchmark, shard=shards)
+            for kind, path in of_run.items()
+        },
+    }
+
+
+def swept_shards(sweep):
+    """Attention of a sweep's own passes."""
+    if CONFIG.sweeps[sweep].passes == "none":
+        return []
+    models, shards = CONFIG.sweep_models(sweep), CONFIG.sweep_samples(sweep)
+    return expand("results/attention/{model}/sweeps/{sweep}/{shard}.h5", model=models, sweep=sweep, shard=shards)
+
+
+def sweep_figures(sweeps):
+    return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
+
+
+# A rehearsal has no figures.
+SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
+DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default]
+TABLES += expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS)
+FIGURES += sweep_figures(DEFAULT_SWEEPS)
+
+
+def announced_sweeps(wildcards):
+    """Figures of all sweeps. Asking for them says what each costs and reuses, in a dry-run too, which has no onstart."""
+    n_layers = {name: sizing.n_layers(model_folder(name)) for name in CONFIG.models}
+    for sweep in SWEEPS:
+        print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
+    return sweep_figures(SWEEPS)
+
+
 # ----------------------------------------------------------------------------------------------------------- resources
 
 
@@ -212,6 +271,15 @@ def model_mem_mb(wildcards, attempt):
 
 def shard_runtime(wildcards, attempt):
     return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
+
+
+def sweep_runtime(wildcards, attempt):
+    # steer_attention hears a shard once per kind of vector, a sweep its samples once per position and value.
+    sweep = CONFIG.sweeps[wildcards.sweep]
+    n_points = sweep.n_points(sizing.n_layers(model_folder(wildcards.model)))
+    composition = CONFIG.benchmarks[CONFIG.sweep_benchmark(wildcards.sweep)].composition
+    n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
+    return sizing.runtime_minutes(n_points * n_samples * composition.longest_seconds, attempt)
 
 
 def model_gpus(wildcards):
