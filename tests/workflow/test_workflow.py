@@ -295,6 +295,7 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
     }
     # The other family than in the other tests.
     overlay["models"] = {MODEL: None, "tiny-audio-flamingo-3": {"checkpoint": "resources/tiny-audio-flamingo-3"}}
+    overlay |= {"shard_seconds": 120, "sweeps": dict.fromkeys(("strength", "scored-layers"))}
     clean_copy.run("tables", overlay=overlay)
     events = pd.read_csv(clean_copy.folder / "results/benchmarks/sequences/events.csv", dtype=str)
     assert len(events) == 18
