@@ -198,9 +198,9 @@ def run(clips: Run, tmp_path: Path) -> Iterator[Run]:
 
 @pytest.fixture(scope="session")
 def finished(cluster: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """All that is submitted, and the tables, made on the cluster. Read it, do not change it."""
+    """The whole workflow, run on the cluster. Read it, do not change it."""
     folder = tmp_path_factory.mktemp("finished") / "clone"
     shutil.copytree(root, folder, ignore=NOT_COPIED)
     run = Run(folder, cluster)
-    run.run("tables", "attention")
+    run.run()
     return run

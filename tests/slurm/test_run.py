@@ -72,7 +72,8 @@ def test_results_are_those_of_a_local_run_to_the_byte(finished, run):
     local, submitted = contents(run.folder), contents(finished.folder)
     assert {name for name in local if submitted.get(name) != local[name]} == set()
     # What tables do not need.
-    assert submitted.keys() - local.keys() == {"attention/tiny-qwen2-audio/sequences/map.h5"}
+    more = {name.split("/")[0] for name in submitted.keys() - local.keys()}
+    assert more == {"figures", "attention", "report", "localization"}
 
 
 def test_ci_and_documentation_install_the_packages_that_the_cluster_needs(root: Path):
