@@ -13,13 +13,22 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.probe import Prompts, Steering
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
-from wheretolisten.tiny.architecture import TOKENS_PER_SECOND, build_model, build_processor
+from wheretolisten.tiny.architecture import MEL_BINS, TOKENS_PER_SECOND, build_model, build_processor
 from wheretolisten.tiny.curriculum import Trainer, stages
 from wheretolisten.tiny.evaluation import answer, evaluate, is_right
 from wheretolisten.tiny.language import Event, ask_bare, ask_caption, ask_direct, ask_part
 from wheretolisten.tiny.packing import Packer
 from wheretolisten.tiny.probe import probe
-from wheretolisten.tiny.recordings import EVALUATION_CLIPS, TUNING_CLIPS, ClipPool, synthesise_clips, vary
+from wheretolisten.tiny.recordings import (
+    EVALUATION_CLIPS,
+    TUNING_CLIPS,
+    ClipPool,
+    Recording,
+    other_takes,
+    synthesise_clips,
+    vary,
+)
+from wheretolisten.tiny.textures import TextureHead, texture_statistics
 from wheretolisten.tiny.train import SHIPPED, RealRecordings, TinyTrainingSettings, train
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
@@ -244,7 +253,7 @@ ESC10_WORDS = {
 def test_trains_on_real_recordings_too_and_scores_those_held_out(esc10, tmp_path, caplog):
     caplog.set_level("INFO")
     library = {"csv": str(esc10 / "clips.csv"), "audio": str(esc10 / "audio")}
-    real = RealRecordings(**library, words=ESC10_WORDS)
+    real = RealRecordings(**library, words=ESC10_WORDS, takes=2, ears_steps=2)
     training, held_out = real.clips(real.training_folds), real.clips(real.validation_folds)
     assert {label: len(clips) for label, clips in training.items()} == dict.fromkeys(training, 24)
     assert set(training) == set(held_out)
@@ -256,7 +265,9 @@ def test_trains_on_real_recordings_too_and_scores_those_held_out(esc10, tmp_path
     card = (tmp_path / "README.md").read_text()
     assert "trained on folds [1, 2, 3]" in card
     assert "folds [4]" in card
-    settings = SHORT_TRAINING.model_copy(update={"recordings": RealRecordings(**library)})
+    assert "synthetic sounds** and a few recordings" in card
+    assert "ears on recordings 2 loss" in caplog.text
+    settings = SHORT_TRAINING.model_copy(update={"recordings": RealRecordings(**library, takes=1)})
     with pytest.raises(UserError, match=r"'.+ .+' is 2 tokens; rename it"):
         train("qwen2_audio", tmp_path / "unnamed", settings)
 
@@ -275,6 +286,46 @@ def test_varied_clips_are_other_takes_of_the_same_sound():
 
 def test_a_silent_stretch_of_a_clip_stays_silent():
     assert not vary(np.zeros(90_000, np.float32), np.random.default_rng(0)).any()
+
+
+def test_takes_stand_for_their_clip():
+    clips = {"low": [np.full(90_000, 1000, np.int16)], "high": [np.full(90_000, 9000, np.int16)] * 2}
+    takes = other_takes(clips, 3, TUNING_CLIPS, 0)
+    assert {label: len(sounds) for label, sounds in takes.items()} == {"low": 3, "high": 6}
+    assert all(take.dtype == np.int16 and len(take) == 88_000 for sounds in takes.values() for take in sounds)
+    assert len({take.tobytes() for sounds in takes.values() for take in sounds}) == 9
+    levels = {label: np.mean([np.abs(take.astype(float)).mean() for take in takes[label]]) for label in takes}
+    assert 7 < levels["high"] / levels["low"] < 11
+    again = other_takes(clips, 3, TUNING_CLIPS, 0)
+    assert all(np.array_equal(*pair) for label in takes for pair in zip(takes[label], again[label], strict=True))
+
+
+def test_texture_statistics_of_a_known_sound():
+    steady, alternating = np.full(8, 2.0), np.tile([1.0, 3.0], 4)
+    found = texture_statistics(np.array([steady, alternating])).reshape(6, 2)
+    assert found[:, 0] == pytest.approx([2, 0, 0, 2, 2, 2])
+    assert found[:, 1] == pytest.approx([2, 1, 2, 1, 2, 3])
+
+
+def test_textures_are_told_at_the_tokens_of_each_event():
+    recording = Recording((Event("dog", 0.0, 1.6), Event("cat", 3.2, 4.8)), 4.8)
+    features = torch.randn(1, MEL_BINS, 120, generator=torch.Generator().manual_seed(0))
+    states = torch.zeros(1, 30, 16)
+    head = TextureHead(16)
+    head.standardise(features, [recording])
+    before = head.loss(states, features, [recording])
+    elsewhere, within = states.clone(), states.clone()
+    elsewhere[:, 10:20] = 5.0
+    within[:, 20] = 5.0
+    assert head.loss(elsewhere, features, [recording]) == before
+    assert head.loss(within, features, [recording]) != before
+    with torch.no_grad():
+        head.readout.weight.zero_()
+        for index, first in enumerate((0, 80)):  # what is wanted is standardised: told exactly, nothing is lost
+            wanted = torch.tensor(texture_statistics(features[0, :, first : first + 40].numpy()), dtype=torch.float32)
+            head.readout.bias.copy_((wanted - head.mean) / head.deviation)
+            alone = Recording((recording.events[index],), 4.8)
+            assert float(head.loss(states, features, [alone])) == pytest.approx(0, abs=1e-9)
 
 
 def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_path, caplog):
@@ -296,6 +347,34 @@ def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_pa
     trainer(settings.model_copy(update={"seed": 1})).run(pools)
     assert "other settings" in caplog.text
     assert "listen 1 1" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_continued_training_is_the_undisturbed_one(tmp_path, monkeypatch):
+    real = RealRecordings(csv="not read here", audio="not read here", ears_steps=1)
+    settings = SHORT_TRAINING.model_copy(update={"batch_size": 2, "questions": 1, "recordings": real})
+    clips = [synthesised(1, purpose, 0) for purpose in (TEST_CLIPS, TUNING_CLIPS)]
+
+    def pools():
+        return clips
+
+    undisturbed = make_trainer("qwen2_audio", settings)
+    undisturbed.run(pools)
+    whole = Trainer._train
+
+    def until_hear(self, stage, *arguments):
+        if stage.name == "hear":
+            raise KeyboardInterrupt
+        whole(self, stage, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train", until_hear)
+        with pytest.raises(KeyboardInterrupt):
+            make_trainer("qwen2_audio", settings, tmp_path / "training.pt").run(pools)
+    continued = make_trainer("qwen2_audio", settings, tmp_path / "training.pt")
+    continued.run(pools)
+    expected, found = undisturbed.model.state_dict(), continued.model.state_dict()
+    assert all(torch.equal(expected[name], found[name]) for name in expected)
 
 
 def test_unknown_family_is_a_user_error():

@@ -123,11 +123,13 @@ def build_processor(family: str, labels: Sequence[str]) -> ProcessorMixin:
     return AudioFlamingo3Processor(extractor, tokenizer, chat_template=template, max_audio_len=MAX_SECONDS)
 
 
-def build_model(family: str, processor: ProcessorMixin, seed: int, blocks: int) -> PreTrainedModel:
+def build_model(
+    family: str, processor: ProcessorMixin, seed: int, blocks: int, dropout: float = 0.0
+) -> PreTrainedModel:
     """Untrained model with a number of decoder blocks, whose token ids agree with the processor's tokenizer.
 
     Qwen2-Audio's text stack has full multi-head attention, Audio Flamingo 3's has grouped key-value heads, as in the
-    large models. Input and output embeddings hold the same numbers.
+    large models. Input and output embeddings hold the same numbers. `dropout` is the audio encoder's.
     """
     _check_family(family)
     tokenizer = processor.tokenizer
@@ -157,6 +159,8 @@ def build_model(family: str, processor: ProcessorMixin, seed: int, blocks: int) 
             "encoder_ffn_dim": 256,
             "d_model": HIDDEN_SIZE,
             "max_source_positions": positions,
+            "dropout": dropout,
+            "attention_dropout": dropout,
             "initializer_range": INITIALIZER_RANGE,
         }
         audio_index = tokenizer.convert_tokens_to_ids(AUDIO_TOKEN[family])
@@ -171,6 +175,8 @@ def build_model(family: str, processor: ProcessorMixin, seed: int, blocks: int) 
             "intermediate_size": 256,
             "hidden_size": HIDDEN_SIZE,
             "max_source_positions": positions,
+            "dropout": dropout,
+            "attention_dropout": dropout,
             "initializer_range": INITIALIZER_RANGE,
         }
         audio_index = tokenizer.convert_tokens_to_ids(AUDIO_TOKEN[family])

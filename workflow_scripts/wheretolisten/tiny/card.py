@@ -17,7 +17,7 @@ _CARD = """\
 # {title}
 
 A toy. This model has the classes and the processor of a large audio-language model at a thousandth of its size and
-was trained on **synthetic sounds** only. It is the model organism of a workflow: what it hears is known exactly, so
+was trained on {sounds}. It is the model organism of a workflow: what it hears is known exactly, so
 its numbers tell whether the workflow works. They say nothing about large models and are never to be read beside
 published results.
 
@@ -110,6 +110,7 @@ def render_card(scores: dict, model: PreTrainedModel, processor: ProcessorMixin)
         "digest": scores["digest"],
         "versions": ", ".join(f"{name} {version}" for name, version in scores["versions"].items()),
         "minutes": scores["training_minutes"],
+        "sounds": "**synthetic sounds**" + (" and a few recordings" if settings["recordings"] else " only"),
         "n_labels": len(LABELS),
         "labels": ", ".join(LABELS),
         "training": TRAINING_CLIPS,
@@ -133,7 +134,10 @@ def _real_scores(tasks: dict | None, settings: dict) -> str:
     rows = "\n".join(f"| {name} | {100 * value:.1f} % |" for name, value in tasks.items())
     return (
         f"\nThe same on real recordings: trained on folds {source['training_folds']} of `{source['csv']}`, scored on "
-        f"folds {source['validation_folds']}.\n\n| question | right |\n|---|---|\n{rows}\n"
+        f"folds {source['validation_folds']}. After *ears* the encoder had {source['ears_steps']} steps with a share "
+        f"of {source['share']:g} of recordings mixed from them, in {source['takes']} variants of each clip, and so had "
+        "*hear*. It also told texture statistics of every event's sound (mean, deviation, change and percentiles of "
+        f"each mel bin; weight {source['texture_weight']:g}).\n\n| question | right |\n|---|---|\n{rows}\n"
     )
 
 

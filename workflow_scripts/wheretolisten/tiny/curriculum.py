@@ -13,12 +13,14 @@ speak
     The whole text stack learns questions of all kinds about written recordings that enter at its input, as sound does;
     the lower blocks hand them on to the reader as they are.
 ears
-    The audio encoder alone learns to turn sound into written recordings.
+    The audio encoder alone learns to turn sound into written recordings; with a library of recordings it first learns
+    synthesised sounds, then both.
 hear
     Everything is trained on questions about sound.
 
 The loss is that of the answers. In the last three stages there is a regression onto the written recording: of the
-projected sound in ears, of what the reader gets as audio in the others. Attention enters no loss.
+projected sound in ears, of what the reader gets as audio in the others. Where real recordings are heard, the encoder
+also tells statistics of the sound (see `textures`). Attention enters no loss.
 """
 
 import contextlib
@@ -43,6 +45,7 @@ from wheretolisten.tiny.architecture import INITIALIZER_RANGE, sinusoids
 from wheretolisten.tiny.language import GAP_WORD, ask, ask_bare
 from wheretolisten.tiny.packing import Pack, Packer
 from wheretolisten.tiny.recordings import ClipPool, Recording, draw_long, draw_short, draw_shortest
+from wheretolisten.tiny.textures import TextureHead
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ _ALL_TASKS = {
     "onset": 0.06, "duration": 0.03, "next": 0.04, "previous": 0.03, "count": 0.02,
 }  # fmt: skip
 
+# Recordings by which the texture statistics are standardised.
+_STANDARD_RECORDINGS = 128
 # Answers over which the accuracy of a task is watched.
 _RECENT = 250
 
@@ -77,6 +82,8 @@ class Stage:
         Draws a written recording; None: sound from the clip pool.
     gapless
         Share of the recordings from the clip pool without noise between their events.
+    recorded
+        Whether a share of them is mixed from real recordings.
     batch
         Recordings per step, in units of the settings' batch size.
     tasks
@@ -95,6 +102,7 @@ class Stage:
     peaks: dict[str, float]
     draw: Callable[[Sequence[str], np.random.Generator], Recording] | None = None
     gapless: float = 0.0
+    recorded: bool = False
     batch: int = 1
     tasks: dict[str, float] = field(default_factory=dict)
     form: str = "chat"
@@ -112,6 +120,10 @@ def stages(settings) -> list[Stage]:
     # Noise that is always there becomes the place where attention rests when it finds nothing.
     shortest, long = partial(draw_shortest, gapless=s.gapless_short), partial(draw_long, gapless=s.gapless_long)
     short, marked = {"draw": draw_short, "tasks": _NAMED_TASKS}, {"draw": shortest, "tasks": _MARKED_TASKS}
+    recorded = settings.recordings is not None
+    on_recordings = (
+        [Stage("ears on recordings", s.recordings.ears_steps, {"ears": s.ears_peak}, recorded=True)] if recorded else []
+    )
     return [
         Stage("listen 1", s.listen_steps, draw=shortest, batch=4, tasks=_FIRST_TASKS, **listen),
         Stage("listen 2", s.listen_long_steps, draw=long, tasks=_BARE_TASKS, **listen),
@@ -121,7 +133,8 @@ def stages(settings) -> list[Stage]:
         Stage("understand 4", s.understand_long_steps, draw=long, tasks=_NAMED_TASKS, **understand),
         Stage("speak", s.speak_steps, speak, draw=long, tasks=_ALL_TASKS),
         Stage("ears", s.ears_steps, {"ears": s.ears_peak}),
-        Stage("hear", s.hear_steps, hear, gapless=s.gapless_heard, tasks=_ALL_TASKS),
+        *on_recordings,
+        Stage("hear", s.hear_steps, hear, gapless=s.gapless_heard, recorded=recorded, tasks=_ALL_TASKS),
     ]
 
 
@@ -213,6 +226,17 @@ def audio_states_at(
         hook.remove()
 
 
+@contextlib.contextmanager
+def states_before(module: nn.Module) -> Iterator[list[torch.Tensor]]:
+    """Collect the first argument of each call of a module."""
+    collected: list[torch.Tensor] = []
+    hook = module.register_forward_pre_hook(lambda _, arguments: collected.append(arguments[0]))
+    try:
+        yield collected
+    finally:
+        hook.remove()
+
+
 class Trainer:
     """Trains one model through the stages; keeps a checkpoint after each, so that an interrupted run continues.
 
@@ -254,13 +278,17 @@ class Trainer:
         }
         # The encoder's table of positions is fixed.
         self._parts["ears"] = [parameter for parameter in self._parts["ears"] if parameter.requires_grad]
+        self.textures = None
+        if settings.recordings is not None:
+            self.textures = TextureHead(model.model.audio_tower.config.hidden_size)
+            self._parts["ears"].extend(self.textures.parameters())
         with torch.no_grad():
             for block in lower:  # lower blocks begin as the identity, so that the reader sees what it was trained on
                 block.self_attn.o_proj.weight.zero_()
                 block.mlp.down_proj.weight.zero_()
 
     def run(self, pools: Callable[[], Sequence[ClipPool]]) -> None:
-        """Run all stages; `pools` is called when the first stage with sound begins, and each serves as often."""
+        """Run all stages; `pools`, called when the first with sound begins, gives synthesised clips, then real ones."""
         done, started, clips = self._resume(), time.monotonic(), None
         for index, stage in enumerate(stages(self.settings)):
             if index < done:
@@ -290,6 +318,8 @@ class Trainer:
         packer = Packer(self.processor, stage.form)
         recent: dict[str, deque] = defaultdict(lambda: deque(maxlen=_RECENT))
         losses, started = deque(maxlen=50), time.monotonic()
+        if stage.recorded:
+            self._standardise_textures(stage, clips)
         model.train()
         with self._blocks(stage):
             for step in range(stage.steps):
@@ -331,18 +361,20 @@ class Trainer:
         if stage.draw is not None:
             recordings = [stage.draw(self.labels, rng) for _ in range(size)]
         else:
-            turns = [clips[int(rng.integers(len(clips)))] if len(clips) > 1 else clips[0] for _ in range(size)]
-            pairs = [pool.draw(rng, gapless=stage.gapless) for pool in turns]
-            recordings = [recording for recording, _ in pairs]
+            recordings, sounds = self._mix(stage, clips, size, rng)
         counts = [count_audio_tokens(recording.seconds, self.hop_length) for recording in recordings]
         written = self.transcriber(recordings, counts)
         if stage.draw is not None:
             audio = written + settings.symbol_noise * written.detach().std() * torch.randn_like(written)
         else:
-            features, mask = mel_features(self.processor, [sound for _, sound in pairs])
-            audio = embed_audio(self.model, features, mask)
+            features, mask = mel_features(self.processor, sounds)
+            with states_before(self.model.model.multi_modal_projector) as encoded:
+                audio = embed_audio(self.model, features, mask)
+        textures = 0.0
+        if stage.recorded:
+            textures = settings.recordings.texture_weight * self.textures.loss(encoded[0], features, recordings)
         if not stage.tasks:
-            return self._regression(audio, written, recent)
+            return self._regression(audio, written, recent) + textures
         tasks, shares = list(stage.tasks), np.array(list(stage.tasks.values()))
         draw_question = ask if stage.form == "chat" else ask_bare
         questions = [
@@ -357,10 +389,21 @@ class Trainer:
         hits = (logits[pack.keys].argmax(-1) == pack.targets[pack.keys]).tolist()
         for task, hit in zip(pack.tasks, hits, strict=True):
             recent[task].append(hit)
-        loss = (nn.functional.cross_entropy(logits, pack.targets, reduction="none") * pack.weights).sum()
+        loss = (nn.functional.cross_entropy(logits, pack.targets, reduction="none") * pack.weights).sum() + textures
         if stage.entry == "input":
             loss = loss + settings.regression_weight * self._regression(at_reader, written, recent)
         return loss
+
+    def _mix(self, stage: Stage, clips: Sequence[ClipPool], size: int, rng) -> tuple[list[Recording], list[np.ndarray]]:
+        """Recordings of a stage with sound, and their sounds."""
+        pools = [clips[int(stage.recorded and rng.random() < self.settings.recordings.share)] for _ in range(size)]
+        pairs = [pool.draw(rng, gapless=stage.gapless) for pool in pools]
+        return [recording for recording, _ in pairs], [sound for _, sound in pairs]
+
+    def _standardise_textures(self, stage: Stage, clips: Sequence[ClipPool]) -> None:
+        rng = np.random.default_rng(np.random.SeedSequence([self.settings.seed, 0x7E47]))
+        recordings, sounds = self._mix(stage, clips, _STANDARD_RECORDINGS, rng)
+        self.textures.standardise(mel_features(self.processor, sounds)[0], recordings)
 
     @staticmethod
     def _regression(states: torch.Tensor, written: torch.Tensor, recent) -> torch.Tensor:
@@ -398,6 +441,8 @@ class Trainer:
                 "model": self.model.state_dict(),
                 "transcriber": self.transcriber.state_dict(),
             }
+            if self.textures is not None:
+                state["textures"] = self.textures.state_dict()
             with atomic_path(self.checkpoint) as path:
                 torch.save(state, path)
 
@@ -410,6 +455,8 @@ class Trainer:
             return 0
         self.model.load_state_dict(state["model"])
         self.transcriber.load_state_dict(state["transcriber"])
+        if self.textures is not None:
+            self.textures.load_state_dict(state["textures"])
         self.seconds = state["seconds"]
         logger.info("continue after stage %d from %s", state["done"], self.checkpoint)
         return state["done"]

@@ -18,8 +18,8 @@ from wheretolisten.tiny.language import Event
 TRAINING_CLIPS, EVALUATION_CLIPS, TUNING_CLIPS = 0x7A11, 0x7E57, 0x70E5
 _LONGEST_RECORDING = 18.5
 _CLIP_SECONDS = 5.5
-# Share of events that are two clips of a label at once, where clips are few.
-_SHARE_OF_MIXED = 0.3
+# Share of events that are two takes of a label at once, where clips are few.
+_SHARE_OF_MIXED = 0.5
 
 logger = logging.getLogger(__name__)
 
@@ -96,15 +96,15 @@ class ClipPool:
         Label → int16 [frame] each, 16 kHz.
     entropy
         Purpose of the pool, one of the numbers above.
-    vary
-        Whether every use of a clip is another take (see `vary`), or a mixture of two: for training on few clips.
+    mix
+        Whether an event may be two clips of its label at once: for training on few clips.
     """
 
-    def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, vary: bool = False) -> None:
+    def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, mix: bool = False) -> None:
         self.labels = list(clips)
         self.entropy = entropy
         self._clips = clips
-        self._vary = vary
+        self._mix = mix
 
     def draw(
         self, rng: np.random.Generator, benchmark_like: bool = False, gapless: float = 0.0
@@ -148,7 +148,7 @@ class ClipPool:
 
     def _cut(self, label: str, seconds: float, whole_level: bool, rng: np.random.Generator) -> np.ndarray:
         clip = self._take(label, rng)
-        if self._vary and rng.random() < _SHARE_OF_MIXED:
+        if self._mix and rng.random() < _SHARE_OF_MIXED:
             clip = np.clip(clip + 10 ** rng.uniform(-1, 0.2) * self._take(label, rng), -1, 1)
         length = min(round(seconds * SAMPLING_RATE) + 1, len(clip))
         start = int(rng.integers(len(clip) - length + 1))
@@ -156,8 +156,7 @@ class ClipPool:
 
     def _take(self, label: str, rng: np.random.Generator) -> np.ndarray:
         clips = self._clips[label]
-        clip = clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
-        return vary(clip, rng) if self._vary else clip
+        return clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
 
 
 def synthesise_clips(
@@ -194,11 +193,24 @@ def recorded_clips(library: Esc50Library, words: Mapping[str, str]) -> dict[str,
     return dict(sorted(clips.items()))
 
 
+def other_takes(
+    clips: Mapping[str, Sequence[np.ndarray]], takes: int, entropy: int, seed: int
+) -> dict[str, list[np.ndarray]]:
+    """A number of takes of every clip (see `vary`) in place of it, label → int16 [frame] each."""
+    varied: dict[str, list[np.ndarray]] = {label: [] for label in clips}
+    for index, label in enumerate(clips):
+        for number, clip in enumerate(clips[label]):
+            rng = np.random.default_rng([entropy, seed, index, number])
+            sound = clip.astype(np.float32) / 32767
+            varied[label].extend(np.round(vary(sound, rng) * 32767).astype(np.int16) for _ in range(takes))
+    return varied
+
+
 def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Another take of a clip [frame], as if recorded elsewhere; float32 [frame], 5.5 s.
 
-    Up to 15 % faster or slower, begun elsewhere, through another microphone (a smooth frequency response, in which a
-    band may be missing), with some noise.
+    Up to 15 % faster or slower, begun elsewhere, through another microphone (a smooth frequency response), with
+    some noise.
     """
     speed = 1.15 ** rng.uniform(-1, 1)
     clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip).astype(np.float32)
@@ -207,13 +219,11 @@ def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     pitch = np.log1p(np.fft.rfftfreq(len(clip), 1 / SAMPLING_RATE).astype(np.float32) / 700)  # mel, but for a factor
     pitch /= pitch[-1]
     knots = int(rng.integers(3, 9))
-    decibels = np.interp(pitch, np.linspace(0, 1, knots), rng.normal(0, 3, knots))
-    missing, width = rng.random(), 0.12 * rng.random()
-    decibels[(pitch > missing) & (pitch < missing + width)] -= 40
+    decibels = np.interp(pitch, np.linspace(0, 1, knots), rng.normal(0, 1.5, knots))
     response = (10 ** (decibels / 20)).astype(np.float32)
     clip = np.fft.irfft(np.fft.rfft(clip) * response, len(clip))
     clip *= level / max(np.sqrt(np.mean(clip**2)), 1e-9)  # the stretch may be silent
-    clip += level * np.float32(10 ** rng.uniform(-3, -0.7)) * rng.standard_normal(len(clip), np.float32)
+    clip += level * np.float32(10 ** rng.uniform(-3.5, -0.9)) * rng.standard_normal(len(clip), np.float32)
     return np.clip(clip, -1, 1).astype(np.float32)
 
 

@@ -27,6 +27,7 @@ from wheretolisten.tiny.recordings import (
     TRAINING_CLIPS,
     TUNING_CLIPS,
     ClipPool,
+    other_takes,
     recorded_clips,
     synthesise_clips,
 )
@@ -48,6 +49,11 @@ class RealRecordings(BaseModel):
     training_folds: list[int] = Field(default=[1, 2, 3], min_length=1)
     validation_folds: list[int] = Field(default=[4], min_length=1)
     words: dict[str, str] = Field(default_factory=dict, description="category → its name, where it has another")
+    share: float = Field(default=0.6, gt=0, lt=1, description="share of training recordings mixed from them")
+    takes: int = Field(default=20, ge=1, description="variants of each training clip, made before training on sound")
+    dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout in the audio encoder during training")
+    ears_steps: int = Field(default=1000, ge=1, description="steps of the encoder on them, after those without them")
+    texture_weight: float = Field(default=1.0, ge=0, description="weight of telling texture statistics of the sound")
 
     def clips(self, folds: list[int]) -> dict:
         """Clips of some folds by name."""
@@ -135,7 +141,8 @@ def train(family: str, folder: Path, settings: TinyTrainingSettings) -> dict:
         logger.info("%d real recordings of %d labels to train on", sum(map(len, real.values())), len(real))
     labels = [*LABELS, *sorted(set(real) - set(LABELS))]
     processor = build_processor(family, labels)
-    model = build_model(family, processor, settings.seed, settings.blocks)
+    dropout = settings.recordings.dropout if settings.recordings else 0.0
+    model = build_model(family, processor, settings.seed, settings.blocks, dropout)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     logger.info("%s: %d parameters, %d tokens", family, parameters, len(processor.tokenizer))
     folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +154,10 @@ def train(family: str, folder: Path, settings: TinyTrainingSettings) -> dict:
 
     def training_pools() -> list[ClipPool]:
         pools = [synthesised(TRAINING_CLIPS, settings.clips_per_label)]
-        return [*pools, ClipPool(real, TRAINING_CLIPS, vary=True)] if real else pools
+        if real:
+            takes = other_takes(real, settings.recordings.takes, TRAINING_CLIPS, settings.seed)
+            pools.append(ClipPool(takes, TRAINING_CLIPS, mix=True))
+        return pools
 
     trainer.run(training_pools)
     trainer.untie()

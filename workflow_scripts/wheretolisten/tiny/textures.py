@@ -1,0 +1,82 @@
+"""Texture statistics of events: an auxiliary target for the audio encoder where recordings are few.
+
+Labels alone let an encoder learn a few hundred clips by heart. What a texture sounds like is in statistics over time
+(McDermott & Simoncelli 2011, Neuron 71:926); an encoder that must tell them for every event names new recordings
+better. The targets come from the sound itself.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.tiny.architecture import HOP_LENGTH, MEL_BINS, TOKENS_PER_SECOND
+from wheretolisten.tiny.recordings import Recording
+
+_PERCENTILES = (10, 50, 90)
+_SHORTEST = 4  # mel frames
+
+
+def texture_statistics(log_mel: np.ndarray) -> np.ndarray:
+    """Mean, deviation, mean change from frame to frame, and percentiles of each mel bin over time.
+
+    `log_mel` is [mel_bin, mel_frame]; the result [statistic * mel_bin], six statistics.
+    """
+    change = np.abs(np.diff(log_mel, axis=1)).mean(1)
+    return np.concatenate(
+        [log_mel.mean(1), log_mel.std(1), change, np.percentile(log_mel, _PERCENTILES, axis=1).ravel()]
+    )
+
+
+class TextureHead(nn.Module):
+    """Linear readout of the texture statistics of the event around each audio token; not part of the saved model.
+
+    Parameters
+    ----------
+    hidden_size
+        Width of the audio encoder.
+    """
+
+    def __init__(self, hidden_size: int) -> None:
+        super().__init__()
+        n_statistics = (3 + len(_PERCENTILES)) * MEL_BINS
+        self.readout = nn.Linear(hidden_size, n_statistics)
+        self.register_buffer("mean", torch.zeros(n_statistics))
+        self.register_buffer("deviation", torch.ones(n_statistics))
+
+    def standardise(self, features: torch.Tensor, recordings: Sequence[Recording]) -> None:
+        """Take mean and deviation of each statistic from some recordings; `features` as in `loss`."""
+        rows = [row for row, _, _ in _events(features, recordings)]
+        statistics = torch.tensor(np.array(rows), dtype=torch.float32)
+        self.mean, self.deviation = statistics.mean(0), statistics.std(0) + 1e-3
+
+    def loss(self, states: torch.Tensor, features: torch.Tensor, recordings: Sequence[Recording]) -> torch.Tensor:
+        """Mean squared error of the standardised statistics over the audio tokens of events.
+
+        Parameters
+        ----------
+        states
+            Output of the audio encoder [recording, audio_token, hidden].
+        features
+            Log-mel [recording, mel_bin, mel_frame].
+        recordings
+            What is heard when.
+        """
+        told, wanted = [], []
+        for statistics, index, event in _events(features, recordings):
+            first, last = (round(time * TOKENS_PER_SECOND) for time in (event.onset, event.offset))
+            told.append(states[index, first:last])
+            row = torch.tensor(statistics, dtype=torch.float32)
+            wanted.append(((row - self.mean) / self.deviation).expand(len(told[-1]), -1))
+        return (self.readout(torch.cat(told)) - torch.cat(wanted)).square().mean()
+
+
+def _events(features: torch.Tensor, recordings: Sequence[Recording]):
+    """Statistics, number of the recording and event, for each event that is long enough."""
+    for index, (log_mel, recording) in enumerate(zip(features.numpy(), recordings, strict=True)):
+        for event in recording.events:
+            first, last = (round(time * SAMPLING_RATE / HOP_LENGTH) for time in (event.onset, event.offset))
+            if last - first >= _SHORTEST:
+                yield texture_statistics(log_mel[:, first:last]), index, event
