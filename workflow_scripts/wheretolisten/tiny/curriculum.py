@@ -219,22 +219,8 @@ def audio_states_at(
         collected.append(states[is_audio])
         return (states,), keywords
 
-    hook = block.register_forward_pre_hook(enter, with_kwargs=True)
-    try:
+    with block.register_forward_pre_hook(enter, with_kwargs=True):
         yield collected
-    finally:
-        hook.remove()
-
-
-@contextlib.contextmanager
-def states_before(module: nn.Module) -> Iterator[list[torch.Tensor]]:
-    """Collect the first argument of each call of a module."""
-    collected: list[torch.Tensor] = []
-    hook = module.register_forward_pre_hook(lambda _, arguments: collected.append(arguments[0]))
-    try:
-        yield collected
-    finally:
-        hook.remove()
 
 
 class Trainer:
@@ -368,7 +354,9 @@ class Trainer:
             audio = written + settings.symbol_noise * written.detach().std() * torch.randn_like(written)
         else:
             features, mask = mel_features(self.processor, sounds)
-            with states_before(self.model.model.multi_modal_projector) as encoded:
+            encoded: list[torch.Tensor] = []
+            projector = self.model.model.multi_modal_projector
+            with projector.register_forward_pre_hook(lambda _, arguments: encoded.append(arguments[0])):
                 audio = embed_audio(self.model, features, mask)
         textures = 0.0
         if stage.recorded:

@@ -156,7 +156,7 @@ class ClipPool:
 
     def _take(self, label: str, rng: np.random.Generator) -> np.ndarray:
         clips = self._clips[label]
-        return clips[int(rng.integers(len(clips)))].astype(np.float32) / 32767
+        return _as_float(clips[int(rng.integers(len(clips)))])
 
 
 def synthesise_clips(
@@ -167,7 +167,7 @@ def synthesise_clips(
     for index, label in enumerate(labels):
         for number in range(clips_per_label):
             sound = synthesize(label, _CLIP_SECONDS, np.random.default_rng([entropy, seed, index, number]))
-            clips[label].append(np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16))
+            clips[label].append(_as_int16(sound))
     return clips
 
 
@@ -201,8 +201,7 @@ def other_takes(
     for index, label in enumerate(clips):
         for number, clip in enumerate(clips[label]):
             rng = np.random.default_rng([entropy, seed, index, number])
-            sound = clip.astype(np.float32) / 32767
-            varied[label].extend(np.round(vary(sound, rng) * 32767).astype(np.int16) for _ in range(takes))
+            varied[label].extend(_as_int16(vary(_as_float(clip), rng)) for _ in range(takes))
     return varied
 
 
@@ -225,6 +224,14 @@ def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     clip *= level / max(np.sqrt(np.mean(clip**2)), 1e-9)  # the stretch may be silent
     clip += level * np.float32(10 ** rng.uniform(-3.5, -0.9)) * rng.standard_normal(len(clip), np.float32)
     return np.clip(clip, -1, 1).astype(np.float32)
+
+
+def _as_int16(sound: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(sound, -1, 1) * 32767).astype(np.int16)
+
+
+def _as_float(clip: np.ndarray) -> np.ndarray:
+    return clip.astype(np.float32) / 32767
 
 
 def _sequence(names: Sequence[str], durations: np.ndarray, gaps: np.ndarray) -> Recording:

@@ -5,7 +5,7 @@ Labels alone let an encoder learn a few hundred clips by heart. What a texture s
 better. The targets come from the sound itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.tiny.architecture import HOP_LENGTH, MEL_BINS, TOKENS_PER_SECOND
+from wheretolisten.tiny.language import Event
 from wheretolisten.tiny.recordings import Recording
 
 _PERCENTILES = (10, 50, 90)
@@ -66,17 +67,21 @@ class TextureHead(nn.Module):
         """
         told, wanted = [], []
         for statistics, index, event in _events(features, recordings):
-            first, last = (round(time * TOKENS_PER_SECOND) for time in (event.onset, event.offset))
-            told.append(states[index, first:last])
+            told.append(states[index, _span(event, TOKENS_PER_SECOND)])
             row = torch.tensor(statistics, dtype=torch.float32)
             wanted.append(((row - self.mean) / self.deviation).expand(len(told[-1]), -1))
         return (self.readout(torch.cat(told)) - torch.cat(wanted)).square().mean()
 
 
-def _events(features: torch.Tensor, recordings: Sequence[Recording]):
+def _events(features: torch.Tensor, recordings: Sequence[Recording]) -> Iterator[tuple[np.ndarray, int, Event]]:
     """Statistics, number of the recording and event, for each event that is long enough."""
     for index, (log_mel, recording) in enumerate(zip(features.numpy(), recordings, strict=True)):
         for event in recording.events:
-            first, last = (round(time * SAMPLING_RATE / HOP_LENGTH) for time in (event.onset, event.offset))
-            if last - first >= _SHORTEST:
-                yield texture_statistics(log_mel[:, first:last]), index, event
+            part = log_mel[:, _span(event, SAMPLING_RATE / HOP_LENGTH)]
+            if part.shape[1] >= _SHORTEST:
+                yield texture_statistics(part), index, event
+
+
+def _span(event: Event, rate: float) -> slice:
+    """What an event covers of something that comes `rate` times a second."""
+    return slice(round(event.onset * rate), round(event.offset * rate))
