@@ -14,7 +14,7 @@ from wheretolisten.config.probe import Prompts, Steering
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.tiny.architecture import MEL_BINS, TOKENS_PER_SECOND, build_model, build_processor
-from wheretolisten.tiny.curriculum import Trainer, stages
+from wheretolisten.tiny.curriculum import stages
 from wheretolisten.tiny.evaluation import answer, evaluate, is_right
 from wheretolisten.tiny.language import Event, ask_bare, ask_caption, ask_direct, ask_part
 from wheretolisten.tiny.packing import Packer
@@ -30,6 +30,7 @@ from wheretolisten.tiny.recordings import (
 )
 from wheretolisten.tiny.textures import TextureHead, texture_statistics
 from wheretolisten.tiny.train import SHIPPED, RealRecordings, TinyTrainingSettings, train
+from wheretolisten.tiny.trainer import Trainer
 
 RESOURCES = Path(__file__).resolve().parents[2] / "resources"
 CHECKPOINTS = {
@@ -288,6 +289,17 @@ def test_a_silent_stretch_of_a_clip_stays_silent():
     assert not vary(np.zeros(90_000, np.float32), np.random.default_rng(0)).any()
 
 
+def test_recordings_keep_their_level_and_synthesised_sounds_do_not():
+    clips = {label: [np.full(88_000, 3277, np.int16)] for label in "abcd"}  # an amplitude of a tenth
+
+    def amplitudes(recorded):
+        pool, rng = ClipPool(clips, TEST_CLIPS, recorded), np.random.default_rng(0)
+        return [np.abs(pool.draw(rng)[1][:1000]).mean() for _ in range(60)]
+
+    assert min(amplitudes(recorded=True)) > 0.079
+    assert min(amplitudes(recorded=False)) < 0.03
+
+
 def test_takes_stand_for_their_clip():
     clips = {"low": [np.full(90_000, 1000, np.int16)], "high": [np.full(90_000, 9000, np.int16)] * 2}
     takes = other_takes(clips, 3, TUNING_CLIPS, 0)
@@ -347,6 +359,27 @@ def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_pa
     trainer(settings.model_copy(update={"seed": 1})).run(pools)
     assert "other settings" in caplog.text
     assert "listen 1 1" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_stage_with_recordings_ends_with_the_running_mean_of_its_weights(monkeypatch):
+    clips, whole = [synthesised(1, purpose, 0) for purpose in (TEST_CLIPS, TUNING_CLIPS)], Trainer._train
+
+    def only_ears_on_recordings(self, stage, *arguments):
+        if stage.name == "ears on recordings":
+            whole(self, stage, *arguments)
+
+    monkeypatch.setattr(Trainer, "_train", only_ears_on_recordings)
+
+    def weights(steps, average):
+        real = RealRecordings(csv="not read here", audio="not read here", ears_steps=steps, average=average)
+        trainer = make_trainer("qwen2_audio", SHORT_TRAINING.model_copy(update={"recordings": real}))
+        trainer.run(lambda: clips)
+        return trainer.model.model.multi_modal_projector.linear.weight.detach()
+
+    first, second, mean = weights(1, 0.0), weights(2, 0.0), weights(2, 0.75)
+    assert not torch.equal(first, second)
+    torch.testing.assert_close(mean, 0.75 * first + 0.25 * second)
 
 
 @pytest.mark.slow

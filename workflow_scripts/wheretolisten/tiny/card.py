@@ -134,10 +134,12 @@ def _real_scores(tasks: dict | None, settings: dict) -> str:
     rows = "\n".join(f"| {name} | {100 * value:.1f} % |" for name, value in tasks.items())
     return (
         f"\nThe same on real recordings: trained on folds {source['training_folds']} of `{source['csv']}`, scored on "
-        f"folds {source['validation_folds']}. After *ears* the encoder had {source['ears_steps']} steps with a share "
-        f"of {source['share']:g} of recordings mixed from them, in {source['takes']} variants of each clip, and so had "
-        "*hear*. It also told texture statistics of every event's sound (mean, deviation, change and percentiles of "
-        f"each mel bin; weight {source['texture_weight']:g}).\n\n| question | right |\n|---|---|\n{rows}\n"
+        f"folds {source['validation_folds']}. After *ears* the encoder had {source['ears_steps']} steps on them, a "
+        f"share of {source['ears_share']:g} beside the synthesised sounds, in {source['takes']} variants of each clip; "
+        f"in *hear* the share was {source['hear_share']:g}. Of both stages the running mean of the weights is kept "
+        f"(decay {source['average']:g}). The encoder also told texture statistics of every event's sound (mean, "
+        f"deviation, change and percentiles of each mel bin; weight {source['texture_weight']:g}).\n\n"
+        f"| question | right |\n|---|---|\n{rows}\n"
     )
 
 

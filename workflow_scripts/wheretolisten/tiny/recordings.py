@@ -20,6 +20,8 @@ _LONGEST_RECORDING = 18.5
 _CLIP_SECONDS = 5.5
 # Share of events that are two takes of a label at once, where clips are few.
 _SHARE_OF_MIXED = 0.5
+# Range of the factor on an event's amplitude, as powers of ten.
+_ANY_LEVEL, _OWN_LEVEL = (-0.4, 0.1), (-0.1, 0.1)
 
 logger = logging.getLogger(__name__)
 
@@ -96,15 +98,16 @@ class ClipPool:
         Label → int16 [frame] each, 16 kHz.
     entropy
         Purpose of the pool, one of the numbers above.
-    mix
-        Whether an event may be two clips of its label at once: for training on few clips.
+    recorded
+        Whether the clips are real recordings to train on. They are few: an event may be two clips of its label at
+        once. And their level tells what they are: it stays nearly as it is, as in the benchmark.
     """
 
-    def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, mix: bool = False) -> None:
+    def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, recorded: bool = False) -> None:
         self.labels = list(clips)
         self.entropy = entropy
         self._clips = clips
-        self._mix = mix
+        self._recorded = recorded
 
     def draw(
         self, rng: np.random.Generator, benchmark_like: bool = False, gapless: float = 0.0
@@ -132,7 +135,7 @@ class ClipPool:
             durations, gaps = draw_durations(len(names), rng, gapless)
         durations = np.minimum(durations, 5.5)
         recording = _sequence(names, durations, gaps)
-        gain = 10 ** (0.0 if benchmark_like else rng.uniform(-0.6, 0.1))
+        gain = 10 ** (0.0 if benchmark_like or self._recorded else rng.uniform(-0.6, 0.1))
         clips = [self._cut(name, seconds, benchmark_like, rng) for name, seconds in zip(names, durations, strict=True)]
         levels = [float(np.sqrt(np.mean(clip**2))) for clip in clips]
         noise_level = 1.0 if benchmark_like or rng.random() < 0.5 else rng.choice([0.0, 0.05, 0.3, 1.5])
@@ -148,11 +151,13 @@ class ClipPool:
 
     def _cut(self, label: str, seconds: float, whole_level: bool, rng: np.random.Generator) -> np.ndarray:
         clip = self._take(label, rng)
-        if self._mix and rng.random() < _SHARE_OF_MIXED:
+        if self._recorded and rng.random() < _SHARE_OF_MIXED:
             clip = np.clip(clip + 10 ** rng.uniform(-1, 0.2) * self._take(label, rng), -1, 1)
         length = min(round(seconds * SAMPLING_RATE) + 1, len(clip))
         start = int(rng.integers(len(clip) - length + 1))
-        return clip[start : start + length] * (1.0 if whole_level else 10 ** rng.uniform(-0.4, 0.1))
+        if whole_level:
+            return clip[start : start + length]
+        return clip[start : start + length] * 10 ** rng.uniform(*(_OWN_LEVEL if self._recorded else _ANY_LEVEL))
 
     def _take(self, label: str, rng: np.random.Generator) -> np.ndarray:
         clips = self._clips[label]

@@ -47,6 +47,11 @@ class TextureHead(nn.Module):
         self.register_buffer("mean", torch.zeros(n_statistics))
         self.register_buffer("deviation", torch.ones(n_statistics))
 
+    @property
+    def standardised(self) -> bool:
+        """Whether mean and deviation were taken from recordings, here or before a checkpoint."""
+        return bool(self.mean.any())
+
     def standardise(self, features: torch.Tensor, recordings: Sequence[Recording]) -> None:
         """Take mean and deviation of each statistic from some recordings; `features` as in `loss`."""
         rows = [row for row, _, _ in _events(features, recordings)]

@@ -19,7 +19,6 @@ from wheretolisten.config.probe import Prompts
 from wheretolisten.files import sha256_of_file, write_text
 from wheretolisten.tiny.architecture import build_model, build_processor, save_checkpoint
 from wheretolisten.tiny.card import render_card
-from wheretolisten.tiny.curriculum import Trainer
 from wheretolisten.tiny.evaluation import evaluate
 from wheretolisten.tiny.probe import probe
 from wheretolisten.tiny.recordings import (
@@ -31,6 +30,7 @@ from wheretolisten.tiny.recordings import (
     recorded_clips,
     synthesise_clips,
 )
+from wheretolisten.tiny.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +49,12 @@ class RealRecordings(BaseModel):
     training_folds: list[int] = Field(default=[1, 2, 3], min_length=1)
     validation_folds: list[int] = Field(default=[4], min_length=1)
     words: dict[str, str] = Field(default_factory=dict, description="category → its name, where it has another")
-    share: float = Field(default=0.6, gt=0, lt=1, description="share of training recordings mixed from them")
+    ears_share: float = Field(default=0.85, gt=0, lt=1, description="share of recordings mixed from them on its own")
+    hear_share: float = Field(default=0.5, gt=0, lt=1, description="share of recordings mixed from them in hear")
     takes: int = Field(default=20, ge=1, description="variants of each training clip, made before training on sound")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout in the audio encoder during training")
     ears_steps: int = Field(default=1000, ge=1, description="steps of the encoder on them, after those without them")
+    average: float = Field(default=0.98, ge=0, lt=1, description="decay of the running mean of weights that is kept")
     texture_weight: float = Field(default=1.0, ge=0, description="weight of telling texture statistics of the sound")
 
     def clips(self, folds: list[int]) -> dict:
@@ -156,7 +158,7 @@ def train(family: str, folder: Path, settings: TinyTrainingSettings) -> dict:
         pools = [synthesised(TRAINING_CLIPS, settings.clips_per_label)]
         if real:
             takes = other_takes(real, settings.recordings.takes, TRAINING_CLIPS, settings.seed)
-            pools.append(ClipPool(takes, TRAINING_CLIPS, mix=True))
+            pools.append(ClipPool(takes, TRAINING_CLIPS, recorded=True))
         return pools
 
     trainer.run(training_pools)
