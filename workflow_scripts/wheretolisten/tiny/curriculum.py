@@ -14,7 +14,7 @@ speak
     the lower blocks hand them on to the reader as they are.
 ears
     The audio encoder alone learns to turn sound into written recordings; with a library of recordings it first learns
-    synthesised sounds, then both.
+    synthesised sounds, then both (ears on recordings).
 hear
     Everything is trained on questions about sound.
 
@@ -97,8 +97,9 @@ def stages(settings) -> list[Stage]:
     # Noise that is always there becomes the place where attention rests when it finds nothing.
     shortest, long = partial(draw_shortest, gapless=s.gapless_short), partial(draw_long, gapless=s.gapless_long)
     short, marked = {"draw": draw_short, "tasks": _NAMED_TASKS}, {"draw": shortest, "tasks": _MARKED_TASKS}
-    real, on_recordings = s.recordings, []
+    real, on_recordings, hear_share = s.recordings, [], 0.0
     if real is not None:
+        hear_share = real.hear_share
         on_recordings = [Stage("ears on recordings", real.ears_steps, {"ears": s.ears_peak}, recorded=real.ears_share)]
     return [
         Stage("listen 1", s.listen_steps, draw=shortest, batch=4, tasks=_FIRST_TASKS, **listen),
@@ -110,12 +111,5 @@ def stages(settings) -> list[Stage]:
         Stage("speak", s.speak_steps, speak, draw=long, tasks=_ALL_TASKS),
         Stage("ears", s.ears_steps, {"ears": s.ears_peak}),
         *on_recordings,
-        Stage(
-            "hear",
-            s.hear_steps,
-            hear,
-            gapless=s.gapless_heard,
-            recorded=real.hear_share if real else 0.0,
-            tasks=_ALL_TASKS,
-        ),
+        Stage("hear", s.hear_steps, hear, gapless=s.gapless_heard, recorded=hear_share, tasks=_ALL_TASKS),
     ]

@@ -193,12 +193,12 @@ class Trainer:
             for parameter in parameters:
                 parameter.requires_grad_(part in stage.peaks)
         groups = [{"params": self._parts[part], "peak": peak} for part, peak in stage.peaks.items()]
-        trained = [parameter for group in groups for parameter in group["params"]]
+        trained = nn.ParameterList(parameter for group in groups for parameter in group["params"])
         optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98), weight_decay=0.01)
         averaged = None
         if stage.recorded:
             decay = get_ema_multi_avg_fn(settings.recordings.average)
-            averaged = AveragedModel(nn.ParameterList(trained), multi_avg_fn=decay)
+            averaged = AveragedModel(trained, multi_avg_fn=decay)
         packer = Packer(self.processor, stage.form)
         recent: dict[str, deque] = defaultdict(lambda: deque(maxlen=_RECENT))
         losses, started = deque(maxlen=50), time.monotonic()
@@ -216,7 +216,7 @@ class Trainer:
                 nn.utils.clip_grad_norm_(trained, 1.0)
                 optimizer.step()
                 if averaged is not None:
-                    averaged.update_parameters(nn.ParameterList(trained))
+                    averaged.update_parameters(trained)
                 losses.append(loss.item())
                 enough = all(
                     len(recent[task]) == _RECENT and np.mean(recent[task]) >= stage.enough for task in stage.tasks
