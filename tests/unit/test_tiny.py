@@ -1,7 +1,10 @@
 """The tiny LALMs in resources/: they load like large checkpoints, keep their promises, and can be trained again."""
 
 import json
+from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +27,8 @@ from wheretolisten.tiny.recordings import (
     TUNING_CLIPS,
     ClipPool,
     Recording,
+    brief,
+    mishear,
     other_takes,
     synthesise_clips,
     vary,
@@ -294,10 +299,72 @@ def test_recordings_keep_their_level_and_synthesised_sounds_do_not():
 
     def amplitudes(recorded):
         pool, rng = ClipPool(clips, TEST_CLIPS, recorded), np.random.default_rng(0)
-        return [np.abs(pool.draw(rng)[1][:1000]).mean() for _ in range(60)]
+        drawn = [pool.draw(rng) for _ in range(60)]
+        return [np.abs(sound[: int(16_000 * recording.events[0].offset)]).max() for recording, sound in drawn]
 
     assert min(amplitudes(recorded=True)) > 0.079
     assert min(amplitudes(recorded=False)) < 0.03
+
+
+def test_a_brief_clip_is_a_stretch_that_holds_most_of_its_energy():
+    clip = np.ones(50_000, np.float32)
+    kept = []
+    for seed in range(50):
+        short = brief(clip, np.random.default_rng(seed))
+        assert short.dtype == np.float32
+        sounding = np.flatnonzero(short > 0.5)
+        assert np.array_equal(sounding, np.arange(sounding[0], sounding[-1] + 1))
+        kept.append(len(sounding) / len(clip))
+        assert kept[-1] >= 0.39
+        assert kept[-1] == 1 or short.min() <= 0.1
+    assert 0.4 < np.mean(np.array(kept) < 0.81) < 0.9
+    bark = np.concatenate([np.zeros(40_000, np.float32), clip[:10_000]])
+    energies = [np.sum(brief(bark, np.random.default_rng(seed)) ** 2) for seed in range(50)]
+    assert min(energies) >= 0.4 * 10_000
+
+
+def test_only_recordings_are_cut_to_brief_ones():
+    clips = {label: [np.full(88_000, 3277, np.int16)] for label in "abcd"}
+
+    def share_of_brief(recorded):
+        pool, rng = ClipPool(clips, TEST_CLIPS, recorded), np.random.default_rng(0)
+        return np.mean([np.ptp(pool._cut("a", 5.0, False, rng)) > 0.01 for _ in range(200)])
+
+    assert 0.15 < share_of_brief(recorded=True) < 0.4
+    assert share_of_brief(recorded=False) == 0
+
+
+def test_events_are_misheard_in_less_than_their_half():
+    heard = ["dog"] * 30 + [None] * 6 + ["hen"] * 30 + ["cow"] * 28
+    shares = []
+    for seed in range(200):
+        misheard = mishear(heard, ["dog", "hen", "cow", "rain"], 0.5, np.random.default_rng(seed))
+        assert misheard[30:36] == [None] * 6
+        for span in (slice(0, 30), slice(36, 66), slice(66, 94)):
+            others = [label for label in misheard[span] if label != heard[span.start]]
+            assert len(set(others)) <= 1
+            shares.append(len(others) / (span.stop - span.start))
+    assert 0.4 < max(shares) < 0.5
+    assert 0.1 < np.mean(np.array(shares) > 0) < 0.5  # of the half that is chosen, some stay as they are
+    assert mishear(heard, ["rain"], 0.0, np.random.default_rng(0)) == heard
+
+
+def test_text_is_asked_what_sounds_where_it_mishears(monkeypatch):
+    trainer, regressed = make_trainer("qwen2_audio"), []
+    recording, sound = Recording((Event("dog", 0.0, 2.0),), 4.0), np.zeros(64_000, np.float32)
+    monkeypatch.setattr("wheretolisten.tiny.trainer.mishear", lambda labels, *_: ["rain" if x else x for x in labels])
+    monkeypatch.setattr(trainer, "_regression", lambda *states_and_target: regressed.append(states_and_target) or 0.0)
+    hear, pool = stages(SHORT_TRAINING)[-1], SimpleNamespace(draw=lambda *_, **__: (recording, sound))
+    for stage in (hear, replace(hear, misheard=1.0)):
+        trainer._loss(stage, Packer(trainer.processor), [pool], np.random.default_rng(0), defaultdict(list))
+    (plain, target, _), (misheard, same_target, _) = regressed
+    assert torch.equal(target, same_target)
+    dog, rain = trainer.transcriber.words([["dog", "rain"]])
+    n_tokens = len(target) // SHORT_TRAINING.batch_size
+    difference = (misheard - plain).reshape(SHORT_TRAINING.batch_size, n_tokens, -1)
+    # Untrained lower blocks hand on what enters: the event says rain, the silence after it what it said.
+    torch.testing.assert_close(difference[:, :12], (rain - dog).expand(SHORT_TRAINING.batch_size, 12, -1))
+    assert not difference[:, 13:].any()
 
 
 def test_takes_stand_for_their_clip():

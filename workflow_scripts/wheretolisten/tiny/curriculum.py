@@ -61,6 +61,8 @@ class Stage:
         Share of the recordings from the clip pool without noise between their events.
     recorded
         Share of them that is mixed from real recordings.
+    misheard
+        Share of the events of which some audio tokens say another label when they enter the text stack.
     batch
         Recordings per step, in units of the settings' batch size.
     tasks
@@ -80,6 +82,7 @@ class Stage:
     draw: Callable[[Sequence[str], np.random.Generator], Recording] | None = None
     gapless: float = 0.0
     recorded: float = 0.0
+    misheard: float = 0.0
     batch: int = 1
     tasks: dict[str, float] = field(default_factory=dict)
     form: str = "chat"
@@ -97,9 +100,10 @@ def stages(settings) -> list[Stage]:
     # Noise that is always there becomes the place where attention rests when it finds nothing.
     shortest, long = partial(draw_shortest, gapless=s.gapless_short), partial(draw_long, gapless=s.gapless_long)
     short, marked = {"draw": draw_short, "tasks": _NAMED_TASKS}, {"draw": shortest, "tasks": _MARKED_TASKS}
-    real, on_recordings, hear_share = s.recordings, [], 0.0
+    real, on_recordings, with_recordings = s.recordings, [], {}
     if real is not None:
-        hear_share = real.hear_share
+        hear["ears"] = real.hear_ears_peak
+        with_recordings = {"recorded": real.hear_share, "misheard": real.misheard}
         on_recordings = [Stage("ears on recordings", real.ears_steps, {"ears": s.ears_peak}, recorded=real.ears_share)]
     return [
         Stage("listen 1", s.listen_steps, draw=shortest, batch=4, tasks=_FIRST_TASKS, **listen),
@@ -111,5 +115,5 @@ def stages(settings) -> list[Stage]:
         Stage("speak", s.speak_steps, speak, draw=long, tasks=_ALL_TASKS),
         Stage("ears", s.ears_steps, {"ears": s.ears_peak}),
         *on_recordings,
-        Stage("hear", s.hear_steps, hear, gapless=s.gapless_heard, recorded=hear_share, tasks=_ALL_TASKS),
+        Stage("hear", s.hear_steps, hear, gapless=s.gapless_heard, tasks=_ALL_TASKS, **with_recordings),
     ]

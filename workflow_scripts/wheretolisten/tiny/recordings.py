@@ -20,6 +20,10 @@ _LONGEST_RECORDING = 18.5
 _CLIP_SECONDS = 5.5
 # Share of events that are two takes of a label at once, where clips are few.
 _SHARE_OF_MIXED = 0.5
+# Share of events of which all but a stretch falls silent, where clips are few, and the energy that has to be left.
+_SHARE_OF_BRIEF, _BRIEF_ENERGY = 0.4, 0.4
+# Mean length of a stretch that is misheard.
+_STRETCH_TOKENS = 4
 # Range of the factor on an event's amplitude, as powers of ten.
 _ANY_LEVEL, _OWN_LEVEL = (-0.4, 0.1), (-0.1, 0.1)
 
@@ -41,6 +45,28 @@ class Recording:
             for index in np.flatnonzero((centres >= event.onset) & (centres < event.offset)):
                 labels[index] = event.label
         return labels
+
+
+def mishear(
+    token_labels: Sequence[str | None], labels: Sequence[str], share: float, rng: np.random.Generator
+) -> list[str | None]:
+    """Labels of audio tokens [audio_token], of which a part says another label, less than half of each event.
+
+    An encoder that hears a new recording is not sure of it: stretches of an event sound like something else. A share
+    of the events gets one other label in some stretches.
+    """
+    misheard = list(token_labels)
+    changes = [index for index in range(1, len(misheard)) if misheard[index] != misheard[index - 1]]
+    for start, stop in zip([0, *changes], [*changes, len(misheard)], strict=True):
+        if misheard[start] is None or rng.random() >= share:
+            continue
+        stretches = np.cumsum(rng.random(stop - start) < 1 / _STRETCH_TOKENS)
+        wrong = (rng.random(stretches[-1] + 1) < rng.uniform(0, 0.5))[stretches]
+        other = labels[int(rng.integers(len(labels)))]
+        if wrong.mean() < 0.5:
+            for index in np.flatnonzero(wrong):
+                misheard[start + index] = other
+    return misheard
 
 
 def draw_labels(labels: Sequence[str], rng: np.random.Generator) -> list[str]:
@@ -100,7 +126,8 @@ class ClipPool:
         Purpose of the pool, one of the numbers above.
     recorded
         Whether the clips are real recordings to train on. They are few: an event may be two clips of its label at
-        once. And their level tells what they are: it stays nearly as it is, as in the benchmark.
+        once, or fall silent but for a stretch. And their level tells what they are: it stays nearly as it is, as in
+        the benchmark.
     """
 
     def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, recorded: bool = False) -> None:
@@ -155,9 +182,13 @@ class ClipPool:
             clip = np.clip(clip + 10 ** rng.uniform(-1, 0.2) * self._take(label, rng), -1, 1)
         length = min(round(seconds * SAMPLING_RATE) + 1, len(clip))
         start = int(rng.integers(len(clip) - length + 1))
+        clip = clip[start : start + length]
         if whole_level:
-            return clip[start : start + length]
-        return clip[start : start + length] * 10 ** rng.uniform(*(_OWN_LEVEL if self._recorded else _ANY_LEVEL))
+            return clip
+        clip = clip * 10 ** rng.uniform(*(_OWN_LEVEL if self._recorded else _ANY_LEVEL))
+        if self._recorded and rng.random() < _SHARE_OF_BRIEF:
+            return brief(clip, rng)
+        return clip
 
     def _take(self, label: str, rng: np.random.Generator) -> np.ndarray:
         clips = self._clips[label]
@@ -229,6 +260,19 @@ def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     clip *= level / max(np.sqrt(np.mean(clip**2)), 1e-9)  # the stretch may be silent
     clip += level * np.float32(10 ** rng.uniform(-3.5, -0.9)) * rng.standard_normal(len(clip), np.float32)
     return np.clip(clip, -1, 1).astype(np.float32)
+
+
+def brief(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A stretch of a clip [frame], the rest nearly silent; the clip as it is where that would take most of its energy.
+
+    Libraries pad short recordings with silence, which must not tell what they are.
+    """
+    length = int(rng.uniform(0.2, 0.8) * len(clip))
+    start = int(rng.integers(len(clip) - length + 1))
+    factor = np.full(len(clip), 10 ** rng.uniform(-5, -1), np.float32)
+    factor[start : start + length] = 1.0
+    enough = np.sum((clip * factor) ** 2) >= _BRIEF_ENERGY * np.sum(clip**2)
+    return clip * factor if enough else clip
 
 
 def _as_int16(sound: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from wheretolisten.tiny.architecture import INITIALIZER_RANGE, sinusoids
 from wheretolisten.tiny.curriculum import Stage, stages
 from wheretolisten.tiny.language import GAP_WORD, ask, ask_bare
 from wheretolisten.tiny.packing import Pack, Packer
-from wheretolisten.tiny.recordings import ClipPool, Recording
+from wheretolisten.tiny.recordings import ClipPool, Recording, mishear
 from wheretolisten.tiny.textures import TextureHead
 
 logger = logging.getLogger(__name__)
@@ -57,12 +57,14 @@ class Transcriber(nn.Module):
 
     def forward(self, recordings: Sequence[Recording], n_tokens: Sequence[int]) -> torch.Tensor:
         """Embeddings of all recordings' audio tokens, concatenated [audio_token, hidden]."""
-        words, places = [], []
-        for recording, count in zip(recordings, n_tokens, strict=True):
-            words.extend(self._index[label] for label in recording.token_labels(count))
-            places.extend(range(count))
-        embedded = self._embeddings[0](self.word_ids[torch.tensor(words)])
-        return embedded + self.scale * self.table[torch.tensor(places)] + self.common
+        labels = [recording.token_labels(count) for recording, count in zip(recordings, n_tokens, strict=True)]
+        places = [place for row in labels for place in range(len(row))]
+        return self.words(labels) + self.scale * self.table[torch.tensor(places)] + self.common
+
+    def words(self, token_labels: Sequence[Sequence[str | None]]) -> torch.Tensor:
+        """Embeddings of the words of all recordings' audio tokens, concatenated [audio_token, hidden]."""
+        indices = [self._index[label] for row in token_labels for label in row]
+        return self._embeddings[0](self.word_ids[torch.tensor(indices)])
 
 
 def count_audio_tokens(seconds: float, hop_length: int) -> int:
@@ -263,6 +265,10 @@ class Trainer:
             with projector.register_forward_pre_hook(lambda _, arguments: encoded.append(arguments[0])):
                 audio = embed_audio(self.model, features, mask)
         textures = 0.0
+        if stage.misheard:
+            heard = [recording.token_labels(count) for recording, count in zip(recordings, counts, strict=True)]
+            misheard = [mishear(row, self.labels, stage.misheard, rng) for row in heard]
+            audio = audio + (self.transcriber.words(misheard) - self.transcriber.words(heard)).detach()
         if stage.recorded:
             textures = settings.recordings.texture_weight * self.textures.loss(encoded[0], features, recordings)
         if not stage.tasks:
