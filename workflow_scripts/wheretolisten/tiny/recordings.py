@@ -53,7 +53,8 @@ def mishear(
     """Labels of audio tokens [audio_token], of which a part says another label, less than half of each event.
 
     An encoder that hears a new recording is not sure of it: stretches of an event sound like something else. A share
-    of the events gets one other label in some stretches.
+    of the events is chosen to get one of `labels` in some stretches; those for which half or more would be drawn, or
+    nothing, stay as they are.
     """
     misheard = list(token_labels)
     changes = [index for index in range(1, len(misheard)) if misheard[index] != misheard[index - 1]]

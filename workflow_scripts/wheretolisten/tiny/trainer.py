@@ -264,11 +264,11 @@ class Trainer:
             projector = self.model.model.multi_modal_projector
             with projector.register_forward_pre_hook(lambda _, arguments: encoded.append(arguments[0])):
                 audio = embed_audio(self.model, features, mask)
-        textures = 0.0
         if stage.misheard:
             heard = [recording.token_labels(count) for recording, count in zip(recordings, counts, strict=True)]
             misheard = [mishear(row, self.labels, stage.misheard, rng) for row in heard]
             audio = audio + (self.transcriber.words(misheard) - self.transcriber.words(heard)).detach()
+        textures = 0.0
         if stage.recorded:
             textures = settings.recordings.texture_weight * self.textures.loss(encoded[0], features, recordings)
         if not stage.tasks:
