@@ -136,9 +136,12 @@ def _real_scores(tasks: dict | None, settings: dict) -> str:
         f"\nThe same on real recordings: trained on folds {source['training_folds']} of `{source['csv']}`, scored on "
         f"folds {source['validation_folds']}. After *ears* the encoder had {source['ears_steps']} steps on them, a "
         f"share of {source['ears_share']:g} beside the synthesised sounds, in {source['takes']} variants of each clip; "
-        f"in *hear* the share was {source['hear_share']:g}. Of both stages the running mean of the weights is kept "
-        f"(decay {source['average']:g}). The encoder also told texture statistics of every event's sound (mean, "
-        f"deviation, change and percentiles of each mel bin; weight {source['texture_weight']:g}).\n\n"
+        f"in *hear* the share was {source['hear_share']:g}, the encoder's highest learning rate "
+        f"{source['hear_ears_peak']:g} (that of the settings is not used), and a share of {source['misheard']:g} of "
+        "the events was chosen to reach the text with stretches that say another label. Of both stages the running "
+        f"mean of the weights is kept (decay {source['average']:g}). The encoder also told texture statistics of every "
+        "event's sound (mean, deviation, change and percentiles of each mel bin; weight "
+        f"{source['texture_weight']:g}).\n\n"
         f"| question | right |\n|---|---|\n{rows}\n"
     )
 

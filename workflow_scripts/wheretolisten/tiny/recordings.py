@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 
@@ -56,17 +57,16 @@ def mishear(
     of the events is chosen to get one of `labels` in some stretches; those for which half or more would be drawn, or
     nothing, stay as they are.
     """
-    misheard = list(token_labels)
-    changes = [index for index in range(1, len(misheard)) if misheard[index] != misheard[index - 1]]
-    for start, stop in zip([0, *changes], [*changes, len(misheard)], strict=True):
-        if misheard[start] is None or rng.random() >= share:
-            continue
-        stretches = np.cumsum(rng.random(stop - start) < 1 / _STRETCH_TOKENS)
-        wrong = (rng.random(stretches[-1] + 1) < rng.uniform(0, 0.5))[stretches]
-        other = labels[int(rng.integers(len(labels)))]
-        if wrong.mean() < 0.5:
-            for index in np.flatnonzero(wrong):
-                misheard[start + index] = other
+    misheard: list[str | None] = []
+    for label, run in groupby(token_labels):
+        event = np.array(list(run), dtype=object)
+        if label is not None and rng.random() < share:
+            stretches = np.cumsum(rng.random(len(event)) < 1 / _STRETCH_TOKENS)
+            wrong = (rng.random(stretches[-1] + 1) < rng.uniform(0, 0.5))[stretches]
+            other = labels[int(rng.integers(len(labels)))]
+            if wrong.mean() < 0.5:
+                event[wrong] = other
+        misheard.extend(event)
     return misheard
 
 

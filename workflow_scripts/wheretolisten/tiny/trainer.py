@@ -55,14 +55,16 @@ class Transcriber(nn.Module):
         self.common = nn.Parameter(INITIALIZER_RANGE * torch.randn(hidden))
         self._embeddings = [model.get_input_embeddings()]
 
-    def forward(self, recordings: Sequence[Recording], n_tokens: Sequence[int]) -> torch.Tensor:
-        """Embeddings of all recordings' audio tokens, concatenated [audio_token, hidden]."""
-        labels = [recording.token_labels(count) for recording, count in zip(recordings, n_tokens, strict=True)]
-        places = [place for row in labels for place in range(len(row))]
-        return self.words(labels) + self.scale * self.table[torch.tensor(places)] + self.common
+    def forward(self, token_labels: Sequence[Sequence[str | None]]) -> torch.Tensor:
+        """Embeddings of all recordings' audio tokens, concatenated [audio_token, hidden].
+
+        `token_labels` holds the label of each audio token, None in gaps: [recording][audio_token].
+        """
+        places = [place for row in token_labels for place in range(len(row))]
+        return self.words(token_labels) + self.scale * self.table[torch.tensor(places)] + self.common
 
     def words(self, token_labels: Sequence[Sequence[str | None]]) -> torch.Tensor:
-        """Embeddings of the words of all recordings' audio tokens, concatenated [audio_token, hidden]."""
+        """The words alone of what `forward` writes, [audio_token, hidden]."""
         indices = [self._index[label] for row in token_labels for label in row]
         return self._embeddings[0](self.word_ids[torch.tensor(indices)])
 
@@ -255,7 +257,8 @@ class Trainer:
         else:
             recordings, sounds = self._mix(stage, clips, size, rng)
         counts = [count_audio_tokens(recording.seconds, self.hop_length) for recording in recordings]
-        written = self.transcriber(recordings, counts)
+        heard = [recording.token_labels(count) for recording, count in zip(recordings, counts, strict=True)]
+        written = self.transcriber(heard)
         if stage.draw is not None:
             audio = written + settings.symbol_noise * written.detach().std() * torch.randn_like(written)
         else:
@@ -265,7 +268,6 @@ class Trainer:
             with projector.register_forward_pre_hook(lambda _, arguments: encoded.append(arguments[0])):
                 audio = embed_audio(self.model, features, mask)
         if stage.misheard:
-            heard = [recording.token_labels(count) for recording, count in zip(recordings, counts, strict=True)]
             misheard = [mishear(row, self.labels, stage.misheard, rng) for row in heard]
             audio = audio + (self.transcriber.words(misheard) - self.transcriber.words(heard)).detach()
         textures = 0.0
