@@ -278,6 +278,16 @@ def test_trains_on_real_recordings_too_and_scores_those_held_out(esc10, tmp_path
         train("qwen2_audio", tmp_path / "unnamed", settings)
 
 
+def test_a_library_without_a_readable_recording_is_refused_before_any_training(tmp_path, caplog):
+    (tmp_path / "clips.csv").write_text("filename,fold,category\none.flac,1,dog\ntwo.flac,1,rain\n")
+    real = RealRecordings(csv=str(tmp_path / "clips.csv"), audio=str(tmp_path / "audio"), training_folds=[1])
+    settings = SHORT_TRAINING.model_copy(update={"recordings": real})
+    with pytest.raises(UserError, match=r"clips\.csv can be read .*one\.flac does not exist.* recordings\.audio"):
+        train("qwen2_audio", tmp_path / "model", settings)
+    assert not (tmp_path / "model").exists()
+    assert "left out" not in caplog.text
+
+
 def test_varied_clips_are_other_takes_of_the_same_sound():
     clip = np.sin(2 * np.pi * 440 * np.arange(88_000) / 16_000).astype(np.float32) * 0.1
     first, second = (vary(clip, np.random.default_rng(seed)) for seed in (0, 1))
@@ -388,10 +398,12 @@ def test_texture_statistics_of_a_known_sound():
 
 def test_textures_are_told_at_the_tokens_of_each_event():
     recording = Recording((Event("dog", 0.0, 1.6), Event("cat", 3.2, 4.8)), 4.8)
-    features = torch.randn(1, MEL_BINS, 120, generator=torch.Generator().manual_seed(0))
-    states = torch.zeros(1, 30, 16)
-    head = TextureHead(16)
-    head.standardise(features, [recording])
+    every = torch.randn(4, MEL_BINS, 120, generator=torch.Generator().manual_seed(0))
+    features, states = every[:1], torch.zeros(1, 30, 16)
+    head = TextureHead(16, 3)
+    assert not head.standardised
+    head.standardise(every, [recording] * 4)
+    assert head.standardised
     before = head.loss(states, features, [recording])
     elsewhere, within = states.clone(), states.clone()
     elsewhere[:, 10:20] = 5.0
@@ -401,10 +413,21 @@ def test_textures_are_told_at_the_tokens_of_each_event():
     with torch.no_grad():
         head.readout.weight.zero_()
         for index, first in enumerate((0, 80)):  # what is wanted is standardised: told exactly, nothing is lost
-            wanted = torch.tensor(texture_statistics(features[0, :, first : first + 40].numpy()), dtype=torch.float32)
-            head.readout.bias.copy_((wanted - head.mean) / head.deviation)
+            found = torch.tensor(texture_statistics(features[0, :, first : first + 40].numpy()), dtype=torch.float32)
+            head.readout.bias.copy_(head.components @ (found - head.mean))
             alone = Recording((recording.events[index],), 4.8)
             assert float(head.loss(states, features, [alone])) == pytest.approx(0, abs=1e-9)
+
+
+def test_every_component_of_the_textures_weighs_the_same():
+    event, generator = Recording((Event("dog", 0.0, 1.6),), 1.6), torch.Generator().manual_seed(0)
+    loudness = 10 * torch.randn(60, 1, 1, generator=generator)  # nearly all that varies, but one component of many
+    features = loudness + torch.randn(60, MEL_BINS, 40, generator=generator)
+    head = TextureHead(16, 5)
+    head.standardise(features, [event] * 60)
+    rows = [texture_statistics(log_mel) for log_mel in features.numpy()]
+    told = (torch.tensor(np.array(rows), dtype=torch.float32) - head.mean) @ head.components.T
+    assert torch.allclose(told.T @ told / 60, torch.eye(5), atol=0.01)
 
 
 def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_path, caplog):

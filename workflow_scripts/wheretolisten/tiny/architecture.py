@@ -129,7 +129,8 @@ def build_model(
     """Untrained model with a number of decoder blocks, whose token ids agree with the processor's tokenizer.
 
     Qwen2-Audio's text stack has full multi-head attention, Audio Flamingo 3's has grouped key-value heads, as in the
-    large models. Input and output embeddings hold the same numbers. `dropout` is the audio encoder's.
+    large models. Input and output embeddings hold the same numbers. `dropout` is the audio encoder's, outside its
+    attention: there it would rule out the fast kernels.
     """
     _check_family(family)
     tokenizer = processor.tokenizer
@@ -160,7 +161,6 @@ def build_model(
             "d_model": HIDDEN_SIZE,
             "max_source_positions": positions,
             "dropout": dropout,
-            "attention_dropout": dropout,
             "initializer_range": INITIALIZER_RANGE,
         }
         audio_index = tokenizer.convert_tokens_to_ids(AUDIO_TOKEN[family])
@@ -176,7 +176,6 @@ def build_model(
             "hidden_size": HIDDEN_SIZE,
             "max_source_positions": positions,
             "dropout": dropout,
-            "attention_dropout": dropout,
             "initializer_range": INITIALIZER_RANGE,
         }
         audio_index = tokenizer.convert_tokens_to_ids(AUDIO_TOKEN[family])

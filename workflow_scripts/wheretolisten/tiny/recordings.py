@@ -12,6 +12,7 @@ from wheretolisten.clips.listing import list_entries
 from wheretolisten.clips.procedural import synthesize
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.config.libraries import Esc50Library
+from wheretolisten.errors import UserError
 from wheretolisten.tiny.architecture import MAX_SECONDS, TOKENS_PER_SECOND
 from wheretolisten.tiny.language import Event
 
@@ -216,17 +217,25 @@ def recorded_clips(library: Esc50Library, words: Mapping[str, str]) -> dict[str,
     Raises
     ------
     UserError
-        If the library cannot be read.
+        If the library cannot be read, or not one of its files can.
     """
     clips: dict[str, list[np.ndarray]] = {}
+    bad: list[str] = []
     for entry in list_entries(library):
         try:
             clip = decode(entry.path, library.min_seconds)
         except BadFileError as error:
-            logger.warning("%s %s; left out", entry.path, error)
+            bad.append(f"{entry.path} {error}")
             continue
         shortest = round(_CLIP_SECONDS * SAMPLING_RATE)
         clips.setdefault(words.get(entry.label, entry.label), []).append(np.resize(clip, max(len(clip), shortest)))
+    if not clips:
+        raise UserError(
+            f"none of the recordings in {library.csv} can be read ({bad[0]}); "
+            "let recordings.audio name the folder that holds them"
+        )
+    for problem in bad:
+        logger.warning("%s; left out", problem)
     return dict(sorted(clips.items()))
 
 

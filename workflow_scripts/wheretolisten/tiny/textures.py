@@ -32,34 +32,42 @@ def texture_statistics(log_mel: np.ndarray) -> np.ndarray:
 
 
 class TextureHead(nn.Module):
-    """Linear readout of the texture statistics of the event around each audio token; not part of the saved model.
+    """Linear readout of the texture of the event around each audio token; not part of the saved model.
+
+    What is told are the first principal components of the statistics, each scaled to a variance of 1. Told as they
+    are, level and spectral tilt would be nearly all of the loss, and what tells sounds apart hardly any.
 
     Parameters
     ----------
     hidden_size
         Width of the audio encoder.
+    n_components
+        How many principal components.
     """
 
-    def __init__(self, hidden_size: int) -> None:
+    def __init__(self, hidden_size: int, n_components: int) -> None:
         super().__init__()
         n_statistics = (3 + len(_PERCENTILES)) * MEL_BINS
-        self.readout = nn.Linear(hidden_size, n_statistics)
+        self.readout = nn.Linear(hidden_size, n_components)
         self.register_buffer("mean", torch.zeros(n_statistics))
-        self.register_buffer("deviation", torch.ones(n_statistics))
+        self.register_buffer("components", torch.zeros(n_components, n_statistics))
 
     @property
     def standardised(self) -> bool:
-        """Whether mean and deviation were taken from recordings, here or before a checkpoint."""
-        return bool(self.mean.any())
+        """Whether the components were taken from recordings, here or before a checkpoint."""
+        return bool(self.components.any())
 
     def standardise(self, features: torch.Tensor, recordings: Sequence[Recording]) -> None:
-        """Take mean and deviation of each statistic from some recordings; `features` as in `loss`."""
+        """Take the components from some recordings with more events than components; `features` as in `loss`."""
         rows = [row for row, _, _ in _events(features, recordings)]
         statistics = torch.tensor(np.array(rows), dtype=torch.float32)
-        self.mean, self.deviation = statistics.mean(0), statistics.std(0) + 1e-3
+        self.mean, deviation = statistics.mean(0), statistics.std(0) + 1e-3
+        _, spread, directions = torch.linalg.svd((statistics - self.mean) / deviation, full_matrices=False)
+        count = len(self.components)
+        self.components = directions[:count] / deviation * (len(rows) ** 0.5 / spread[:count, None])
 
     def loss(self, states: torch.Tensor, features: torch.Tensor, recordings: Sequence[Recording]) -> torch.Tensor:
-        """Mean squared error of the standardised statistics over the audio tokens of events.
+        """Mean squared error of the scaled components over the audio tokens of events.
 
         Parameters
         ----------
@@ -74,7 +82,7 @@ class TextureHead(nn.Module):
         for statistics, index, event in _events(features, recordings):
             told.append(states[index, _span(event, TOKENS_PER_SECOND)])
             row = torch.tensor(statistics, dtype=torch.float32)
-            wanted.append(((row - self.mean) / self.deviation).expand(len(told[-1]), -1))
+            wanted.append((self.components @ (row - self.mean)).expand(len(told[-1]), -1))
         return (self.readout(torch.cat(told)) - torch.cat(wanted)).square().mean()
 
 

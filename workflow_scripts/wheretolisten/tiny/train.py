@@ -54,11 +54,12 @@ class RealRecordings(BaseModel):
     misheard: float = Field(default=0.4, ge=0, le=1, description="share of events in hear that partly sound otherwise")
     takes: int = Field(default=20, ge=1, description="variants of each training clip, made before training on sound")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout in the audio encoder during training")
-    ears_steps: int = Field(default=1200, ge=1, description="steps of the encoder on them, after those without them")
+    ears_steps: int = Field(default=2300, ge=1, description="steps of the encoder on them, after those without them")
     hear_ears_peak: float = Field(
         default=1e-4, gt=0, description="highest rate of the encoder in hear, if recordings are heard"
     )
     average: float = Field(default=0.98, ge=0, lt=1, description="decay of the running mean of weights that is kept")
+    texture_components: int = Field(default=16, ge=1, description="principal components of the texture statistics")
     texture_weight: float = Field(default=1.0, ge=0, description="weight of telling texture statistics of the sound")
 
     def clips(self, folds: list[int]) -> dict:

@@ -27,7 +27,7 @@ from wheretolisten.tiny.textures import TextureHead
 logger = logging.getLogger(__name__)
 
 # Recordings by which the texture statistics are standardised.
-_STANDARD_RECORDINGS = 128
+_STANDARD_RECORDINGS = 256
 # Answers over which the accuracy of a task is watched.
 _RECENT = 250
 
@@ -164,7 +164,8 @@ class Trainer:
         self._parts["ears"] = [parameter for parameter in self._parts["ears"] if parameter.requires_grad]
         self.textures = None
         if settings.recordings is not None:
-            self.textures = TextureHead(model.model.audio_tower.config.hidden_size)
+            width = model.model.audio_tower.config.hidden_size
+            self.textures = TextureHead(width, settings.recordings.texture_components)
             self._parts["ears"].extend(self.textures.parameters())
         with torch.no_grad():
             for block in lower:  # lower blocks begin as the identity, so that the reader sees what it was trained on
