@@ -139,9 +139,9 @@ def _real_scores(tasks: dict | None, settings: dict) -> str:
         f"in *hear* the share was {source['hear_share']:g}, the encoder's highest learning rate "
         f"{source['hear_ears_peak']:g} (that of the settings is not used), and a share of {source['misheard']:g} of "
         "the events was chosen to reach the text with stretches that say another label. Of both stages the running "
-        f"mean of the weights is kept (decay {source['average']:g}). The encoder also told texture statistics of every "
-        "event's sound (mean, deviation, change and percentiles of each mel bin; weight "
-        f"{source['texture_weight']:g}).\n\n"
+        f"mean of the weights is kept (decay {source['average']:g}). The encoder also told the first "
+        f"{source['texture_components']} principal components of texture statistics of every event's sound (mean, "
+        f"deviation, change and percentiles of each mel bin; weight {source['texture_weight']:g}).\n\n"
         f"| question | right |\n|---|---|\n{rows}\n"
     )
 
