@@ -59,7 +59,7 @@ class RealRecordings(BaseModel):
         default=1e-4, gt=0, description="highest rate of the encoder in hear, if recordings are heard"
     )
     average: float = Field(default=0.98, ge=0, lt=1, description="decay of the running mean of weights that is kept")
-    texture_components: int = Field(default=16, ge=1, description="principal components of the texture statistics")
+    texture_components: int = Field(default=16, ge=1, le=384, description="principal components of texture statistics")
     texture_weight: float = Field(default=1.0, ge=0, description="weight of telling texture statistics of the sound")
 
     def clips(self, folds: list[int]) -> dict:
