@@ -61,10 +61,12 @@ class TextureHead(nn.Module):
         """Take the components from some recordings with more events than components; `features` as in `loss`."""
         rows = [row for row, _, _ in _events(features, recordings)]
         statistics = torch.tensor(np.array(rows), dtype=torch.float32)
-        self.mean, deviation = statistics.mean(0), statistics.std(0) + 1e-3
-        _, spread, directions = torch.linalg.svd((statistics - self.mean) / deviation, full_matrices=False)
+        mean, deviation = statistics.mean(0), statistics.std(0) + 1e-3
+        _, spread, directions = torch.linalg.svd((statistics - mean) / deviation, full_matrices=False)
         count = len(self.components)
-        self.components = directions[:count] / deviation * (len(rows) ** 0.5 / spread[:count, None])
+        # Copied: in the layout that the decomposition leaves, products round otherwise than after a checkpoint.
+        self.mean.copy_(mean)
+        self.components.copy_(directions[:count] / deviation * (len(rows) ** 0.5 / spread[:count, None]))
 
     def loss(self, states: torch.Tensor, features: torch.Tensor, recordings: Sequence[Recording]) -> torch.Tensor:
         """Mean squared error of the scaled components over the audio tokens of events.
