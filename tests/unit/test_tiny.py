@@ -33,7 +33,7 @@ from wheretolisten.tiny.recordings import (
     synthesise_clips,
     vary,
 )
-from wheretolisten.tiny.textures import TextureHead, texture_statistics
+from wheretolisten.tiny.textures import N_STATISTICS, TextureHead, texture_statistics
 from wheretolisten.tiny.train import SHIPPED, RealRecordings, TinyTrainingSettings, train
 from wheretolisten.tiny.trainer import Trainer
 
@@ -391,9 +391,26 @@ def test_takes_stand_for_their_clip():
 
 def test_texture_statistics_of_a_known_sound():
     steady, alternating = np.full(8, 2.0), np.tile([1.0, 3.0], 4)
-    found = texture_statistics(np.array([steady, alternating])).reshape(6, 2)
-    assert found[:, 0] == pytest.approx([2, 0, 0, 2, 2, 2])
-    assert found[:, 1] == pytest.approx([2, 1, 2, 1, 2, 3])
+    found = texture_statistics(np.array([steady, alternating]))
+    level, roughness = found[:12].reshape(6, 2), found[12:13]
+    assert level[:, 0] == pytest.approx([2, 0, 0, 2, 2, 2])
+    assert level[:, 1] == pytest.approx([2, 1, 2, 1, 2, 3])
+    assert roughness == pytest.approx([1])
+
+
+@pytest.mark.parametrize(("rate", "octave"), [(0.5, 0), (1.0, 1), (2.0, 2), (5.0, 3), (8.0, 4)])
+def test_modulation_is_found_in_its_octave(rate, octave):
+    times = np.arange(200) / 25
+    modulation = texture_statistics(np.array([np.sin(2 * np.pi * rate * times), np.zeros(200)]))[13:].reshape(5, 2)
+    assert modulation[:, 0].argmax() == octave
+    assert np.ptp(modulation[:, 1]) == 0
+
+
+def test_every_event_that_is_told_has_all_statistics():
+    for n_frames in (4, 5, 60, 500):
+        found = texture_statistics(np.zeros((MEL_BINS, n_frames), np.float32))
+        assert found.shape == (N_STATISTICS,)
+        assert np.isfinite(found).all()
 
 
 def test_textures_are_told_at_the_tokens_of_each_event():

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from scipy.signal import periodogram
 from torch import nn
 
 from wheretolisten.config.constants import SAMPLING_RATE
@@ -16,18 +17,45 @@ from wheretolisten.tiny.architecture import HOP_LENGTH, MEL_BINS, TOKENS_PER_SEC
 from wheretolisten.tiny.language import Event
 from wheretolisten.tiny.recordings import Recording
 
+_FRAME_RATE = SAMPLING_RATE / HOP_LENGTH  # mel frames per second
 _PERCENTILES = (10, 50, 90)
+_MODULATION_EDGES = _FRAME_RATE / 2 ** np.arange(6.0, 0.0, -1.0)  # Hz; up to half the frame rate
+_MODULATION_FLOOR = 1e-5  # squared log-mel units per Hz; a steady sound has no modulation
+_FEWEST_FREQUENCIES = 128  # so that every octave holds one, however short the event
 _SHORTEST = 4  # mel frames
+N_STATISTICS = (3 + len(_PERCENTILES) + len(_MODULATION_EDGES)) * MEL_BINS - 1
 
 
 def texture_statistics(log_mel: np.ndarray) -> np.ndarray:
-    """Mean, deviation, mean change from frame to frame, and percentiles of each mel bin over time.
+    """What a texture sounds like: level, roughness and modulation of each mel bin over time.
 
-    `log_mel` is [mel_bin, mel_frame]; the result [statistic * mel_bin], six statistics.
+    Mean, deviation, mean change from frame to frame, percentiles, mean change from bin to bin, and logarithmic power of
+    the modulation in five octaves up to half the frame rate (0.4 to 12.5 Hz).
+
+    Parameters
+    ----------
+    log_mel
+        Log-mel [mel_bin, mel_frame].
+
+    Returns
+    -------
+    [statistic], twelve for each mel bin, eleven for the last, which has no next one.
     """
     change = np.abs(np.diff(log_mel, axis=1)).mean(1)
+    roughness = np.abs(np.diff(log_mel, axis=0)).mean(1)
+    n_frequencies = max(log_mel.shape[1], _FEWEST_FREQUENCIES)
+    frequencies, power = periodogram(log_mel, _FRAME_RATE, "hann", n_frequencies)
+    octave = np.digitize(frequencies, _MODULATION_EDGES[:-1])
+    modulation = [power[:, octave == k].mean(1) for k in range(1, len(_MODULATION_EDGES))]
     return np.concatenate(
-        [log_mel.mean(1), log_mel.std(1), change, np.percentile(log_mel, _PERCENTILES, axis=1).ravel()]
+        [
+            log_mel.mean(1),
+            log_mel.std(1),
+            change,
+            np.percentile(log_mel, _PERCENTILES, axis=1).ravel(),
+            roughness,
+            np.log(np.add(modulation, _MODULATION_FLOOR)).ravel(),
+        ]
     )
 
 
@@ -47,10 +75,9 @@ class TextureHead(nn.Module):
 
     def __init__(self, hidden_size: int, n_components: int) -> None:
         super().__init__()
-        n_statistics = (3 + len(_PERCENTILES)) * MEL_BINS
         self.readout = nn.Linear(hidden_size, n_components)
-        self.register_buffer("mean", torch.zeros(n_statistics))
-        self.register_buffer("components", torch.zeros(n_components, n_statistics))
+        self.register_buffer("mean", torch.zeros(N_STATISTICS))
+        self.register_buffer("components", torch.zeros(n_components, N_STATISTICS))
 
     @property
     def standardised(self) -> bool:
@@ -92,7 +119,7 @@ def _events(features: torch.Tensor, recordings: Sequence[Recording]) -> Iterator
     """Statistics, number of the recording and event, for each event that is long enough."""
     for index, (log_mel, recording) in enumerate(zip(features.numpy(), recordings, strict=True)):
         for event in recording.events:
-            part = log_mel[:, _span(event, SAMPLING_RATE / HOP_LENGTH)]
+            part = log_mel[:, _span(event, _FRAME_RATE)]
             if part.shape[1] >= _SHORTEST:
                 yield texture_statistics(part), index, event
 
