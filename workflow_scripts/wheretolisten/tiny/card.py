@@ -141,7 +141,8 @@ def _real_scores(tasks: dict | None, settings: dict) -> str:
         "the events was chosen to reach the text with stretches that say another label. Of both stages the running "
         f"mean of the weights is kept (decay {source['average']:g}). The encoder also told the first "
         f"{source['texture_components']} principal components of texture statistics of every event's sound (mean, "
-        f"deviation, change and percentiles of each mel bin; weight {source['texture_weight']:g}).\n\n"
+        "deviation, change, percentiles, roughness and modulation of each mel bin; weight "
+        f"{source['texture_weight']:g}).\n\n"
         f"| question | right |\n|---|---|\n{rows}\n"
     )
 
