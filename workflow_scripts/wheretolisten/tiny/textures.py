@@ -19,11 +19,12 @@ from wheretolisten.tiny.recordings import Recording
 
 _FRAME_RATE = SAMPLING_RATE / HOP_LENGTH  # mel frames per second
 _PERCENTILES = (10, 50, 90)
-_MODULATION_EDGES = _FRAME_RATE / 2 ** np.arange(6.0, 0.0, -1.0)  # Hz; up to half the frame rate
+_OCTAVES = 5
+_MODULATION_EDGES = _FRAME_RATE / 2 ** np.arange(_OCTAVES + 1.0, 0.0, -1.0)  # Hz; up to half the frame rate
 _MODULATION_FLOOR = 1e-5  # squared log-mel units per Hz; a steady sound has no modulation
 _FEWEST_FREQUENCIES = 128  # so that every octave holds one, however short the event
 _SHORTEST = 4  # mel frames
-N_STATISTICS = (3 + len(_PERCENTILES) + len(_MODULATION_EDGES)) * MEL_BINS - 1
+N_STATISTICS = (4 + len(_PERCENTILES) + _OCTAVES) * MEL_BINS - 1  # the last bin has no next one to be rough against
 
 
 def texture_statistics(log_mel: np.ndarray) -> np.ndarray:
@@ -46,7 +47,7 @@ def texture_statistics(log_mel: np.ndarray) -> np.ndarray:
     n_frequencies = max(log_mel.shape[1], _FEWEST_FREQUENCIES)
     frequencies, power = periodogram(log_mel, _FRAME_RATE, "hann", n_frequencies)
     octave = np.digitize(frequencies, _MODULATION_EDGES[:-1])
-    modulation = [power[:, octave == k].mean(1) for k in range(1, len(_MODULATION_EDGES))]
+    modulation = [power[:, octave == k].mean(1) for k in range(1, _OCTAVES + 1)]
     return np.concatenate(
         [
             log_mel.mean(1),

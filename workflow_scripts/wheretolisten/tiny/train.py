@@ -30,7 +30,6 @@ from wheretolisten.tiny.recordings import (
     recorded_clips,
     synthesise_clips,
 )
-from wheretolisten.tiny.textures import N_STATISTICS
 from wheretolisten.tiny.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -60,9 +59,8 @@ class RealRecordings(BaseModel):
         default=1e-4, gt=0, description="highest rate of the encoder in hear, if recordings are heard"
     )
     average: float = Field(default=0.98, ge=0, lt=1, description="decay of the running mean of weights that is kept")
-    texture_components: int = Field(
-        default=24, ge=1, le=N_STATISTICS, description="principal components of texture statistics"
-    )
+    # They are taken from some 700 events; asked for more, training would end in an error after an hour.
+    texture_components: int = Field(default=24, ge=1, le=384, description="principal components of texture statistics")
     texture_weight: float = Field(default=1.0, ge=0, description="weight of telling texture statistics of the sound")
 
     def clips(self, folds: list[int]) -> dict:
