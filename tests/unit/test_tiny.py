@@ -27,6 +27,7 @@ from wheretolisten.tiny.recordings import (
     TUNING_CLIPS,
     ClipPool,
     Recording,
+    blends,
     brief,
     mishear,
     other_takes,
@@ -389,6 +390,44 @@ def test_takes_stand_for_their_clip():
     assert all(np.array_equal(*pair) for label in takes for pair in zip(takes[label], again[label], strict=True))
 
 
+def test_blends_sound_like_their_clip_and_mostly_like_another_as_well():
+    times = np.arange(88_000) / 16_000
+    tones = {f: np.round(3000 * np.sin(2 * np.pi * f * times)).astype(np.int16) for f in (400, 4000)}
+    clips = {"low": [tones[400]], "high": [tones[4000]]}
+    sounds, again = (blends(clips, 40, TUNING_CLIPS, 0) for _ in range(2))
+    frequencies = np.fft.rfftfreq(88_000, 1 / 16_000)
+    bands = {"low": (frequencies > 280) & (frequencies < 570), "high": (frequencies > 2800) & (frequencies < 5700)}
+    both = []
+    for label, other in (("low", "high"), ("high", "low")):
+        assert all(np.array_equal(*pair) for pair in zip(sounds[label], again[label], strict=True))
+        assert len({sound.tobytes() for sound in sounds[label]}) == 40
+        spectra = [np.abs(np.fft.rfft(sound.astype(float))) for sound in sounds[label]]
+        assert all(spectrum[bands[label]].max() > 0.05 * spectrum.max() for spectrum in spectra)
+        both.extend(spectrum[bands[other]].max() > 0.05 * spectrum.max() for spectrum in spectra)
+    # A second clip in 70 % of them, of the other label in half of those.
+    assert 0.2 < np.mean(both) < 0.5
+
+
+def test_blends_are_told_by_their_texture_alone():
+    real = RealRecordings(csv="not read here", audio="not read here", blended=0.5)
+    settings = SHORT_TRAINING.model_copy(update={"recordings": real})
+    stage = next(stage for stage in stages(settings) if stage.name == "ears on recordings")
+    trainer = make_trainer("qwen2_audio", settings)
+    named, blended = synthesised(1, TEST_CLIPS, 0), synthesised(1, TUNING_CLIPS, 0)
+    trainer.textures.components.normal_()
+
+    def losses(blended):
+        recent = defaultdict(list)
+        with torch.no_grad():
+            loss = trainer._loss(stage, None, [named, named, blended], np.random.default_rng(0), recent)
+        return float(loss) - recent["regression"][0], recent["regression"][0]
+
+    other = ClipPool({label: [sound[::-1]] for label, (sound,) in blended._clips.items()}, TUNING_CLIPS)
+    (texture, regression), (other_texture, same) = losses(blended), losses(other)
+    assert same == regression
+    assert other_texture != texture
+
+
 def test_texture_statistics_of_a_known_sound():
     steady, alternating = np.full(8, 2.0), np.tile([1.0, 3.0], 4)
     found = texture_statistics(np.array([steady, alternating]))
@@ -470,7 +509,7 @@ def test_training_goes_on_after_complete_stages_of_the_same_settings_only(tmp_pa
 
 @pytest.mark.slow
 def test_a_stage_with_recordings_ends_with_the_running_mean_of_its_weights(monkeypatch):
-    clips, whole = [synthesised(1, purpose, 0) for purpose in (TEST_CLIPS, TUNING_CLIPS)], Trainer._train
+    clips, whole = [synthesised(1, TEST_CLIPS, 0), *[synthesised(1, TUNING_CLIPS, 0)] * 2], Trainer._train
 
     def only_ears_on_recordings(self, stage, *arguments):
         if stage.name == "ears on recordings":

@@ -135,8 +135,9 @@ def _real_scores(tasks: dict | None, settings: dict) -> str:
     return (
         f"\nThe same on real recordings: trained on folds {source['training_folds']} of `{source['csv']}`, scored on "
         f"folds {source['validation_folds']}. After *ears* the encoder had {source['ears_steps']} steps on them, a "
-        f"share of {source['ears_share']:g} beside the synthesised sounds, in {source['takes']} variants of each clip; "
-        f"in *hear* the share was {source['hear_share']:g}, the encoder's highest learning rate "
+        f"share of {source['ears_share']:g} beside the synthesised sounds, in {source['takes']} variants of each clip, "
+        f"and a share of {source['blended']:g} of the whole were blends of their clips, which have no name; in *hear* "
+        f"the share was {source['hear_share']:g}, the encoder's highest learning rate "
         f"{source['hear_ears_peak']:g} (that of the settings is not used), and a share of {source['misheard']:g} of "
         "the events was chosen to reach the text with stretches that say another label. Of both stages the running "
         f"mean of the weights is kept (decay {source['average']:g}). The encoder also told the first "

@@ -59,8 +59,10 @@ class Stage:
         Draws a written recording; None: sound from the clip pool.
     gapless
         Share of the recordings from the clip pool without noise between their events.
+    blended
+        Share of the recordings in a step that are mixed from sounds without a name, told by their texture alone.
     recorded
-        Share of them that is mixed from real recordings.
+        Share of the others that is mixed from real recordings.
     misheard
         Share of the events of which some audio tokens say another label when they enter the text stack.
     batch
@@ -81,6 +83,7 @@ class Stage:
     peaks: dict[str, float]
     draw: Callable[[Sequence[str], np.random.Generator], Recording] | None = None
     gapless: float = 0.0
+    blended: float = 0.0
     recorded: float = 0.0
     misheard: float = 0.0
     batch: int = 1
@@ -104,7 +107,8 @@ def stages(settings) -> list[Stage]:
     if real is not None:
         hear["ears"] = real.hear_ears_peak
         with_recordings = {"recorded": real.hear_share, "misheard": real.misheard}
-        on_recordings = [Stage("ears on recordings", real.ears_steps, {"ears": s.ears_peak}, recorded=real.ears_share)]
+        shares = {"blended": real.blended, "recorded": real.ears_share}
+        on_recordings = [Stage("ears on recordings", real.ears_steps, {"ears": s.ears_peak}, **shares)]
     return [
         Stage("listen 1", s.listen_steps, draw=shortest, batch=4, tasks=_FIRST_TASKS, **listen),
         Stage("listen 2", s.listen_long_steps, draw=long, tasks=_BARE_TASKS, **listen),

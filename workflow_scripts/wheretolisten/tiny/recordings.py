@@ -24,6 +24,10 @@ _CLIP_SECONDS = 5.5
 _SHARE_OF_MIXED = 0.5
 # Share of events of which all but a stretch falls silent, where clips are few, and the energy that has to be left.
 _SHARE_OF_BRIEF, _BRIEF_ENERGY = 0.4, 0.4
+# Blends are varied more than takes, since no label has to stay true: widest factor of speed, largest standard deviation
+# of the frequency response in dB, share with a second clip, its level, the level of the whole (powers of ten).
+_BLEND_SPEED, _BLEND_DECIBELS, _SHARE_OF_TWO = 1.4, 10.0, 0.7
+_SECOND_LEVEL, _BLEND_LEVEL = (-1.0, 0.3), (-0.5, 0.3)
 # Mean length of a stretch that is misheard.
 _STRETCH_TOKENS = 4
 # Range of the factor on an event's amplitude, as powers of ten.
@@ -251,21 +255,50 @@ def other_takes(
     return varied
 
 
-def vary(clip: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def blends(
+    clips: Mapping[str, Sequence[np.ndarray]], number: int, entropy: int, seed: int
+) -> dict[str, list[np.ndarray]]:
+    """A number of sounds without a name for every clip, under its label; int16 [frame] each.
+
+    Each is a strongly varied take of the clip, mostly together with one of a clip of any label. Nobody could say what
+    is heard, but what a texture it has is as true as of any sound.
+    """
+    every = [clip for sounds in clips.values() for clip in sounds]
+    blended: dict[str, list[np.ndarray]] = {label: [] for label in clips}
+    for index, label in enumerate(clips):
+        for place, clip in enumerate(clips[label]):
+            rng = np.random.default_rng([entropy, seed, index, place, 0xB1E])
+            blended[label].extend(_as_int16(_blend(clip, every, rng)) for _ in range(number))
+    return blended
+
+
+def _blend(clip: np.ndarray, every: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    def take(clip: np.ndarray) -> np.ndarray:
+        return vary(_as_float(clip), rng, _BLEND_SPEED, rng.uniform(0, _BLEND_DECIBELS))
+
+    sound = take(clip)
+    if rng.random() < _SHARE_OF_TWO:
+        second = take(every[int(rng.integers(len(every)))])
+        ratio = np.sqrt(np.mean(sound**2)) / max(np.sqrt(np.mean(second**2)), 1e-9)
+        sound = sound + ratio * 10 ** rng.uniform(*_SECOND_LEVEL) * second
+    return sound * 10 ** rng.uniform(*_BLEND_LEVEL)
+
+
+def vary(clip: np.ndarray, rng: np.random.Generator, speed: float = 1.15, decibels: float = 1.5) -> np.ndarray:
     """Another take of a clip [frame], as if recorded elsewhere; float32 [frame], 5.5 s.
 
-    Up to 15 % faster or slower, begun elsewhere, through another microphone (a smooth frequency response), with
-    some noise.
+    Faster or slower by at most the factor `speed`, begun elsewhere, through another microphone (a smooth frequency
+    response, `decibels` its standard deviation), with some noise.
     """
-    speed = 1.15 ** rng.uniform(-1, 1)
+    speed = speed ** rng.uniform(-1, 1)
     clip = np.interp(np.arange(0, len(clip) - 1, speed), np.arange(len(clip)), clip).astype(np.float32)
     clip = np.resize(np.roll(clip, int(rng.integers(len(clip)))), round(_CLIP_SECONDS * SAMPLING_RATE))
     level = np.sqrt(np.mean(clip**2))
     pitch = np.log1p(np.fft.rfftfreq(len(clip), 1 / SAMPLING_RATE).astype(np.float32) / 700)  # mel, but for a factor
     pitch /= pitch[-1]
     knots = int(rng.integers(3, 9))
-    decibels = np.interp(pitch, np.linspace(0, 1, knots), rng.normal(0, 1.5, knots))
-    response = (10 ** (decibels / 20)).astype(np.float32)
+    gains = np.interp(pitch, np.linspace(0, 1, knots), rng.normal(0, decibels, knots))
+    response = (10 ** (gains / 20)).astype(np.float32)
     clip = np.fft.irfft(np.fft.rfft(clip) * response, len(clip))
     clip *= level / max(np.sqrt(np.mean(clip**2)), 1e-9)  # the stretch may be silent
     clip += level * np.float32(10 ** rng.uniform(-3.5, -0.9)) * rng.standard_normal(len(clip), np.float32)

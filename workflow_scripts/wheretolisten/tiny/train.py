@@ -26,6 +26,7 @@ from wheretolisten.tiny.recordings import (
     TRAINING_CLIPS,
     TUNING_CLIPS,
     ClipPool,
+    blends,
     other_takes,
     recorded_clips,
     synthesise_clips,
@@ -50,11 +51,13 @@ class RealRecordings(BaseModel):
     validation_folds: list[int] = Field(default=[4], min_length=1)
     words: dict[str, str] = Field(default_factory=dict, description="category → its name, where it has another")
     ears_share: float = Field(default=0.6, gt=0, lt=1, description="share of mixtures of them in ears on recordings")
+    blended: float = Field(default=0.5, ge=0, lt=1, description="share of blends there, taken from the whole first")
+    blends: int = Field(default=10, ge=1, description="blends of each training clip, told by their texture alone")
     hear_share: float = Field(default=0.5, gt=0, lt=1, description="share of mixtures of them in hear")
     misheard: float = Field(default=0.4, ge=0, le=1, description="share of events in hear that partly sound otherwise")
     takes: int = Field(default=20, ge=1, description="variants of each training clip, made before training on sound")
     dropout: float = Field(default=0.1, ge=0, lt=1, description="dropout in the audio encoder during training")
-    ears_steps: int = Field(default=2300, ge=1, description="steps of the encoder on them, after those without them")
+    ears_steps: int = Field(default=3000, ge=1, description="steps of the encoder on them, after those without them")
     hear_ears_peak: float = Field(
         default=1e-4, gt=0, description="highest rate of the encoder in hear, if recordings are heard"
     )
@@ -164,7 +167,8 @@ def train(family: str, folder: Path, settings: TinyTrainingSettings) -> dict:
         pools = [synthesised(TRAINING_CLIPS, settings.clips_per_label)]
         if real:
             takes = other_takes(real, settings.recordings.takes, TRAINING_CLIPS, settings.seed)
-            pools.append(ClipPool(takes, TRAINING_CLIPS, recorded=True))
+            blended = blends(real, settings.recordings.blends, TRAINING_CLIPS, settings.seed)
+            pools.extend(ClipPool(clips, TRAINING_CLIPS, recorded=True) for clips in (takes, blended))
         return pools
 
     trainer.run(training_pools)

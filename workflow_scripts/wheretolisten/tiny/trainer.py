@@ -173,7 +173,10 @@ class Trainer:
                 block.mlp.down_proj.weight.zero_()
 
     def run(self, pools: Callable[[], Sequence[ClipPool]]) -> None:
-        """Run all stages; `pools`, called when the first with sound begins, gives synthesised clips, then real ones."""
+        """Run all stages; `pools`, called when the first with sound begins, gives the clips.
+
+        The synthesised ones, and where real recordings are trained on, those and their blends.
+        """
         done, started, clips = self._resume(), time.monotonic(), None
         for index, stage in enumerate(stages(self.settings)):
             if index < done:
@@ -253,10 +256,11 @@ class Trainer:
 
     def _loss(self, stage: Stage, packer: Packer, clips: Sequence[ClipPool] | None, rng, recent) -> torch.Tensor:
         settings, size = self.settings, stage.batch * self.settings.batch_size
+        blended = int(stage.blended * size)
         if stage.draw is not None:
             recordings = [stage.draw(self.labels, rng) for _ in range(size)]
         else:
-            recordings, sounds = self._mix(stage, clips, size, rng)
+            recordings, sounds = self._mix(stage, clips, size - blended, blended, rng)
         counts = [count_audio_tokens(recording.seconds, self.hop_length) for recording in recordings]
         heard = [recording.token_labels(count) for recording, count in zip(recordings, counts, strict=True)]
         written = self.transcriber(heard)
@@ -275,7 +279,8 @@ class Trainer:
         if stage.recorded:
             textures = settings.recordings.texture_weight * self.textures.loss(encoded[0], features, recordings)
         if not stage.tasks:
-            return self._regression(audio, written, recent) + textures
+            named = sum(counts[: size - blended])
+            return self._regression(audio[:named], written[:named], recent) + textures
         tasks, shares = list(stage.tasks), np.array(list(stage.tasks.values()))
         draw_question = ask if stage.form == "chat" else ask_bare
         questions = [
@@ -295,15 +300,18 @@ class Trainer:
             loss = loss + settings.regression_weight * self._regression(at_reader, written, recent)
         return loss
 
-    def _mix(self, stage: Stage, clips: Sequence[ClipPool], size: int, rng) -> tuple[list[Recording], list[np.ndarray]]:
-        """Recordings of a stage with sound, and their sounds."""
-        pools = [clips[int(stage.recorded > 0 and rng.random() < stage.recorded)] for _ in range(size)]
+    def _mix(
+        self, stage: Stage, clips: Sequence[ClipPool], named: int, blended: int, rng
+    ) -> tuple[list[Recording], list[np.ndarray]]:
+        """Recordings of a stage with sound, and their sounds; after those with names those of blends."""
+        pools = [clips[int(stage.recorded > 0 and rng.random() < stage.recorded)] for _ in range(named)]
+        pools.extend(clips[2] for _ in range(blended))
         pairs = [pool.draw(rng, gapless=stage.gapless) for pool in pools]
         return [recording for recording, _ in pairs], [sound for _, sound in pairs]
 
     def _standardise_textures(self, stage: Stage, clips: Sequence[ClipPool]) -> None:
         rng = np.random.default_rng(np.random.SeedSequence([self.settings.seed, 0x7E47]))
-        recordings, sounds = self._mix(stage, clips, _STANDARD_RECORDINGS, rng)
+        recordings, sounds = self._mix(stage, clips, _STANDARD_RECORDINGS, 0, rng)
         self.textures.standardise(mel_features(self.processor, sounds)[0], recordings)
 
     @staticmethod
