@@ -532,7 +532,7 @@ def test_a_stage_with_recordings_ends_with_the_running_mean_of_its_weights(monke
 def test_a_continued_training_is_the_undisturbed_one(tmp_path, monkeypatch):
     real = RealRecordings(csv="not read here", audio="not read here", ears_steps=1)
     settings = SHORT_TRAINING.model_copy(update={"batch_size": 2, "questions": 1, "recordings": real})
-    clips = [synthesised(1, purpose, 0) for purpose in (TEST_CLIPS, TUNING_CLIPS)]
+    clips = [synthesised(1, TEST_CLIPS, 0), *[synthesised(1, TUNING_CLIPS, 0)] * 2]
 
     def pools():
         return clips

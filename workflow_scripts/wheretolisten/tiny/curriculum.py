@@ -60,7 +60,8 @@ class Stage:
     gapless
         Share of the recordings from the clip pool without noise between their events.
     blended
-        Share of the recordings in a step that are mixed from sounds without a name, told by their texture alone.
+        Share of the recordings in a step that are mixed from sounds without a name, told by their texture alone; only
+        in stages without questions.
     recorded
         Share of the others that is mixed from real recordings.
     misheard
