@@ -1,7 +1,7 @@
 """Recordings for training the tiny LALMs: sequences of events, written or as sound."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -247,12 +247,7 @@ def other_takes(
     clips: Mapping[str, Sequence[np.ndarray]], takes: int, entropy: int, seed: int
 ) -> dict[str, list[np.ndarray]]:
     """A number of takes of every clip (see `vary`) in place of it, label → int16 [frame] each."""
-    varied: dict[str, list[np.ndarray]] = {label: [] for label in clips}
-    for index, label in enumerate(clips):
-        for number, clip in enumerate(clips[label]):
-            rng = np.random.default_rng([entropy, seed, index, number])
-            varied[label].extend(_as_int16(vary(_as_float(clip), rng)) for _ in range(takes))
-    return varied
+    return _of_every_clip(clips, takes, lambda clip, rng: vary(_as_float(clip), rng), entropy, seed)
 
 
 def blends(
@@ -264,12 +259,19 @@ def blends(
     is heard, but what a texture it has is as true as of any sound.
     """
     every = [clip for sounds in clips.values() for clip in sounds]
-    blended: dict[str, list[np.ndarray]] = {label: [] for label in clips}
+    return _of_every_clip(clips, number, lambda clip, rng: _blend(clip, every, rng), entropy, seed, 0xB1E)
+
+
+def _of_every_clip(
+    clips: Mapping[str, Sequence[np.ndarray]], number: int, make: Callable, entropy: int, seed: int, *variant: int
+) -> dict[str, list[np.ndarray]]:
+    """What `make` makes of a clip and a random generator, a number of times for every clip."""
+    made: dict[str, list[np.ndarray]] = {label: [] for label in clips}
     for index, label in enumerate(clips):
         for place, clip in enumerate(clips[label]):
-            rng = np.random.default_rng([entropy, seed, index, place, 0xB1E])
-            blended[label].extend(_as_int16(_blend(clip, every, rng)) for _ in range(number))
-    return blended
+            rng = np.random.default_rng([entropy, seed, index, place, *variant])
+            made[label].extend(_as_int16(make(clip, rng)) for _ in range(number))
+    return made
 
 
 def _blend(clip: np.ndarray, every: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray:
