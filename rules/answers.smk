@@ -18,7 +18,7 @@ rule prompt_directly:
     threads: 1
     resources:
         mem_mb=model_mem_mb,
-        runtime=shard_runtime,
+        runtime=time_for(answers_work),
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),

@@ -269,17 +269,53 @@ def model_mem_mb(wildcards, attempt):
     return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
 
 
-def shard_runtime(wildcards, attempt):
-    return sizing.runtime_minutes(CONFIG.shard_seconds, attempt)
+def longest_seconds(benchmark):
+    return CONFIG.benchmarks[benchmark].composition.longest_seconds
 
 
-def sweep_runtime(wildcards, attempt):
-    # steer_attention hears a shard once per kind of vector, a sweep its samples once per position and value.
-    sweep = CONFIG.sweeps[wildcards.sweep]
-    n_points = sweep.n_points(sizing.n_layers(model_folder(wildcards.model)))
-    composition = CONFIG.benchmarks[CONFIG.sweep_benchmark(wildcards.sweep)].composition
+def samples_of(wildcards):
+    """Number and longest duration (s) of a shard's samples."""
+    first, stop = CONFIG.shard_range(wildcards.benchmark, int(wildcards.shard))
+    return stop - first, longest_seconds(wildcards.benchmark)
+
+
+def extraction_work(wildcards):
+    # The recording and, for some vectors, silence of its length; the inference prompt, p- and p+, and further states.
+    states = CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).states
+    n_prompts = 2 + len(POSITIONS) * (1 + len(states))
+    return sizing.Work(*samples_of(wildcards), 1 + ("silence" in states), n_prompts)
+
+
+def steering_work(wildcards):
+    n_methods = len(CONFIG.methods_of(wildcards.benchmark))
+    return sizing.Work(*samples_of(wildcards), n_methods, n_methods)
+
+
+def answers_work(wildcards):
+    return sizing.Work(*samples_of(wildcards), 1, len(POSITIONS), CONFIG.probe.direct_prompt.max_new_tokens)
+
+
+def map_work(wildcards):
+    return sizing.Work(1, longest_seconds(wildcards.benchmark), 3, 3)
+
+
+def analysis_work(wildcards):
+    # Four conditions and what their vectors are made of: the focus on all of it, silence, no audio.
+    first, stop = question_range(wildcards.questions, int(wildcards.shard))
+    return sizing.Work(stop - first, CONFIG.longest_recording(wildcards.questions), 7, 8)
+
+
+def sweep_work(wildcards):
+    # Every position under every value, and every value without steering.
+    n_points = CONFIG.sweeps[wildcards.sweep].n_points(sizing.n_layers(model_folder(wildcards.model)))
+    n_passes = n_points * (len(POSITIONS) + 1)
     n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
-    return sizing.runtime_minutes(n_points * n_samples * composition.longest_seconds, attempt)
+    return sizing.Work(n_samples, longest_seconds(CONFIG.sweep_benchmark(wildcards.sweep)), n_passes, n_passes)
+
+
+def time_for(work):
+    """Time limit (minutes) of a job, from what it takes through a model."""
+    return lambda wildcards, attempt: sizing.runtime_minutes(work(wildcards), CONFIG.tokens_per_second, attempt)
 
 
 def model_gpus(wildcards):

@@ -18,7 +18,7 @@ rule extract_activations:
     threads: 1
     resources:
         mem_mb=model_mem_mb,
-        runtime=shard_runtime,
+        runtime=time_for(extraction_work),
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).as_json(),
@@ -70,7 +70,7 @@ rule map_attention:
     threads: 1
     resources:
         mem_mb=model_mem_mb,
-        runtime=shard_runtime,
+        runtime=time_for(map_work),
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
@@ -103,7 +103,7 @@ rule steer_attention:
     threads: 1
     resources:
         mem_mb=model_mem_mb,
-        runtime=shard_runtime,
+        runtime=time_for(steering_work),
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),

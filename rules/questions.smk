@@ -43,7 +43,7 @@ rule analyze_attention:
     threads: 1
     resources:
         mem_mb=model_mem_mb,
-        runtime=shard_runtime,
+        runtime=time_for(analysis_work),
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.analysis_settings(wildcards.model, wildcards.questions).as_json(),

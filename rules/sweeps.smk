@@ -18,7 +18,7 @@ rule sweep_attention:
     threads: 1
     resources:
         mem_mb=model_mem_mb,
-        runtime=sweep_runtime,
+        runtime=time_for(sweep_work),
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.sweep_settings(wildcards.sweep, wildcards.model).as_json(),

@@ -45,18 +45,19 @@ def main(argv: list[str] | None = None) -> None:
     attributes |= facts | {"first": args.first, "stop": args.stop, "conditions": list(CONDITIONS)}
     attributes["audio_digest"] = provenance.digest_of(audio)
     identity = provenance.digest_of(identity, args.first, args.stop, attributes["audio_digest"])
-    result = store.PartedFile(args.output, store.AUDIO_SHARE, identity, attributes)
-    for batch in jobs.unfinished(batches, result, engine.meter):
-        recordings = [load_recording(item, args.audio, settings.max_seconds) for item in batch.items]
+    result = jobs.Saver(store.PartedFile(args.output, store.AUDIO_SHARE, identity, attributes), engine.meter)
+
+    def load(batch: jobs.ItemBatch) -> list[np.ndarray]:
+        return [load_recording(item, args.audio, settings.max_seconds) for item in batch.items]
+
+    for batch, recordings in jobs.unfinished(batches, result, engine.meter, load):
         readings = measure(engine, recordings, batch.items, settings)
         share = np.stack([readings[name].audio_share for name in CONDITIONS], axis=1)
-        with engine.meter.stage("store"):
-            result.write(batch.number, _columns(batch.items, readings["original"].n_audio_tokens, share))
+        result.write(batch.number, _columns(batch.items, readings["original"].n_audio_tokens, share))
     if not items:
         logger.warning("none of the items %d to %d can be used", args.first, args.stop - 1)
         result.write(0, _columns([], np.zeros(0), np.zeros((0, len(CONDITIONS), adapter.n_layers))))
-    with engine.meter.stage("store"):
-        result.merge(max(len(batches), 1))
+    result.merge(max(len(batches), 1))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 

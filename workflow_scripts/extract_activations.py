@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     identity, attributes = provenance.of_job("extract_activations", settings, {"benchmark": args.shard})
     attributes |= facts | {"tokens_per_second": adapter.tokens_per_second}
     result = store.PartedFile(args.output, store.activations_with(settings.states), identity, attributes)
-    for batch in jobs.unfinished(batches, result, engine.meter):
+    result = jobs.Saver(result, engine.meter)
+    for batch, recordings in jobs.unfinished(batches, result, engine.meter, lambda batch: batch.recordings(adapter)):
         prompts = [_prompts(settings, events) for events in batch.events]
-        recordings = batch.recordings(adapter)
         n_samples, n_prompts = len(prompts), {state: len(texts) for state, texts in prompts[0].items()}
         # What is heard: each sample's recording; where a state needs it, silence of equal length, or nothing at all.
         heard = recordings
@@ -55,23 +55,21 @@ def main(argv: list[str] | None = None) -> None:
             _by_state(values, n_samples, n_prompts)
             for values in (reading.states, reading.attention, reading.n_audio_tokens)
         )
-        with engine.meter.stage("store"):
-            result.write(
-                batch.number,
-                {
-                    "sample_id": np.array(batch.sample_ids, dtype="S"),
-                    "n_audio_tokens": n_audio_tokens["base"][:, 0],
-                    "attention/base": attention["base"][:, 0],
-                    "attention/prompted": attention["positive"],
-                }
-                | {
-                    f"states/{state}": values[:, 0] if state.startswith("negative") else values
-                    for state, values in states.items()
-                    if state != "base"
-                },
-            )
-    with engine.meter.stage("store"):
-        result.merge(len(batches))
+        result.write(
+            batch.number,
+            {
+                "sample_id": np.array(batch.sample_ids, dtype="S"),
+                "n_audio_tokens": n_audio_tokens["base"][:, 0],
+                "attention/base": attention["base"][:, 0],
+                "attention/prompted": attention["positive"],
+            }
+            | {
+                f"states/{state}": values[:, 0] if state.startswith("negative") else values
+                for state, values in states.items()
+                if state != "base"
+            },
+        )
+    result.merge(len(batches))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 

@@ -59,19 +59,19 @@ def main(argv: list[str] | None = None) -> None:
 
     query = {"sample_id": batch.sample_ids[0], "position": args.position, "method": args.method}
     attributes |= facts | query | {"prompts": prompts, "tokens_per_second": adapter.tokens_per_second}
-    result = store.PartedFile(args.output, store.ATTENTION_MAP, provenance.digest_of(identity, query), attributes)
+    identity = provenance.digest_of(identity, query)
+    result = jobs.Saver(store.PartedFile(args.output, store.ATTENTION_MAP, identity, attributes), engine.meter)
     longest = max(map(len, tokens))
-    with engine.meter.stage("store"):
-        result.write(
-            0,
-            {
-                "pass": np.array(list(prompts), dtype="S"),
-                "n_text_tokens": np.array([len(of_pass) for of_pass in tokens]),
-                "text": np.char.encode([of_pass + [""] * (longest - len(of_pass)) for of_pass in tokens], "utf-8"),
-                "attention": reading.attention,
-            },
-        )
-        result.merge(1)
+    result.write(
+        0,
+        {
+            "pass": np.array(list(prompts), dtype="S"),
+            "n_text_tokens": np.array([len(of_pass) for of_pass in tokens]),
+            "text": np.char.encode([of_pass + [""] * (longest - len(of_pass)) for of_pass in tokens], "utf-8"),
+            "attention": reading.attention,
+        },
+    )
+    result.merge(1)
     jobs.report(engine.meter, args.performance)
     logger.info("%s, %s: wrote %s", event["label"], args.position, args.output)
 

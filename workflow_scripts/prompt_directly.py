@@ -31,19 +31,17 @@ def main(argv: list[str] | None = None) -> None:
     example = _questions(settings, first.events[0])[0]
     logger.info(engine.describe(None, first.recording(adapter, 0), example, settings.direct_prompt.max_new_tokens))
     identity, _ = provenance.of_job("prompt_directly", settings, {"benchmark": args.shard})
-    result = store.PartedTable(args.output, identity)
-    for batch in jobs.unfinished(batches, result, engine.meter):
+    result = jobs.Saver(store.PartedTable(args.output, identity), engine.meter)
+    for batch, recordings in jobs.unfinished(batches, result, engine.meter, lambda batch: batch.recordings(adapter)):
         rows = pd.concat(batch.events)[["sample_id", "position"]].reset_index(drop=True)
         rows["question"] = [question for events in batch.events for question in _questions(settings, events)]
         audio_index = np.repeat(np.arange(len(batch.events)), [len(events) for events in batch.events]).tolist()
         rows["answer"] = engine.answer(
-            batch.recordings(adapter), rows["question"].tolist(), audio_index, settings.direct_prompt.max_new_tokens
+            recordings, rows["question"].tolist(), audio_index, settings.direct_prompt.max_new_tokens
         )
         rows["start"] = rows["answer"].map(parse_onset)
-        with engine.meter.stage("store"):
-            result.write(batch.number, rows)
-    with engine.meter.stage("store"):
-        result.merge(len(batches))
+        result.write(batch.number, rows)
+    result.merge(len(batches))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 

@@ -49,12 +49,12 @@ def main(argv: list[str] | None = None) -> None:
     names = [name for members in groups.values() for name in members]
     kinds = [settings.methods[name].vector for name in names]
     attributes |= facts | {"position": args.position, "methods": names, "vectors": kinds}
-    result = store.PartedFile(args.output, store.ATTENTION, identity, attributes)
-    for batch in jobs.unfinished(batches, result, engine.meter):
+    result = jobs.Saver(store.PartedFile(args.output, store.ATTENTION, identity, attributes), engine.meter)
+    for batch, recordings in jobs.unfinished(batches, result, engine.meter, lambda batch: batch.recordings(adapter)):
         queries = [source.of_query(events, args.position, kinds) for events in batch.events]
         vectors = np.stack([query.vectors for query in queries])
         n_samples = len(queries)
-        heard = engine.hear(batch.recordings(adapter))
+        heard = engine.hear(recordings)
         attention = []
         for members in groups.values():
             own = vectors[:, [names.index(name) for name in members]]
@@ -66,19 +66,17 @@ def main(argv: list[str] | None = None) -> None:
                 steering=settings.methods[members[0]].steering,
             )
             attention.append(reading.attention.reshape(n_samples, len(members), *reading.attention.shape[1:]))
-        with engine.meter.stage("store"):
-            result.write(
-                batch.number,
-                {
-                    "sample_id": np.array(batch.sample_ids, dtype="S"),
-                    "n_audio_tokens": reading.n_audio_tokens[:: len(members)],
-                    "target": np.char.encode([query.targets for query in queries], "utf-8"),
-                    "label": np.char.encode([query.labels for query in queries], "utf-8"),
-                    "attention/steered": np.concatenate(attention, axis=1),
-                },
-            )
-    with engine.meter.stage("store"):
-        result.merge(len(batches))
+        result.write(
+            batch.number,
+            {
+                "sample_id": np.array(batch.sample_ids, dtype="S"),
+                "n_audio_tokens": reading.n_audio_tokens[:: len(members)],
+                "target": np.char.encode([query.targets for query in queries], "utf-8"),
+                "label": np.char.encode([query.labels for query in queries], "utf-8"),
+                "attention/steered": np.concatenate(attention, axis=1),
+            },
+        )
+    result.merge(len(batches))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 

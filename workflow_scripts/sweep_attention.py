@@ -57,11 +57,12 @@ def main(argv: list[str] | None = None) -> None:
         base_of = dict(zip(cached.sample_id.tolist(), cached.base, strict=True))
     sample_ids = [sample_id for batch in batches for sample_id in batch.sample_ids]
     source = QueryVectors(args.activations, args.vectors, sample_ids, *origin)
-    result = store.PartedFile(args.output, store.SWEEP, provenance.digest_of(identity, args.samples), attributes)
-    for batch in jobs.unfinished(batches, result, engine.meter):
+    identity = provenance.digest_of(identity, args.samples)
+    result = jobs.Saver(store.PartedFile(args.output, store.SWEEP, identity, attributes), engine.meter)
+    for batch, recordings in jobs.unfinished(batches, result, engine.meter, lambda batch: batch.recordings(adapter)):
         vectors = np.stack([_vectors(source, events, settings.vector) for events in batch.events])
         n_samples, n_positions = vectors.shape[:2]
-        heard = engine.hear(batch.recordings(adapter))
+        heard = engine.hear(recordings)
         base, steered = [], []
         for point in swept:
             engine.text_rows = point.probe.readout.text_rows
@@ -81,18 +82,16 @@ def main(argv: list[str] | None = None) -> None:
         if base_of:
             base.append(np.stack([base_of[sample_id] for sample_id in batch.sample_ids])[:, None])
         swept_attention = np.concatenate(steered, axis=1)
-        with engine.meter.stage("store"):
-            result.write(
-                batch.number,
-                {
-                    "sample_id": np.array(batch.sample_ids, dtype="S"),
-                    "n_audio_tokens": reading.n_audio_tokens[::n_positions],
-                    "attention/base": np.concatenate(base, axis=1),
-                    "attention/steered": swept_attention.reshape(n_samples, n_positions, *swept_attention.shape[1:]),
-                },
-            )
-    with engine.meter.stage("store"):
-        result.merge(len(batches))
+        result.write(
+            batch.number,
+            {
+                "sample_id": np.array(batch.sample_ids, dtype="S"),
+                "n_audio_tokens": reading.n_audio_tokens[::n_positions],
+                "attention/base": np.concatenate(base, axis=1),
+                "attention/steered": swept_attention.reshape(n_samples, n_positions, *swept_attention.shape[1:]),
+            },
+        )
+    result.merge(len(batches))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 

@@ -2,7 +2,8 @@
 
     uv run python profiles/slurm/estimate.py [arguments of snakemake, e.g. --configfile my.yaml]
 
-GPU hours are those that are reserved: time limits of first attempts. Jobs that end sooner give the rest back.
+GPU hours are those that are reserved: time limits of first attempts, which follow from `tokens_per_second` of the
+configuration. Jobs that end sooner give the rest back.
 """
 
 import re

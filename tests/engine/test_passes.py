@@ -418,7 +418,7 @@ def test_rows_are_those_of_the_softmax(n_cached, n_key_heads, padding):
     shift = n_pad if padding == "left" else 0
     columns = torch.tensor([[5, 6], [3 + shift, 4 + shift]])
     spans = torch.tensor([[1, 4], [1 + shift, 4 + shift]])
-    rows = attention.Rows(columns, torch.tensor([[0, 1], [2, 3]]), spans)
+    rows = attention.Rows(columns, torch.tensor([[0, 1], [2, 3]]), spans, 3)
     mask = None
     if padding != "none":
         real = torch.ones(2, n_cached + n_tokens, dtype=torch.bool)
@@ -435,6 +435,17 @@ def test_rows_are_those_of_the_softmax(n_cached, n_key_heads, padding):
         masses = weights[..., spans[row, 0] - skip : spans[row, 1] - skip]
         torch.testing.assert_close(found["attention"][row], masses.mean(dim=0).sum(dim=0), rtol=0, atol=1e-6)
         torch.testing.assert_close(found["head_mass"][row], masses[:, -1].sum(dim=-1), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_products_of_half_precision_are_float32_without_a_copy_of_the_keys(dtype):
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 3, 6, 8).to(dtype), torch.randn(2, 3, 9, 8).to(dtype)
+    expected = torch.einsum("rhqc,rhkc->rhqk", query.double(), key.double())
+    torch.testing.assert_close(attention._products(query, key).double(), expected, rtol=0, atol=1e-5)
+    # What a card does, as far as it can be seen without one: the shape and the type.
+    found = attention._products(query.to("meta"), key.to("meta"))
+    assert (found.shape, found.dtype) == (expected.shape, torch.float32)
 
 
 def test_flash_attention_is_refused_where_it_cannot_run(adapter, monkeypatch):

@@ -133,8 +133,12 @@ def test_checkpoints_are_identified_by_their_files_or_their_revision(tmp_path):
 def test_retries_ask_for_more():
     assert sizing.memory_mb(2_000_000_000, 1) == 4500
     assert sizing.memory_mb(2_000_000_000, 3) == 9000
-    assert sizing.runtime_minutes(6000, 1) == 25
-    assert sizing.runtime_minutes(6000, 2) == 50
+    # 100 recordings of 20 s under six vectors each: 100 · 6 · (500 + 64) tokens, and a quarter hour to start.
+    work = sizing.Work(samples=100, seconds=20, passes=6, prompts=6)
+    assert work.tokens == 338_400
+    assert [sizing.runtime_minutes(work, 2000, attempt) for attempt in (1, 2, 3)] == [21, 42, 83]
+    assert sizing.runtime_minutes(work, 20_000, 1) == 16
+    assert sizing.Work(100, 20, 1, 3, new_tokens=64).tokens == 100 * (500 + 3 * (64 + 640))
     assert [sizing.doubled(30, attempt) for attempt in (1, 2, 3)] == [30, 60, 120]
 
 

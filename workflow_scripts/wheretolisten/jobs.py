@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -84,21 +85,70 @@ def item_batches(items: Sequence[Item], size: int) -> list[ItemBatch]:
     ]
 
 
+class Saver:
+    """Writes the parts of a result in a thread, so that a GPU does not wait for the disk.
+
+    One part at a time: a killed job loses the one that was being written and the batch in flight. An error of writing
+    is raised by the next call. When a job ends with another error, what was handed over is still written.
+
+    Parameters
+    ----------
+    result
+        A store.PartedFile or PartedTable.
+    meter
+        Counts the time of writing.
+    """
+
+    def __init__(self, result: Any, meter: Meter) -> None:
+        self._result, self._meter = result, meter
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._pending: Future | None = None
+
+    def has(self, part: int) -> bool:
+        """As that of the result."""
+        return self._result.has(part)
+
+    def write(self, part: int, content: Any) -> None:
+        """Hand a part over, once the one before is written."""
+        self._wait()
+        self._pending = self._thread.submit(self._timed, self._result.write, part, content)
+
+    def merge(self, n_parts: int) -> None:
+        """Join the parts into the result."""
+        self._wait()
+        self._timed(self._result.merge, n_parts)
+
+    def _wait(self) -> None:
+        if self._pending is not None:
+            self._pending.result()
+
+    def _timed(self, function: Callable[..., None], *arguments: Any) -> None:
+        with self._meter.stage("store"):
+            function(*arguments)
+
+
 B = TypeVar("B", Batch, ItemBatch)
+L = TypeVar("L")
 
 
-def unfinished(batches: Sequence[B], result: Any, meter: Meter) -> Iterator[B]:
-    """Batches that `result` (a store.PartedFile or PartedTable) does not hold yet, with progress in the log.
+def unfinished(batches: Sequence[B], result: Saver, meter: Meter, load: Callable[[B], L]) -> Iterator[tuple[B, L]]:
+    """Batches that `result` does not hold yet, with progress in the log.
 
-    `meter` counts their samples as they are done.
+    Each comes with what `load` makes of it. A thread loads the next one while this one is worked on, so that a GPU does
+    not wait for audio files; an error of loading is raised when the batch's turn comes. `meter` counts samples as they
+    are done.
     """
     missing = [batch for batch in batches if not result.has(batch.number)]
     if len(missing) < len(batches):
         _log.info("%d of %d batches are there already", len(batches) - len(missing), len(batches))
-    for done, batch in enumerate(missing):
-        yield batch
-        meter.n_samples += len(batch.sample_ids)
-        _log.info("batch %d of %d", done + 1, len(missing))
+    with ThreadPoolExecutor(max_workers=1) as loader:
+        ahead = [loader.submit(load, batch) for batch in missing[:1]]
+        for done, batch in enumerate(missing):
+            loaded = ahead.pop().result()
+            ahead += [loader.submit(load, following) for following in missing[done + 1 : done + 2]]
+            yield batch, loaded
+            meter.n_samples += len(batch.sample_ids)
+            _log.info("batch %d of %d", done + 1, len(missing))
 
 
 def load_model(model: Model, threads: int) -> tuple[Adapter, dict[str, str]]:

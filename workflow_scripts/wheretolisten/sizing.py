@@ -1,6 +1,7 @@
 """What a job asks of the machine, from what it has to do. Light functions; the rules in `rules/` call them."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 from wheretolisten.checkpoint import read_header, read_json
@@ -50,12 +51,54 @@ def n_layers(folder: Path) -> int:
     return known or _USUAL_LAYERS
 
 
-def runtime_minutes(audio_seconds: float, attempt: int) -> int:
-    """Time limit of a job on a shard, in minutes: a tenth of the audio's duration and a quarter hour to start up.
+_START_MINUTES = 15
+"""For Python, and for a large model's weights on their way from network storage to the card."""
 
-    Doubled with every retry. A guess that is generous for a GPU and for the tiny models on a CPU; profiles override it.
+_AUDIO_TOKENS_PER_SECOND = 25
+_PROMPT_TOKENS = 64
+"""Audio tokens per second of both published families; tokens of a prompt around the audio, on the safe side."""
+
+_NEW_TOKEN = 10
+"""A generated token takes as long as so many of a prompt: all weights are read again for a few rows of one token."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job takes through a model.
+
+    Attributes
+    ----------
+    samples
+        Recordings.
+    seconds
+        Duration of the longest of them.
+    passes
+        How often the audio of each goes through the text stack.
+    prompts
+        What is asked about each.
+    new_tokens
+        Tokens of the answer to each prompt, at most.
     """
-    return int((15 + audio_seconds / 600) * 2 ** (attempt - 1))
+
+    samples: int
+    seconds: float
+    passes: int
+    prompts: int
+    new_tokens: int = 0
+
+    @property
+    def tokens(self) -> float:
+        """Tokens through the text stack, generated ones weighted by the time that they take."""
+        audio = self.seconds * _AUDIO_TOKENS_PER_SECOND * self.passes
+        return self.samples * (audio + self.prompts * (_PROMPT_TOKENS + _NEW_TOKEN * self.new_tokens))
+
+
+def runtime_minutes(work: Work, tokens_per_second: float, attempt: int) -> int:
+    """Time limit of a job that runs a model, in minutes: a quarter hour to start up, and twice what its tokens take.
+
+    Doubled with every retry.
+    """
+    return math.ceil((_START_MINUTES + 2 * work.tokens / tokens_per_second / 60) * 2 ** (attempt - 1))
 
 
 def doubled(amount: int, attempt: int) -> int:

@@ -69,6 +69,9 @@ class Config(Section):
     figures: Figures
     sweeps: dict[str, Sweep] = Field(default_factory=dict)
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
+    tokens_per_second: float = Field(
+        2000, gt=0, description="tokens that a job takes through a model per second; time limits follow from it"
+    )
     model_cache: str | None = Field(
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
     )

@@ -27,18 +27,20 @@ def generate(
         widest = max(len(group.queries) for group in groups)
         place = torch.tensor([list(group.queries) + [-1] * (widest - len(group.queries)) for group in groups])
         column = torch.tensor([group.queries.index(q) for q, group in _by_query(groups)], device=states.device)
+        is_query, index = (place >= 0).to(device), place.clamp(min=0).to(device)
         length = torch.tensor([len(query.ids) for query in queries])
         ends = adapter.eos_token_ids
+        is_end = torch.tensor(ends, device=device)
         owner, tokens = behind.owner, []
         done = torch.zeros(len(queries), dtype=torch.bool, device=device)
         while True:
             tokens.append(head(last.to(head.weight.device)).argmax(dim=-1).to(device))
-            done |= torch.isin(tokens[-1], torch.tensor(ends, device=device))
+            done |= torch.isin(tokens[-1], is_end)
             if len(tokens) == max_new_tokens or bool(done.all()):
                 break
             owner = torch.cat([owner, place], dim=1)
             step = Layout(
-                torch.where(place.to(device) >= 0, tokens[-1][place.clamp(min=0).to(device)], 0),
+                torch.where(is_query, tokens[-1][index], 0),
                 (length + len(tokens) - 1)[place.clamp(min=0)],
                 place,
                 *torch.zeros(3, 0),

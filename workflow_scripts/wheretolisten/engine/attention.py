@@ -63,11 +63,14 @@ class Rows:
     audio_span
         First audio token of every query and the index after its last, as columns of the keys, [query, 2]; the same
         where there is no audio.
+    n_audio
+        Audio tokens of the query that has most.
     """
 
     columns: torch.Tensor
     places: torch.Tensor
     audio_span: torch.Tensor
+    n_audio: int
 
 
 @dataclass(frozen=True)
@@ -102,11 +105,12 @@ class AttentionReader:
     def __init__(self, rows: Rows, wanted: Wanted = Wanted(), lengths: torch.Tensor | None = None) -> None:
         self._rows, self._wanted, self._lengths = rows, wanted, lengths
         first, after = rows.audio_span.unbind(dim=1)
-        steps = torch.arange(int((after - first).max()), device=first.device)
+        steps = torch.arange(rows.n_audio, device=first.device)
         self._audio = torch.minimum(first[:, None] + steps, after[:, None] - 1).clamp(min=0)
         self._is_audio = steps < (after - first)[:, None]
         self._is_text = rows.places >= 0
         self._last = rows.places.gather(1, self._is_text.sum(dim=1, keepdim=True) - 1)[:, 0]
+        self._seen: dict[torch.device, torch.Tensor] = {}
 
     def read(
         self, query: torch.Tensor, key: torch.Tensor, scaling: float, mask: torch.Tensor | None
@@ -133,16 +137,13 @@ class AttentionReader:
             attention, [query].
         """
         found = {"audio_share": self._audio_share(query, key, scaling)} if self._wanted.audio_share else {}
-        n_rows, n_heads, n_tokens, n_channels = query.shape
-        n_keys = key.shape[2]
+        n_heads, n_channels = query.shape[1], query.shape[3]
+        if query.device not in self._seen:
+            # The same in every block that is read from here.
+            self._seen[query.device] = self._keys_seen(query, key, mask)
         columns = self._rows.columns.to(query.device)
-        query = query.gather(2, columns[:, None, :, None].expand(-1, n_heads, -1, n_channels))
-        if mask is None:
-            seen = torch.arange(n_keys, device=query.device) <= columns[:, None, :, None] + n_keys - n_tokens
-        else:
-            masked = (columns - (n_tokens - mask.shape[2])).clamp(min=0)
-            seen = mask.expand(n_rows, -1, -1, -1).gather(2, masked[:, None, :, None].expand(-1, 1, -1, n_keys))
-        weights = _softmax(query, key, scaling, seen)
+        rows_of_queries = query.gather(2, columns[:, None, :, None].expand(-1, n_heads, -1, n_channels))
+        weights = _softmax(rows_of_queries, key, scaling, self._seen[query.device])
 
         rows = (self._rows.places, self._audio, self._is_text, self._is_audio)
         places, audio, is_text, is_audio = (tensor.to(query.device) for tensor in rows)
@@ -161,6 +162,15 @@ class AttentionReader:
             found["head_mass"] = last.masked_fill(~is_audio[:, None, :], 0).sum(dim=2)
         return found
 
+    def _keys_seen(self, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        """True where a token that is read sees a key, [row, 1, read_token, key]."""
+        (n_rows, _, n_tokens, _), n_keys = query.shape, key.shape[2]
+        columns = self._rows.columns.to(query.device)
+        if mask is None:
+            return torch.arange(n_keys, device=query.device) <= columns[:, None, :, None] + n_keys - n_tokens
+        masked = (columns - (n_tokens - mask.shape[2])).clamp(min=0)
+        return mask.expand(n_rows, -1, -1, -1).gather(2, masked[:, None, :, None].expand(-1, 1, -1, n_keys))
+
     def _at(self, places: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         n_columns = self._rows.columns.shape[1]
         return places // n_columns, places % n_columns
@@ -172,8 +182,9 @@ class AttentionReader:
         token = torch.arange(query.shape[2], device=query.device)
         is_audio = ((token >= first) & (token < after)).float()[:, :, None]
         mass = torch.zeros(len(query), device=query.device)
-        for chunk in token.split(_CHUNK):
-            here, seen = slice(int(chunk[0]), int(chunk[-1]) + 1), slice(int(chunk[-1]) + 1)
+        for start in range(0, len(token), _CHUNK):
+            here, seen = slice(start, start + _CHUNK), slice(start + _CHUNK)
+            chunk = token[here]
             weights = _softmax(query[:, :, here], key[:, :, seen], scaling, token[seen] <= chunk[:, None])
             of_token = (weights.mean(dim=1) @ is_audio[:, seen])[:, :, 0]
             mass += of_token.masked_fill_(chunk >= lengths[:, None], 0).sum(dim=1)
@@ -185,9 +196,18 @@ def _softmax(query: torch.Tensor, key: torch.Tensor, scaling: float, seen: torch
     """Attention of queries to the keys that they have `seen`, in float32, [row, head, token, key]."""
     n_rows, n_heads, _, n_channels = query.shape
     # Consecutive heads share a key head, so they can queue up as further queries of it.
-    query = query.float().reshape(n_rows, key.shape[1], -1, n_channels)
-    scores = (query @ key.float().transpose(2, 3)).mul_(scaling).view(n_rows, n_heads, -1, key.shape[2])
+    query = query.reshape(n_rows, key.shape[1], -1, n_channels)
+    scores = _products(query, key).mul_(scaling).view(n_rows, n_heads, -1, key.shape[2])
     return scores.masked_fill_(~seen, -torch.inf).softmax(dim=-1)
+
+
+def _products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """q·Kᵀ in float32, whatever type the two have, [row, key_head, query, key]."""
+    if key.device.type == "cpu" or key.dtype == torch.float32:
+        return query.float() @ key.float().transpose(2, 3)
+    # A card multiplies half precision and adds up in float32, without a copy of all keys in float32.
+    products = torch.bmm(query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), out_dtype=torch.float32)
+    return products.unflatten(0, key.shape[:2])
 
 
 def _with_readout(kernel: Callable[..., torch.Tensor]) -> Callable[..., tuple[torch.Tensor, None]]:

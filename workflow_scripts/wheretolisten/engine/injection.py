@@ -32,15 +32,15 @@ def steer(hidden: torch.Tensor, vectors: torch.Tensor, scale: float, steering: S
     steering
         Gate, normalisation, and whether lengths are restored; if not, Norm is left out.
     """
-    states = hidden.float()
-    vectors = vectors.to(states)
-    length = states.norm(dim=-1, keepdim=True)
+    vectors = vectors.to(hidden.device, torch.float32)
+    # Types are mixed: states in half precision are read as they are, without a copy in float32.
+    length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
     strength = torch.full_like(length, scale)
     if steering.gate == "opposed":
-        strength *= 1 + nn.functional.cosine_similarity(states, -vectors, dim=-1).clamp(min=0)[..., None]
+        strength *= 1 + nn.functional.cosine_similarity(hidden.float(), -vectors, dim=-1).clamp(min=0)[..., None]
     if steering.normalisation == "state":
         strength *= length
-    steered = torch.addcmul(states, strength, vectors)
+    steered = torch.addcmul(hidden, strength, vectors)
     if steering.preserve_norm:
         steered *= length / steered.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
     return steered.to(hidden.dtype)
@@ -76,19 +76,21 @@ def steering_hooks(
     vectors
         [query, layer, hidden], one vector per query and block of the text stack.
     tokens
-        True at the tokens to steer, [row, token]; the others are left as they are. None: every token.
+        True at the tokens to steer, [row, token], on the CPU; the others are left as they are. None: every token.
     steering
         Strengths, layers, normalisation. `unit` and `state` bring every vector to length 1 first; a zero vector stays
         zero.
     owner
-        Query that every steered token belongs to, [row, token]; None: every row is the query of its index.
+        Query that every steered token belongs to, [row, token], on the CPU; None: every row is the query of its index.
     """
     vectors = vectors.float()
     if steering.normalisation != "none":
         vectors = nn.functional.normalize(vectors, dim=-1)
     if tokens is not None:
+        # Counted where they lie, on the CPU: a GPU would have to be waited for.
         row, column = tokens.nonzero(as_tuple=True)
         query = row if owner is None else owner[row, column]
+        row, column, query = (index.to(vectors.device) for index in (row, column, query))
 
     def hook_for(layer: int, scale: float) -> Hook:
         def hook(hidden: torch.Tensor) -> torch.Tensor:

@@ -148,6 +148,7 @@ class Layout:
                 [[at * widest + n for n in own] + [-1] * (longest - len(own)) for at, own in places], device=device
             ),
             torch.tensor([query.audio_span for query in queries], device=device),
+            max(after - first for first, after in (query.audio_span for query in queries)),
         )
 
 

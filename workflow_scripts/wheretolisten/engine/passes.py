@@ -289,7 +289,7 @@ class Engine:
         if not in_full:
             rows = [group.queries for group in layout.share_prefixes(queries)]
 
-        def read(part: slice) -> dict[str, np.ndarray]:
+        def read(part: slice) -> dict[str, torch.Tensor]:
             members = [query for row in rows[part] for query in row]
             own = None if vectors is None else torch.as_tensor(vectors[members], dtype=torch.float32)
             asked = [queries[query] for query in members]

@@ -50,7 +50,9 @@ class Found:
         if vectors is not None:
             # A vector of NaN would reach other prompts through the keys and values of their row.
             self._broken = vectors.isnan().flatten(1).any(dim=1)
-            self.vectors = vectors.masked_fill(self._broken[:, None, None], 0).to(self._device)
+            if self._broken.any():
+                vectors = vectors.masked_fill(self._broken[:, None, None], 0)
+            self.vectors = vectors.to(self._device)
 
     def read_from(
         self,
@@ -100,14 +102,14 @@ class Found:
             self._values[name] = values.new_empty(len(values), self._n_layers, *values.shape[1:])
         self._values[name][:, layer] = values
 
-    def collect(self) -> dict[str, np.ndarray]:
-        """What was found, by its name in `Reading`, float32 [query, layer, ...]."""
+    def collect(self) -> dict[str, torch.Tensor]:
+        """What was found, by its name in `Reading`, float32 [query, layer, ...], where the pass left it."""
         for name, values in self._values.items():
             if self._broken.any():
                 # Attention of the first steered block itself is computed before its vector is added.
                 first = min(self.steering.scales(self._n_layers)) + (name != "states")
                 values[self._broken.to(values.device), first:] = torch.nan
-        return {name: values.cpu().numpy() for name, values in self._values.items()}
+        return self._values
 
 
 def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
@@ -117,7 +119,7 @@ def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Foun
     found.read_from(tokens)
     if found.steering is not None:
         steered = tokens.since([query.first_steered for query in found.queries])
-        hooks = _steering(adapter, found, steered.to(adapter.device), tokens.owner.to(adapter.device))
+        hooks = _steering(adapter, found, steered, tokens.owner)
     meter.tokens["prefill"] += shared.n_tokens
     with meter.stage("suffix" if found.steering is None else "steer", rest.n_tokens):
         # Without a cache, so that keys and values live no longer than their block.
@@ -132,7 +134,7 @@ def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> 
     hooks, trunk, first_own = [], whole, 0
     if found.steering is not None:
         steered_all = found.steering.positions == "all"
-        since = whole.since([query.first_steered for query in queries]).to(adapter.device)
+        since = whole.since([query.first_steered for query in queries])
         hooks = _steering(adapter, found, None if steered_all else since, None)
         first_own = min(found.steering.scales(adapter.n_layers)) + (found.steering.site == "block")
         distinct = list(dict.fromkeys(queries))
@@ -174,13 +176,16 @@ def _through(
         forward(adapter, tokens, audio, None, mask, found.reader())
 
 
-def join(parts: Sequence[np.ndarray], order: list[int]) -> np.ndarray:
-    """Rows of several passes, back in the order of the call; text and audio tokens padded with NaN to the longest."""
+def join(parts: Sequence[torch.Tensor], order: list[int]) -> np.ndarray:
+    """Rows of several passes, back in the order of the call; text and audio tokens padded with NaN to the longest.
+
+    Only here a GPU is waited for: it goes on with one pass while the next one is prepared.
+    """
     widest = np.max([part.shape[1:] for part in parts], axis=0)
     joined = np.full((len(order), *widest), np.nan, dtype=np.float32)
     start = 0
     for part in parts:
         rows = order[start : start + len(part)]
-        joined[(rows, *map(slice, part.shape[1:]))] = part
+        joined[(rows, *map(slice, part.shape[1:]))] = part.cpu().numpy()
         start += len(part)
     return joined

@@ -230,8 +230,8 @@ class Adapter(abc.ABC):
         """Embeddings of the audio tokens of each recording, [audio_token, hidden], on the model's device."""
         features, mask, windows = self._extract_features(recordings)
         tower = next(self._tower.parameters())
-        mask = mask.to(tower.device)
-        projected = self._project_audio(features.to(tower), mask)
+        projected = self._project_audio(features.to(tower), mask.to(tower.device))
+        # From the mask on the CPU: nobody has to wait for a GPU to know how long the windows are.
         _, n_tokens = self._tower._get_feat_extract_output_lengths(mask.sum(dim=1))
         by_window = [window[:n].to(self.device) for window, n in zip(projected, n_tokens.tolist(), strict=True)]
         by_recording, start = [], 0
@@ -269,6 +269,7 @@ class Adapter(abc.ABC):
             padding="max_length",
             return_attention_mask=True,
             return_tensors="pt",
+            device=str(self._tower.device),
         )
         return batch["input_features"], batch["attention_mask"], tuple(len(parts) for parts in windows)
 

@@ -1,0 +1,97 @@
+"""The loop of a job that runs a model: what is loaded ahead and written behind the work on a batch."""
+
+import threading
+import time
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from wheretolisten import jobs
+from wheretolisten.engine.meter import Meter
+
+
+@dataclass(frozen=True)
+class Item:
+    number: int
+
+    @property
+    def sample_ids(self) -> list[str]:
+        return [f"{self.number}a", f"{self.number}b"]
+
+
+class Result:
+    """Keeps parts in memory; `full` is the first part that it has no room for."""
+
+    def __init__(self, there=(), full=None):
+        self.parts, self.full, self.merged = dict.fromkeys(there, "old"), full, None
+
+    def has(self, part):
+        return part in self.parts
+
+    def write(self, part, content):
+        if part == self.full:
+            raise OSError(f"no room for part {part}")
+        self.parts[part] = content
+
+    def merge(self, n_parts):
+        assert sorted(self.parts) == list(range(n_parts))
+        self.merged = [self.parts[part] for part in range(n_parts)]
+
+
+def run(result, n_batches, load, work=lambda loaded: loaded):
+    meter = Meter(torch.device("cpu"))
+    saver = jobs.Saver(result, meter)
+    for batch, loaded in jobs.unfinished([Item(n) for n in range(n_batches)], saver, meter, load):
+        saver.write(batch.number, work(loaded))
+    saver.merge(n_batches)
+    return meter
+
+
+def test_a_job_goes_on_after_the_parts_that_are_there():
+    result = Result(there=[0, 2])
+    meter = run(result, 4, lambda batch: f"new {batch.number}")
+    assert result.merged == ["old", "new 1", "old", "new 3"]
+    assert meter.n_samples == 4
+    assert meter.seconds["store"] > 0
+
+
+def test_the_next_batch_is_loaded_while_this_one_is_worked_on():
+    next_is_loaded = {number: threading.Event() for number in range(4)}
+
+    def load(batch):
+        next_is_loaded[batch.number - 1 if batch.number else 3].set()
+        return batch.number
+
+    def work(number):
+        # Would wait for ever if loading came after the work.
+        assert number == 3 or next_is_loaded[number].wait(timeout=20)
+        return number
+
+    result = Result()
+    run(result, 4, load, work)
+    assert result.merged == [0, 1, 2, 3]
+
+
+def test_a_batch_that_cannot_be_loaded_costs_none_of_those_before_it():
+    def load(batch):
+        if batch.number == 2:
+            raise ValueError("batch 2 is damaged")
+        return batch.number
+
+    result = Result()
+    with pytest.raises(ValueError, match="batch 2 is damaged"):
+        run(result, 4, load)
+    deadline = time.monotonic() + 20
+    while 1 not in result.parts and time.monotonic() < deadline:
+        time.sleep(0.01)  # the thread may still be writing
+    assert result.parts == {0: 0, 1: 1}
+
+
+@pytest.mark.parametrize("full", [1, 3])
+def test_a_part_that_cannot_be_written_ends_the_job_before_it_is_joined(full):
+    result = Result(full=full)
+    with pytest.raises(OSError, match=f"no room for part {full}"):
+        run(result, 4, lambda batch: batch.number)
+    assert result.merged is None
+    assert set(result.parts) >= set(range(full))
