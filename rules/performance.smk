@@ -3,8 +3,7 @@
 
 rule measure_engine:
     input:
-        script="tests/benchmark/measure_engine.py",
-        oracle="tests/engine/oracle.py",
+        scripts=["tests/benchmark/measure_engine.py", "tests/benchmark/work.py", "tests/engine/oracle.py"],
         code=code("extract_activations"),
     output:
         figures="results/performance/engine.json",

@@ -21,19 +21,14 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
 import torch
 import transformers
-from transformers import DynamicCache
 
+from tests.benchmark.work import Work
 from tests.engine.oracle import Oracle
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import DirectPrompt, Prompts, Steering
-from wheretolisten.engine import layout
 from wheretolisten.engine.attention import AttentionReader
-from wheretolisten.engine.passes import Engine, Heard
-from wheretolisten.models.base import Adapter
+from wheretolisten.engine.passes import Engine
 from wheretolisten.models.registry import load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,9 +51,6 @@ AUDIO = {
 """Sizes of the model. As in Qwen2-Audio-7B, the encoder hears 30 s at 25 tokens per second, takes about a third of the
 arithmetic of the text stack on 18 s, and the head about a tenth."""
 
-LABELS = ("rooster", "dog", "rain")
-SECONDS = (16.0, 18.5, 17.1, 17.8, 16.6, 18.0, 17.4, 16.3)
-
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print a table, write the figures."""
@@ -74,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
         checkpoint = build(Path(folder) / "model")
         oracle = Oracle(checkpoint)
         adapter = load(Model(checkpoint=str(checkpoint), device="cpu", dtype="float32"))
-    work = Work(adapter, args.samples, args.new_tokens, args.vector_kinds)
+    work = Work(adapter, args.samples, args.new_tokens, args.vector_kinds, time.process_time)
     engine = Engine(adapter, max_rows=args.rows)
     # What is done once and for all, like choosing kernels, happens here.
     oracle.read(work.recordings[0], work.inference)
@@ -82,9 +74,9 @@ def main(argv: list[str] | None = None) -> None:
     engine.read(work.recordings[:1], [work.inference])
     engine.meter = type(engine.meter)(adapter.device)
     ours, our_extra, found = measured(lambda: work.engine(engine, work.recordings))
-    stages, engine_seconds = engine.meter.summary(), work.engine_seconds
+    stages = engine.meter.summary()
     naive, naive_extra, expected = measured(lambda: work.naive(oracle, work.recordings))
-    difference = max(float(np.abs(one - other).max()) for one, other in zip(found[0], expected[0], strict=True))
+    difference = found.largest_difference(expected)
     floor, _, _ = measured(lambda: work.floor(engine, work.recordings, args.rows))
     overhead = readout_overhead(lambda: work.engine(engine, work.recordings[:1]))
     figures = {
@@ -102,13 +94,12 @@ def main(argv: list[str] | None = None) -> None:
     args.output.write_text(json.dumps(figures, indent=2) + "\n")
     print(json.dumps(figures, indent=2))
     print(f"vector kinds {args.vector_kinds}, rows {args.rows}, {args.new_tokens} new tokens, one thread, float32")
-    print(f"largest difference in attention {difference:.1e}; answers equal: {found[1] == expected[1]}")
+    print(f"largest difference in attention {difference:.1e}; answers equal: {found.answers == expected.answers}")
     print(
         f"naive {naive:.2f} s, engine {ours:.2f} s, floor {floor:.2f} s; extra memory in MB: naive "
         f"{naive_extra:.0f}, engine {our_extra:.0f}"
     )
     print(f"engine by stage (wall): {stages}")
-    print(f"engine by call (processor): {engine_seconds}")
     print(f"naive by call (processor): {work.naive_seconds}")
 
 
@@ -134,123 +125,6 @@ def build(folder: Path) -> Path:
     torch.manual_seed(0)
     transformers.Qwen2AudioForConditionalGeneration(config).save_pretrained(folder)
     return folder
-
-
-class Work:
-    """What is asked about each recording, done in three ways."""
-
-    def __init__(self, adapter: Adapter, n_samples: int, new_tokens: int, n_kinds: int) -> None:
-        rng = np.random.default_rng(0)
-        self.recordings = [
-            rng.normal(0, 0.1, round(SECONDS[n % len(SECONDS)] * 16_000)).astype(np.float32) for n in range(n_samples)
-        ]
-        prompts = Prompts()
-        positive = [prompts.positive_for(label, "") for label in LABELS]
-        self.prompts = [prompts.inference, prompts.negative_with_query(), *positive]
-        self.questions = [DirectPrompt().question_for(label, 5.0) for label in LABELS]
-        self.inference, self.new_tokens, self.steering = prompts.inference, new_tokens, Steering()
-        n_steered = len(POSITIONS) * n_kinds
-        self.vectors = rng.normal(size=(n_steered, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
-        self.engine_seconds: dict[str, float] = {}
-        self.naive_seconds = {"states and attention": 0.0, "steered": 0.0, "answers": 0.0}
-
-    def engine(self, engine: Engine, recordings: list[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
-        clock = [time.process_time()]
-        heard = engine.hear(recordings)
-        clock.append(time.process_time())
-        index = range(len(recordings))
-        reading = engine.read(
-            heard, self.prompts * len(index), np.repeat(index, len(self.prompts)).tolist(), want_states=True
-        )
-        clock.append(time.process_time())
-        steered = engine.read(
-            heard,
-            [self.inference] * len(self.vectors) * len(index),
-            np.repeat(index, len(self.vectors)).tolist(),
-            np.concatenate([self.vectors] * len(index)),
-            self.steering,
-        )
-        clock.append(time.process_time())
-        answers = engine.answer(
-            heard, self.questions * len(index), np.repeat(index, len(self.questions)).tolist(), self.new_tokens
-        )
-        clock.append(time.process_time())
-        seconds = np.diff(clock).tolist()
-        self.engine_seconds = dict(zip(("encoder", *self.naive_seconds), seconds, strict=True))
-        n_audio = [reading.n_audio_tokens[:: len(self.prompts)][n] for n in index]
-        by_sample = [
-            values.reshape(len(index), -1, *values.shape[1:]) for values in (reading.attention, steered.attention)
-        ]
-        return [values[n][..., : n_audio[n]] for n in index for values in by_sample], answers
-
-    def naive(self, oracle: Oracle, recordings: list[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
-        layers = tuple(range(len(oracle.blocks)))
-        masses, answers, clock = [], [], time.process_time
-        for recording in recordings:
-            started = clock()
-            masses.append(np.stack([oracle.read(recording, prompt).attention for prompt in self.prompts]))
-            read = clock()
-            scale = self.steering.scale
-            masses.append(
-                np.stack(
-                    [oracle.read(recording, self.inference, "all", v, scale, layers).attention for v in self.vectors]
-                )
-            )
-            steered = clock()
-            answers += [oracle.generate(recording, question, self.new_tokens) for question in self.questions]
-            times = (read - started, steered - read, clock() - steered)
-            for name, seconds in zip(self.naive_seconds, times, strict=True):
-                self.naive_seconds[name] += seconds
-        return masses, answers
-
-    @torch.inference_mode()
-    def floor(self, engine: Engine, recordings: list[np.ndarray], n_rows: int) -> None:
-        """The same tokens and audio through the same modules, and nothing else: no hooks, no readout, no branches."""
-        adapter, stack = engine.adapter, engine.adapter.text_stack
-        implementation = stack.config._attn_implementation
-        stack.set_attn_implementation("sdpa")
-        try:
-            for start in range(0, len(recordings), n_rows):
-                audio = adapter.encode(recordings[start : start + n_rows])
-                for prompts, n_steps in ((self.prompts, 0), (self.questions, self.new_tokens - 1)):
-                    self._behind_prefix(
-                        engine, Heard(tuple(recordings[start : start + n_rows]), tuple(audio)), prompts, n_steps
-                    )
-                rows = [n for n in range(len(audio)) for _ in self.vectors]
-                inputs = adapter.prepare(recordings[start : start + n_rows], [self.inference] * len(audio))
-                for first in range(0, len(rows), n_rows):
-                    chosen = rows[first : first + n_rows]
-                    queries = layout.queries_of(inputs, inputs.text_start, None)
-                    queries = [queries[n] for n in chosen]
-                    whole = layout.arrange([[(n, 0, len(query.ids))] for n, query in enumerate(queries)], queries)
-                    stack(inputs_embeds=adapter.embed(whole.input_ids, [audio[n] for n in chosen]), use_cache=False)
-        finally:
-            stack.set_attn_implementation(implementation)
-
-    def _behind_prefix(self, engine: Engine, heard: Heard, prompts: list[str], n_steps: int) -> None:
-        adapter, stack, n = engine.adapter, engine.adapter.text_stack, len(heard.audio)
-        inputs = adapter.prepare(heard.recordings, prompts * n, np.repeat(range(n), len(prompts)).tolist())
-        queries = layout.queries_of(inputs, inputs.last if n_steps else inputs.text_start, None)
-        groups = layout.share_prefixes(queries)
-        heads = [queries[group.queries[0]] for group in groups]
-        shared = layout.arrange([[(row, 0, group.n_shared)] for row, group in enumerate(groups)], heads)
-        cache = DynamicCache()
-        stack(inputs_embeds=adapter.embed(shared.input_ids, heard.audio), past_key_values=cache, use_cache=True)
-        rows = [[(q, group.n_shared, len(queries[q].ids)) for q in group.queries] for group in groups]
-        behind = layout.arrange(rows, queries)
-        owner, positions, ids = behind.owner, behind.position_ids, behind.input_ids
-        for step in range(n_steps + 1):
-            states = stack(
-                inputs_embeds=adapter.embed(ids, []),
-                attention_mask=layout.block_mask(owner, groups, ids.shape[1]),
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            if n_steps:
-                ids = adapter.model.lm_head(states[:, -len(prompts) :]).argmax(dim=-1).clamp(max=99)
-                owner = torch.cat([owner, torch.arange(n * len(prompts)).view(n, -1)], dim=1)
-                positions = positions[:, -1:].expand(-1, len(prompts)) + step
 
 
 def readout_overhead(function: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ Shares no code with the engine or the adapters: the checkpoint's own processor, 
 that steer one token after the other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,13 +33,21 @@ class OracleReading:
 
 
 class Oracle:
-    """A checkpoint, read naively in float32 on the CPU."""
+    """A checkpoint, read naively: in float32 on the CPU, or as a model that is loaded already, with eager attention.
 
-    def __init__(self, checkpoint: Path) -> None:
-        config = transformers.AutoConfig.from_pretrained(checkpoint)
-        model_class = getattr(transformers, config.architectures[0])
+    `one_by_one` steers token after token; otherwise all tokens at once, for a fair comparison of speed.
+    """
+
+    def __init__(
+        self, checkpoint: Path, model: transformers.PreTrainedModel | None = None, one_by_one: bool = True
+    ) -> None:
         self.processor = transformers.AutoProcessor.from_pretrained(checkpoint)
-        self.model = model_class.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="eager").eval()
+        self.one_by_one = one_by_one
+        if model is None:
+            config = transformers.AutoConfig.from_pretrained(checkpoint)
+            model_class = getattr(transformers, config.architectures[0])
+            model = model_class.from_pretrained(checkpoint, dtype=torch.float32, attn_implementation="eager").eval()
+        self.model = model
         self.blocks = self.model.model.language_model.layers
 
     def inputs(self, recording: np.ndarray | None, prompt: str):
@@ -50,8 +59,13 @@ class Oracle:
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
         if recording is None:
-            return self.processor.tokenizer([text], return_tensors="pt")
-        return self.processor(text=[text], audio=[recording], sampling_rate=16_000, return_tensors="pt")
+            inputs = self.processor.tokenizer([text], return_tensors="pt")
+        else:
+            inputs = self.processor(text=[text], audio=[recording], sampling_rate=16_000, return_tensors="pt")
+        device, dtype = self.model.device, self.model.dtype
+        return {
+            name: values.to(device, dtype if values.is_floating_point() else None) for name, values in inputs.items()
+        }
 
     def read(
         self,
@@ -82,21 +96,23 @@ class Oracle:
         def steer(layer: int):
             def hook(module, arguments, output):
                 strength = scale[layer] if isinstance(scale, dict) else scale
-                vector = torch.tensor(vectors[layer], dtype=torch.float32)
+                vector = torch.tensor(vectors[layer], dtype=torch.float32, device=output.device)
                 if normalisation != "none":
                     vector = vector / vector.norm()
                 before, output = output, output.clone()
-                for token in steered:
-                    state, gated = output[0, token], strength
+                for tokens in [[token] for token in steered] if self.one_by_one else [list(steered)]:
+                    state, gated = output[0, tokens].float(), strength
+                    length = state.norm(dim=-1, keepdim=True)
                     if gate == "opposed":
-                        gated *= 1 + max(0.0, float(-state @ vector / (state.norm() * vector.norm())))
+                        cosine = (state @ vector)[:, None] / (length * vector.norm())
+                        gated = strength * (1 + (-cosine).clamp(min=0))
                     if normalisation == "state":
-                        moved = (state / state.norm() + gated * vector) * state.norm()
+                        moved = (state / length + gated * vector) * length
                     else:
                         moved = state + gated * vector
                     if preserve_norm:
-                        moved = moved * state.norm() / moved.norm()
-                    output[0, token] = moved
+                        moved = moved * length / moved.norm(dim=-1, keepdim=True)
+                    output[0, tokens] = moved.to(output.dtype)
                 lengths.append((before[0].norm(dim=-1), output[0].norm(dim=-1)))
                 return output
 
@@ -116,17 +132,17 @@ class Oracle:
             # The library's own account of the same states; its last entry lies behind the final norm.
             for ours, theirs in zip(states[:-1], outputs.hidden_states[1:-1], strict=True):
                 assert torch.equal(ours, theirs[0, -1])
-        queries = range(after, n_tokens) if text_rows == "all" else [n_tokens - 1]
-        rows = np.stack(
-            [[layer[0, :, query, first:after].mean(dim=0) for query in queries] for layer in outputs.attentions]
-        )
-        heads = np.stack([layer[0, :, list(queries), first:after].sum(dim=1) for layer in outputs.attentions])
-        head_mass = np.stack([layer[0, :, -1, first:after].sum(dim=-1) for layer in outputs.attentions])
-        maps = torch.cat(outputs.attentions).mean(dim=1)
-        audio_share = (maps[:, :, first:after].sum(dim=(1, 2)) / maps.sum(dim=(1, 2))).numpy()
-        return OracleReading(
-            torch.stack(states).numpy(), rows.sum(axis=1), rows, heads, head_mass, audio_share, lengths
-        )
+        queries = list(range(after, n_tokens)) if text_rows == "all" else [n_tokens - 1]
+
+        def by_layer(of_map: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:
+            return torch.stack([of_map(layer[0].float()) for layer in outputs.attentions]).cpu().numpy()
+
+        rows = by_layer(lambda heads: heads[:, queries, first:after].mean(dim=0))
+        heads = by_layer(lambda heads: heads[:, queries, first:after].sum(dim=1))
+        head_mass = by_layer(lambda heads: heads[:, -1, first:after].sum(dim=-1))
+        audio_share = by_layer(lambda heads: heads.mean(dim=0)[:, first:after].sum() / heads.mean(dim=0).sum())
+        states = torch.stack(states).float().cpu().numpy()
+        return OracleReading(states, rows.sum(axis=1), rows, heads, head_mass, audio_share, lengths)
 
     def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""

@@ -1,0 +1,179 @@
+"""What the measurements ask of a model about each recording, in three ways: engine, naive way, floor."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import DynamicCache
+
+from tests.engine.oracle import Oracle
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import DirectPrompt, Prompts, Steering
+from wheretolisten.engine import layout
+from wheretolisten.engine.passes import Engine, Heard, Reading
+from wheretolisten.models.base import Adapter
+
+LABELS = ("rooster", "dog", "rain")
+SECONDS = (16.0, 18.5, 17.1, 17.8, 16.6, 18.0, 17.4, 16.3)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What one way found: attention [prompt or vector, layer, audio_token], un-steered and steered, and answers.
+
+    Attention has one array per recording, un-steered and steered in turn.
+    """
+
+    attention: list[np.ndarray]
+    answers: list[str]
+
+    def largest_difference(self, other: "Found") -> float:
+        """Largest absolute difference in attention."""
+        return max(
+            float(np.abs(ours - theirs).max()) for ours, theirs in zip(self.attention, other.attention, strict=True)
+        )
+
+    @property
+    def largest_attention(self) -> float:
+        """Largest attention to a token."""
+        return max(float(values.max()) for values in self.attention)
+
+
+class Work:
+    """States and attention under five prompts, attention under vectors that steer, answers about each event.
+
+    Parameters
+    ----------
+    adapter
+        The model.
+    n_samples
+        Recordings: noise, as long as those of the default benchmark.
+    new_tokens
+        Tokens of an answer.
+    n_kinds
+        Vectors that steer each event.
+    clock
+        Seconds so far; on a GPU it has to wait for what was launched.
+    """
+
+    def __init__(
+        self, adapter: Adapter, n_samples: int, new_tokens: int, n_kinds: int, clock: Callable[[], float]
+    ) -> None:
+        rng = np.random.default_rng(0)
+        self.recordings = [
+            rng.normal(0, 0.1, round(SECONDS[n % len(SECONDS)] * 16_000)).astype(np.float32) for n in range(n_samples)
+        ]
+        prompts = Prompts()
+        positive = [prompts.positive_for(label, "") for label in LABELS]
+        self.prompts = [prompts.inference, prompts.negative_with_query(), *positive]
+        self.questions = [DirectPrompt().question_for(label, 5.0) for label in LABELS]
+        self.inference, self.new_tokens, self.steering = prompts.inference, new_tokens, Steering()
+        n_steered = len(POSITIONS) * n_kinds
+        self.vectors = rng.normal(size=(n_steered, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
+        self._clock = clock
+        self.naive_seconds = {"states and attention": 0.0, "steered": 0.0, "answers": 0.0}
+
+    def read(self, engine: Engine, recordings: list[np.ndarray]) -> tuple[Reading, Reading, list[str]]:
+        """The engine's un-steered and steered readings and its answers, rows recording by recording."""
+        heard, index = engine.hear(recordings), range(len(recordings))
+        reading = engine.read(
+            heard, self.prompts * len(index), np.repeat(index, len(self.prompts)).tolist(), want_states=True
+        )
+        steered = engine.read(
+            heard,
+            [self.inference] * len(self.vectors) * len(index),
+            np.repeat(index, len(self.vectors)).tolist(),
+            np.concatenate([self.vectors] * len(index)),
+            self.steering,
+        )
+        answers = engine.answer(
+            heard, self.questions * len(index), np.repeat(index, len(self.questions)).tolist(), self.new_tokens
+        )
+        return reading, steered, answers
+
+    def engine(self, engine: Engine, recordings: list[np.ndarray]) -> Found:
+        """The engine's way."""
+        reading, steered, answers = self.read(engine, recordings)
+        n_audio = reading.n_audio_tokens[:: len(self.prompts)]
+        by_sample = [
+            values.reshape(len(recordings), -1, *values.shape[1:]) for values in (reading.attention, steered.attention)
+        ]
+        return Found([values[n][..., :n_tokens] for n, n_tokens in enumerate(n_audio) for values in by_sample], answers)
+
+    def naive(self, oracle: Oracle, recordings: list[np.ndarray]) -> Found:
+        """One prompt at a time through the whole model, every map kept."""
+        layers, clock = tuple(range(len(oracle.blocks))), self._clock
+        masses, answers = [], []
+        for recording in recordings:
+            started = clock()
+            masses.append(np.stack([oracle.read(recording, prompt).attention for prompt in self.prompts]))
+            read = clock()
+            scale = self.steering.scale
+            masses.append(
+                np.stack(
+                    [oracle.read(recording, self.inference, "all", v, scale, layers).attention for v in self.vectors]
+                )
+            )
+            steered = clock()
+            answers += [oracle.generate(recording, question, self.new_tokens) for question in self.questions]
+            times = (read - started, steered - read, clock() - steered)
+            for name, seconds in zip(self.naive_seconds, times, strict=True):
+                self.naive_seconds[name] += seconds
+        return Found(masses, answers)
+
+    @torch.inference_mode()
+    def floor(self, engine: Engine, recordings: list[np.ndarray], n_rows: int, n_together: int | None = None) -> None:
+        """The same tokens and audio through the same modules, and nothing else: no hooks, no readout, no branches.
+
+        `n_rows` prompts go through together in steered passes, and `n_together` recordings (as many, if None) with all
+        of their prompts in the others.
+        """
+        adapter, stack = engine.adapter, engine.adapter.text_stack
+        n_together = n_rows if n_together is None else n_together
+        implementation = stack.config._attn_implementation
+        stack.set_attn_implementation("sdpa")
+        try:
+            for start in range(0, len(recordings), n_together):
+                here = recordings[start : start + n_together]
+                audio = adapter.encode(here)
+                for prompts, n_steps in ((self.prompts, 0), (self.questions, self.new_tokens - 1)):
+                    self._behind_prefix(engine, Heard(tuple(here), tuple(audio)), prompts, n_steps)
+                rows = [n for n in range(len(audio)) for _ in self.vectors]
+                inputs = adapter.prepare(here, [self.inference] * len(audio))
+                for first in range(0, len(rows), n_rows):
+                    chosen = rows[first : first + n_rows]
+                    queries = layout.queries_of(inputs, inputs.text_start, None)
+                    queries = [queries[n] for n in chosen]
+                    whole = layout.arrange([[(n, 0, len(query.ids))] for n, query in enumerate(queries)], queries)
+                    ids = whole.input_ids.to(adapter.device)
+                    stack(inputs_embeds=adapter.embed(ids, [audio[n] for n in chosen]), use_cache=False)
+        finally:
+            stack.set_attn_implementation(implementation)
+
+    def _behind_prefix(self, engine: Engine, heard: Heard, prompts: list[str], n_steps: int) -> None:
+        adapter, stack, n = engine.adapter, engine.adapter.text_stack, len(heard.audio)
+        device = adapter.device
+        inputs = adapter.prepare(heard.recordings, prompts * n, np.repeat(range(n), len(prompts)).tolist())
+        queries = layout.queries_of(inputs, inputs.last if n_steps else inputs.text_start, None)
+        groups = layout.share_prefixes(queries)
+        heads = [queries[group.queries[0]] for group in groups]
+        shared = layout.arrange([[(row, 0, group.n_shared)] for row, group in enumerate(groups)], heads)
+        cache = DynamicCache()
+        embeddings = adapter.embed(shared.input_ids.to(device), heard.audio)
+        stack(inputs_embeds=embeddings, past_key_values=cache, use_cache=True)
+        rows = [[(q, group.n_shared, len(queries[q].ids)) for q in group.queries] for group in groups]
+        behind = layout.arrange(rows, queries)
+        owner, positions, ids = behind.owner, behind.position_ids.to(device), behind.input_ids.to(device)
+        for step in range(n_steps + 1):
+            states = stack(
+                inputs_embeds=adapter.embed(ids, []),
+                attention_mask=layout.block_mask(owner, groups, ids.shape[1]).to(device),
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            if n_steps:
+                ids = adapter.model.lm_head(states[:, -len(prompts) :]).argmax(dim=-1).clamp(max=99)
+                owner = torch.cat([owner, torch.arange(n * len(prompts)).view(n, -1)], dim=1)
+                positions = positions[:, -1:].expand(-1, len(prompts)) + step
