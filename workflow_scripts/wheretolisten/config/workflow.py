@@ -482,9 +482,15 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
                 'uv run python -c "import huggingface_hub as h; '
                 f"print(h.model_info('{model.checkpoint}').sha)\""
             )
-        # Fetched, in part perhaps: the jobs check the rest, and a refusal here would keep a fetch from completing it.
+        # Fetched, in part perhaps: the jobs check the rest, and a refusal of what is missing would keep a fetch from
+        # completing it. What is there and rules the model out will not go away: a commit does not change.
         folder = cache.snapshot_folder(model.checkpoint, model.revision, config.model_cache)
-        _check_fit(name, model, config, folder, checkpoint.read_json(folder / "config.json"))
+        if folder.is_dir():
+            checkpoint.check_names(where, [path.name for path in folder.iterdir()])
+        description = checkpoint.read_json(folder / "config.json")
+        if description:
+            checkpoint.check_description(where, folder)
+        _check_fit(name, model, config, folder, description)
         return
     if model.revision is not None:
         raise UserError(
