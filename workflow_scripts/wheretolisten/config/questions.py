@@ -19,7 +19,9 @@ class MmauQuestions(Section):
     """Questions in MMAU's format, and the audio they are about."""
 
     type: Literal["mmau"]
-    path: str = Field(description="json: a list of items with id, audio_id, question, choices and answer")
+    path: str = Field(
+        description="json: a list of items with id, audio_id, question, choices and, unless withheld, answer"
+    )
     audio: str = Field(description="folder that every audio_id starts from")
     splits: list[str] | None = Field(None, min_length=1, description="keep items of these splits only; null: all")
     n_items: int | None = Field(None, ge=1, description="keep the first ones only; null: all")
