@@ -178,6 +178,19 @@ def test_hub_repository_needs_a_pinned_revision(raw_config, root):
     assert load(raw_config, root).models["large"].revision == "0123abcd" * 5
 
 
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/3", "0a09522", "0123ABCD" * 5, 7012345, True, ""])
+def test_a_revision_that_is_no_full_commit_is_told_what_to_write(raw_config, root, revision):
+    raw_config["models"]["large"] = {"checkpoint": "someone/some-model", "revision": revision}
+    with pytest.raises(UserError) as caught:
+        load(raw_config, root)
+    assert str(caught.value).startswith(
+        f"config.yaml: models.large.revision: {revision!r} is not the full hash of a commit, and what a branch, tag or"
+    )
+    assert "write its 40 digits (0-9, a-f), in quotes: the repository's page lists them under" in str(caught.value)
+    named = f", revision='{revision}'" if revision else ""
+    assert f"print(h.model_info('someone/some-model'{named}).sha)" in str(caught.value)
+
+
 def test_an_unpinned_hub_repository_is_told_how_to_pin(raw_config, root):
     raw_config["models"]["r1-aqa"] = {"checkpoint": "mispeech/r1-aqa", "revision": None}
     with pytest.raises(UserError, match=r"print\(h\.model_info\('mispeech/r1-aqa'\)\.sha\)"):

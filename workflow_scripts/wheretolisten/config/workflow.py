@@ -13,7 +13,7 @@ from wheretolisten.config.benchmarks import Benchmark
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
-from wheretolisten.config.models import REHEARSAL, Model
+from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
 from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
 from wheretolisten.config.sections import Section, first_sentence
@@ -479,8 +479,7 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
             raise UserError(
                 f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned "
                 "revision; correct the path, or add the key revision with a commit, the current one is printed by: "
-                'uv run python -c "import huggingface_hub as h; '
-                f"print(h.model_info('{model.checkpoint}').sha)\""
+                f"{pinning_command(model.checkpoint)}"
             )
         # Fetched, in part perhaps: the jobs check the rest, and a refusal of what is missing would keep a fetch from
         # completing it. What is there and rules the model out will not go away: a commit does not change.
