@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from wheretolisten.config.sections import Section
+from wheretolisten.config.sections import Section, UserPath
 
 REHEARSAL = "rehearsal-"
 """How the names of models with random weights start, and no others, so that no file or table hides what they are."""
@@ -14,7 +14,7 @@ REHEARSAL = "rehearsal-"
 class Model(Section):
     """A checkpoint that transformers can load."""
 
-    checkpoint: str = Field(description="folder, or repository id on the model hub")
+    checkpoint: UserPath = Field(description="folder, or repository id on the model hub")
     revision: str | None = Field(None, description="commit of the hub repository, 40 digits; null for a folder")
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="random: the folder's architecture with random weights, to rehearse a run"
@@ -35,9 +35,10 @@ class Model(Section):
         if revision is None or (isinstance(revision, str) and re.fullmatch("[0-9a-f]{40}", revision)):
             return revision
         raise ValueError(
-            f"{revision!r} is not the full hash of a commit, and what a branch, tag or short hash names can change; write "
-            "its 40 digits (0-9, a-f), in quotes: the repository's page lists them under Files, History, and they are "
-            f"printed by: {pinning_command(info.data.get('checkpoint', 'owner/name'), revision)} (null for a folder)"
+            f"{revision!r} is not the full hash of a commit, and what a branch, tag or short hash names can change; "
+            "write its 40 digits (0-9, a-f), in quotes: the repository's page lists them under Files, History, and "
+            f"they are printed by: {pinning_command(info.data.get('checkpoint', 'owner/name'), revision)} "
+            "(null for a folder)"
         )
 
     @model_validator(mode="after")

@@ -16,7 +16,7 @@ from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
 from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
-from wheretolisten.config.sections import Section, first_sentence
+from wheretolisten.config.sections import Section, UserPath, first_sentence
 from wheretolisten.config.settings import (
     AnalysisSettings,
     DirectSettings,
@@ -69,7 +69,7 @@ class Config(Section):
     figures: Figures
     sweeps: dict[str, Sweep] = Field(default_factory=dict)
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
-    model_cache: str | None = Field(
+    model_cache: UserPath | None = Field(
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
     )
 
