@@ -758,6 +758,16 @@ CHECKPOINTS = [
     ),
     ("no weights", removed(WEIGHTS, PICKLED), r"no weights file \(\*\.safetensors\); put it there, or choose another"),
     (
+        "nothing but a trainer's state",
+        lambda folder: [removed(WEIGHTS, PICKLED)(folder), written("optimizer.pt", b"")(folder)],
+        r"no weights file \(\*\.safetensors\); put it there",
+    ),
+    (
+        "weights by another name",
+        lambda folder: (folder / WEIGHTS).rename(folder / "consolidated.safetensors"),
+        rf"there is neither model\.safetensors nor {INDEX} in '.*/model', .*; rename them",
+    ),
+    (
         "a missing shard",
         shards(WEIGHTS, "2.safetensors"),
         rf"{INDEX} names 2\.safetensors, which is not .*; put it there",

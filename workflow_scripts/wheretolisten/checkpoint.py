@@ -11,8 +11,11 @@ from wheretolisten.errors import UserError
 MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
 """Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
 
-_INDEX = "model.safetensors.index.json"
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DESCRIPTIONS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+
+_TRAINING_STATE = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
+"""How the names of files start that a trainer leaves beside weights."""
 
 # What PEFT writes, with its predecessors' and MLX's names; transformers reads none of them beside full weights, or only
 # where PEFT is installed (transformers#34733).
@@ -64,7 +67,7 @@ def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, An
     _check_template(where, folder, config["model_type"])
     if weights == "pretrained":
         check_weights(where, names)
-        _check_index(where, folder)
+        _check_index(where, folder, "transformers_weights" in config)
         for path in sorted(folder.glob("*.safetensors")):
             _check_tensors(where, path)
     return config
@@ -135,7 +138,11 @@ def check_weights(where: str, names: Iterable[str]) -> None:
     _check_format(where, names)
     if any(name.endswith(".safetensors") for name in names):
         return
-    pickled = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
+    pickled = [
+        name
+        for name in names
+        if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl")) and not name.startswith(_TRAINING_STATE)
+    ]
     if pickled:
         raise UserError(
             f"{where}: the weights are pickled ({pickled[0]}), which may run code when read; choose a checkpoint with "
@@ -222,8 +229,13 @@ def _check_template(where: str, folder: Path, model_type: str) -> None:
         raise UserError(f"{where}: there is no chat template in {str(folder)!r}; add the model's chat_template.jinja")
 
 
-def _check_index(where: str, folder: Path) -> None:
+def _check_index(where: str, folder: Path, names_another_file: bool) -> None:
     if not (folder / _INDEX).exists():
+        if not names_another_file and not (folder / _WEIGHTS).exists():
+            raise UserError(
+                f"{where}: there is neither {_WEIGHTS} nor {_INDEX} in {str(folder)!r}, and transformers reads no "
+                "weights of another name; rename them, or choose a complete checkpoint or revision"
+            )
         return
     shards = read_json(folder / _INDEX).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
