@@ -211,9 +211,10 @@ def test_fetched_models_are_complete_checked_and_load_offline(hub, fetcher, publ
     # A second time nothing is downloaded, and everything is checked again.
     assert fetcher.run().returncode == 0
     assert not hub.downloads()
-    (folder / "model.safetensors").resolve().write_bytes(b"rotten")
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).resolve().write_bytes(b"rotten")
     fetcher.stamp.unlink()
-    assert "model.safetensors arrived with another digest" in fetcher.refuses()
+    assert "config.json, model.safetensors arrived with another digest" in fetcher.refuses()
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(hub, fetcher, published):

@@ -22,7 +22,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 
 from wheretolisten import cache
-from wheretolisten.checkpoint import check, check_description, check_names, check_weights
+from wheretolisten.checkpoint import check, check_description, check_names, check_weights, read_json
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)
@@ -86,8 +86,10 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
         names = [name for name in tree if "/" not in name]
         check_names(where, names)
         check_weights(where, names)
-        # Small files first: what they rule out should cost nobody the gigabytes.
-        check_description(where, Path(snapshot_download(checkpoint, revision=revision, **_DESCRIPTIONS)))
+        # Small files first: what they rule out should cost nobody the gigabytes. A broken one is replaced below.
+        folder = Path(snapshot_download(checkpoint, revision=revision, **_DESCRIPTIONS))
+        if read_json(folder / "config.json"):
+            check_description(where, folder)
         _check_disk(where, files, checkpoint, revision)
         _log.info("%s: %d files, %.1f GB", where, len(files), sum(file.size for file in files.values()) / 1e9)
         folder = Path(snapshot_download(checkpoint, revision=revision, **_WANTED))
