@@ -33,13 +33,14 @@ def main(argv: list[str] | None = None) -> None:
     identity, _ = provenance.of_job("prompt_directly", settings, {"benchmark": args.shard})
     result = jobs.Saver(store.PartedTable(args.output, identity), engine.meter)
     for batch, recordings in jobs.unfinished(batches, result, engine.meter, lambda batch: batch.recordings(adapter)):
-        rows = pd.concat(batch.events)[["sample_id", "position"]].reset_index(drop=True)
+        asked = pd.concat(batch.events, ignore_index=True)
+        rows = asked[["sample_id", "position"]].copy()
         rows["question"] = [question for events in batch.events for question in _questions(settings, events)]
         audio_index = np.repeat(np.arange(len(batch.events)), [len(events) for events in batch.events]).tolist()
         rows["answer"] = engine.answer(
             recordings, rows["question"].tolist(), audio_index, settings.direct_prompt.max_new_tokens
         )
-        rows["start"] = rows["answer"].map(parse_onset)
+        rows["start"] = [parse_onset(*pair) for pair in zip(rows["answer"], asked["label"], strict=True)]
         result.write(batch.number, rows)
     result.merge(len(batches))
     jobs.report(engine.meter, args.performance)

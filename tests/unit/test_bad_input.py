@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from safetensors.numpy import save
 
 from wheretolisten.benchmark import read_shard
 from wheretolisten.clips import library
@@ -401,6 +402,24 @@ def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, 
     is_refused(r"layers: block 32 does not exist; .* \(model 'large'\)", configuration.load, raw_config, root)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("adapter_config.json", {}, r"there is an adapter \(adapter_config\.json\)"),
+        ("config.json", {"model_type": "qwen2_audio", "quantization_config": {}}, r"the weights are quantised"),
+        ("config.json", {"model_type": "whisper"}, r"there is no adapter for models of type 'whisper'"),
+    ],
+)
+def test_what_rules_a_fetched_model_out_is_said_before_any_job(raw_config, root, tmp_path, name, content, message):
+    hub = {"checkpoint": "someone/some-model", "revision": "0" * 40}
+    snapshot = tmp_path / "models--someone--some-model/snapshots" / hub["revision"]
+    snapshot.mkdir(parents=True)
+    raw_config["models"], raw_config["model_cache"] = {"large": hub}, str(tmp_path)
+    configuration.load(raw_config, root)
+    (snapshot / name).write_text(json.dumps(content))
+    is_refused(rf"^config\.yaml: models\.large\.checkpoint: .*{message}", configuration.load, raw_config, root)
+
+
 def test_configurations_are_checked_without_loading_anything(root):
     code = (
         "import sys, yaml; from wheretolisten.config.workflow import load; "
@@ -682,8 +701,32 @@ def halved(folder: Path) -> None:
     (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
 
 
+def tensors(name: str, **arrays: np.ndarray):
+    """A safetensors file."""
+    return written(name, save({key.replace("__", "."): array for key, array in arrays.items()}))
+
+
+def only(*changes):
+    """Changes of an empty folder."""
+
+    def change(folder: Path) -> None:
+        for path in folder.iterdir():
+            path.unlink()
+        for each in changes:
+            each(folder)
+
+    return change
+
+
 WEIGHTS, PICKLED, INDEX = "model.safetensors", "pytorch_model.bin", r"model\.safetensors\.index\.json"
 OWN_CODE = {"auto_map": {"AutoConfig": "modeling_evil.Evil", "AutoModel": "modeling_evil.Evil"}}
+LORA = edited("adapter_config.json", peft_type="LORA", base_model_name_or_path="someone/base", r=4)
+ADAPTER = r"there is an adapter \({}\), which would be left out: .*; merge it .*merge_and_unload\(\).*save_pretrained"
+QUANTISED = (
+    r"the weights are quantised \({}\); only unquantised .*: choose the checkpoint .*dtype: bfloat16, or device_map"
+)
+BITS = {"quantization_config": {"quant_method": "bitsandbytes", "load_in_4bit": True}}
+GPTQ = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
 CHECKPOINTS = [
     # what is done to a good folder, and what the sentence says
     ("no config", removed("config.json"), r"no config\.json can be read in '.*/model'; point to a saved model"),
@@ -715,6 +758,16 @@ CHECKPOINTS = [
     ),
     ("no weights", removed(WEIGHTS, PICKLED), r"no weights file \(\*\.safetensors\); put it there, or choose another"),
     (
+        "nothing but a trainer's state",
+        lambda folder: [removed(WEIGHTS, PICKLED)(folder), written("optimizer.pt", b"")(folder)],
+        r"no weights file \(\*\.safetensors\); put it there",
+    ),
+    (
+        "weights by another name",
+        lambda folder: (folder / WEIGHTS).rename(folder / "consolidated.safetensors"),
+        rf"there is neither model\.safetensors nor {INDEX} in '.*/model', .*; rename them",
+    ),
+    (
         "a missing shard",
         shards(WEIGHTS, "2.safetensors"),
         rf"{INDEX} names 2\.safetensors, which is not .*; put it there",
@@ -727,6 +780,39 @@ CHECKPOINTS = [
     ("a broken index", written("model.safetensors.index.json", b"?"), rf"{INDEX} names no weights files; take it"),
     ("half of the weights", halved, r"model\.safetensors is cut off or no safetensors file; fetch it again"),
     ("a pointer for weights", written(WEIGHTS, b"version https://git-lfs"), r"; fetch it again \(with git lfs pull"),
+    ("an adapter beside the weights", LORA, ADAPTER.format(r"adapter_config\.json")),
+    ("nothing but an adapter", only(LORA, written("adapter_model.bin", b"")), ADAPTER.format(r"adapter_config\.json")),
+    ("an adapter's weights", tensors("adapter_model.safetensors"), ADAPTER.format(r"adapter_model\.safetensors")),
+    ("what an adapter left out", written("non_lora_trainables.bin", b""), ADAPTER.format(r"non_lora_trainables\.bin")),
+    (
+        "an adapter by another name",
+        tensors("mine.safetensors", q_proj__lora_A__weight=np.zeros((2, 2), np.float32)),
+        r"mine\.safetensors holds an adapter \(tensor 'q_proj\.lora_A\.weight'\), .*; merge it",
+    ),
+    ("bitsandbytes", edited("config.json", **BITS), QUANTISED.format("quantization_config: bitsandbytes")),
+    (
+        "GPTQ in a part of the model",
+        edited("config.json", text_config={"num_hidden_layers": 4} | GPTQ),
+        QUANTISED.format(r"text_config\.quantization_config: gptq"),
+    ),
+    ("no method", edited("config.json", quantization_config={"bits": 4}), QUANTISED.format("quantization_config")),
+    (
+        "compressed tensors of old",
+        edited("config.json", compression_config={"format": "pack-quantized"}),
+        QUANTISED.format("compression_config"),
+    ),
+    ("a GPTQ file", edited("quantize_config.json", bits=4), QUANTISED.format(r"quantize_config\.json")),
+    ("an AWQ file", edited("quant_config.json", w_bit=4), QUANTISED.format(r"quant_config\.json")),
+    (
+        "eight bits without a word",
+        tensors(WEIGHTS, q_proj__weight=np.zeros((2, 2), np.int8)),
+        QUANTISED.format(r"tensor 'q_proj\.weight' of type I8"),
+    ),
+    (
+        "llama.cpp's file",
+        only(written("model-Q4_K_M.gguf", b"GGUF")),
+        r"in llama\.cpp's format \(model-Q4_K_M\.gguf\); only unquantised weights are run: choose",
+    ),
     ("a pickle for weights", written(WEIGHTS, pickle.dumps({})), r"is cut off or no safetensors file; fetch it again"),
 ]
 
@@ -756,10 +842,16 @@ def trapped(root, tmp_path, mark) -> Path:
     return folder
 
 
-def test_a_good_checkpoint_loads_and_what_lies_beside_it_stays_untouched(raw_config, root, trapped, mark):
+def test_a_good_checkpoint_loads_and_what_lies_beside_it_stays_untouched(raw_config, root, trapped, mark, caplog):
+    # Audio Flamingo 3 keeps a variant in `think`; training leaves earlier states in sub-folders.
+    (trapped / "think").mkdir()
+    LORA(trapped / "think")
+    edited("config.json", quantization_config=None)(trapped)
     raw_config["models"] = {"mine": {"checkpoint": str(trapped)}}
     configuration.load(raw_config, root)
-    assert registry.load(Model(checkpoint=str(trapped), device="cpu")).n_layers == 4
+    with caplog.at_level(logging.WARNING):
+        assert registry.load(Model(checkpoint=str(trapped), device="cpu")).n_layers == 4
+    assert "the adapter in the sub-folder think is not part of the model" in caplog.text
     assert not mark.exists()
     pickle.loads((trapped / PICKLED).read_bytes())
     assert mark.exists()

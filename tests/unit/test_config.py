@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -178,9 +179,60 @@ def test_hub_repository_needs_a_pinned_revision(raw_config, root):
     assert load(raw_config, root).models["large"].revision == "0123abcd" * 5
 
 
+@pytest.mark.parametrize("revision", ["main", "v1.0", "refs/pr/3", "0a09522", "0123ABCD" * 5, 7012345, True, ""])
+def test_a_revision_that_is_no_full_commit_is_told_what_to_write(raw_config, root, revision):
+    raw_config["models"]["large"] = {"checkpoint": "someone/some-model", "revision": revision}
+    with pytest.raises(UserError) as caught:
+        load(raw_config, root)
+    assert str(caught.value).startswith(
+        f"config.yaml: models.large.revision: {revision!r} is not the full hash of a commit, and what a branch, tag or"
+    )
+    assert "write its 40 digits (0-9, a-f), in quotes: the repository's page lists them under" in str(caught.value)
+    named = f", revision='{revision}'" if revision else ""
+    assert f"print(h.model_info('someone/some-model'{named}).sha)" in str(caught.value)
+
+
 def test_an_unpinned_hub_repository_is_told_how_to_pin(raw_config, root):
     raw_config["models"]["r1-aqa"] = {"checkpoint": "mispeech/r1-aqa", "revision": None}
     with pytest.raises(UserError, match=r"print\(h\.model_info\('mispeech/r1-aqa'\)\.sha\)"):
+        load(raw_config, root)
+
+
+def test_the_home_folder_may_be_written_as_a_tilde_in_every_path(raw_config, root, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for folder in ("sounds", "SAKURA", "model"):
+        (tmp_path / folder).mkdir()
+    for file in ("esc50.csv", "mmau.json"):
+        (tmp_path / file).touch()
+    shutil.copytree(root / "resources/tiny-qwen2-audio", tmp_path / "model", dirs_exist_ok=True)
+    raw_config["libraries"] |= {
+        "folder": {"type": "folder", "path": "~/sounds"},
+        "esc50": {"type": "esc50", "csv": "~/esc50.csv", "audio": "~/sounds"},
+        "sakura": {"type": "sakura", "path": "~/SAKURA", "tracks": {"animals": "~/Animal"}},
+    }
+    raw_config["questions"]["mmau"] = {"type": "mmau", "path": "~/mmau.json", "audio": "~", "max_seconds": 10}
+    raw_config["models"] = {
+        "mine": {"checkpoint": "~/model"},
+        "large": {"checkpoint": "someone/some-model", "revision": "0123abcd" * 5},
+    }
+    raw_config["model_cache"] = "~/cache"
+    config = load(raw_config, root)
+    # What jobs, digests and results are given is the path itself.
+    libraries, questions = config.libraries, config.questions["mmau"]
+    assert libraries["folder"].path == libraries["esc50"].audio == f"{tmp_path}/sounds"
+    assert libraries["esc50"].csv == f"{tmp_path}/esc50.csv"
+    assert (libraries["sakura"].path, libraries["sakura"].tracks["animals"]) == (
+        f"{tmp_path}/SAKURA",
+        f"{tmp_path}/Animal",
+    )
+    assert (questions.path, questions.audio, config.model_cache) == (
+        *(f"{tmp_path}/mmau.json", str(tmp_path), f"{tmp_path}/cache"),
+    )
+    assert config.models["mine"].identity == f"{tmp_path}/model"
+    assert config.models["large"].checkpoint == "someone/some-model"
+    assert "~" not in config.as_json()
+    raw_config["models"]["mine"]["checkpoint"] = "~/nothing"
+    with pytest.raises(UserError, match=f"models.mine.checkpoint: '{tmp_path}/nothing' is neither an existing folder"):
         load(raw_config, root)
 
 

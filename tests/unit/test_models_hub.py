@@ -211,9 +211,10 @@ def test_fetched_models_are_complete_checked_and_load_offline(hub, fetcher, publ
     # A second time nothing is downloaded, and everything is checked again.
     assert fetcher.run().returncode == 0
     assert not hub.downloads()
-    (folder / "model.safetensors").resolve().write_bytes(b"rotten")
+    for name in ("config.json", "model.safetensors"):
+        (folder / name).resolve().write_bytes(b"rotten")
     fetcher.stamp.unlink()
-    assert "model.safetensors arrived with another digest" in fetcher.refuses()
+    assert "config.json, model.safetensors arrived with another digest" in fetcher.refuses()
 
 
 def test_a_broken_connection_is_taken_up_where_it_broke(hub, fetcher, published):
@@ -261,6 +262,21 @@ def test_pickled_weights_are_refused_before_anything_is_downloaded(hub, fetcher,
     assert not hub.downloads()
 
 
+def test_adapters_and_quantised_weights_are_refused_before_the_weights_are_downloaded(hub, fetcher, published):
+    config = json.loads((published / "config.json").read_text())
+    quantised = config | {"quantization_config": {"quant_method": "awq"}}
+    (published / "config.json").write_text(json.dumps(quantised))
+    assert "config.json: the weights are quantised (quantization_config: awq); only unquantised" in fetcher.refuses()
+    assert "model.safetensors" not in [name for name, _ in hub.downloads()]
+    hub.requests.clear()
+    (published / "adapter_config.json").write_text("{}")
+    assert "there is an adapter (adapter_config.json), which would be left out" in fetcher.refuses()
+    (published / "adapter_config.json").unlink()
+    (published / "model.safetensors").rename(published / "model-Q8_0.gguf")
+    assert "the weights are in llama.cpp's format (model-Q8_0.gguf); only unquantised" in fetcher.refuses()
+    assert not hub.downloads()
+
+
 def test_shards_that_the_index_names_must_be_there(fetcher, published):
     index = {"metadata": {}, "weight_map": {"a": "model.safetensors", "b": "model-00002-of-00002.safetensors"}}
     (published / "model.safetensors.index.json").write_text(json.dumps(index))
@@ -295,9 +311,11 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(fetcher, published, mode
         (published / name).write_text(json.dumps(content))
     assert "config.json asks for code that comes with the checkpoint" in fetcher.refuses()
     folder = cache.snapshot_folder(REPOSITORY, REVISION)
-    assert not list(folder.glob("*.py"))
+    # Neither code nor weights are fetched once the descriptions have shown that.
+    assert not list(folder.glob("*.py")) + list(folder.glob("*.safetensors"))
     # Even where the code lies beside the weights.
-    shutil.copy(published / "modeling_evil.py", folder)
+    for name in ("modeling_evil.py", "model.safetensors"):
+        shutil.copy(published / name, folder)
     with pytest.raises(UserError, match="which is never run; choose a checkpoint that transformers loads without"):
         load_fetched()
     assert not (published.parent / "evil").exists()

@@ -95,6 +95,25 @@ def test_a_broken_item_is_refused_in_one_sentence_or_skipped(tmp_path, caplog, i
     assert "skipped: " in caplog.text
 
 
+def test_items_that_withhold_the_answer_are_read_as_such(tmp_path, caplog):
+    missing = entry(3)
+    del missing["answer"]
+    entries = [entry(0, answer=""), entry(1, answer=" "), entry(2, answer=None), missing, entry(4, answer="horse")]
+    with caplog.at_level(logging.WARNING):
+        items = read_items(write_set(tmp_path / "q.json", entries), 0, 5, on_bad_item="skip")
+    assert [(item.item_id, item.answer) for item in items] == [(f"id-{number}", None) for number in range(4)]
+    assert caplog.text.count("skipped") == 1
+    # They are not scored, neither right nor wrong, and the log says so.
+    caplog.clear()
+    answered = [each | {"model_output": "cat"} for each in (*entries[:4], entry(5), entry(6, answer="dog"))]
+    with caplog.at_level(logging.WARNING):
+        assert accuracy(answered) == (1, 2)
+        assert "4 of 6 answers are not scored, because the question set withholds the right ones" in caplog.text
+        assert accuracy(answered[:4]) == (0, 0)
+    with pytest.raises(UserError, match="there is no right answer to score 'cat' against; leave out"):
+        is_correct("cat", "", ["cat", "dog"])
+
+
 def test_of_two_items_with_one_id_the_second_is_bad_in_whatever_shard_it_lies(tmp_path):
     path = write_set(tmp_path / "q.json", [entry(0), entry(1), entry(2, id="id-0")])
     assert [item.item_id for item in read_items(path, 0, 2)] == ["id-0", "id-1"]

@@ -14,7 +14,7 @@ def use_offline(cache: str | None) -> None:
     """
     os.environ["HF_HUB_OFFLINE"] = "1"
     if cache:
-        os.environ["HF_HUB_CACHE"] = str(Path(cache).expanduser().absolute())
+        os.environ["HF_HUB_CACHE"] = str(Path(cache).absolute())
 
 
 def snapshot_folder(checkpoint: str, revision: str, cache: str | None = None) -> Path:

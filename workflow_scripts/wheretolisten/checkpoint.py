@@ -1,7 +1,8 @@
 """What the files of a checkpoint show before anything is loaded, without importing the libraries that load it."""
 
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,32 @@ from wheretolisten.errors import UserError
 MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
 """Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
 
-_INDEX = "model.safetensors.index.json"
+_WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DESCRIPTIONS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+
+_TRAINING_STATE = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
+"""How the names of files start that a trainer leaves beside weights."""
+
+# What PEFT writes, with its predecessors' and MLX's names; transformers reads none of them beside full weights, or only
+# where PEFT is installed (transformers#34733).
+_ADAPTER_FILE = re.compile(
+    r"adapter_config\.json|([\w-]+[_-])?(adapters?|lora)([_-][\w-]+)?\.(safetensors|bin|pt|pth)", re.IGNORECASE
+)
+_ADAPTER_TENSOR = re.compile(r"(^|\.)(lora_|base_model\.|base_layer\.)")
+_MERGE = (
+    "merge it into the weights with PEFT (merge_and_unload(), then save_pretrained()) and point "
+    "models.<name>.checkpoint to the folder that this writes; if the weights are merged already, take the adapter's "
+    "files out"
+)
+
+# bitsandbytes, GPTQ, AWQ, fp8, ...; compressed-tensors and MLX have had names of their own.
+_QUANTISED_KEYS = ("quantization_config", "compression_config", "quantization")
+_QUANTISED_FILE = re.compile(r"((hf_)?quant|quantize|quantization)_(config|map)\.json|quanto_qmap\.json")
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_UNQUANTISED = (
+    "only unquantised weights are run: choose the checkpoint that this one was made from; if memory is short, set "
+    "dtype: bfloat16, or device_map: auto for several cards"
+)
 
 
 def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, Any]:
@@ -31,8 +56,53 @@ def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, An
     Raises
     ------
     UserError
+        As `check_names` and `check_description`; if there is no chat template, or weights are missing, cut off,
+        pickled, quantised or those of an adapter.
+    """
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    if weights == "pretrained":
+        check_names(where, names)
+        _check_format(where, names)
+    config = check_description(where, folder)
+    _check_template(where, folder, config["model_type"])
+    if weights == "pretrained":
+        check_weights(where, names)
+        _check_index(where, folder, "transformers_weights" in config)
+        for path in sorted(folder.glob("*.safetensors")):
+            _check_tensors(where, path)
+    return config
+
+
+def check_names(where: str, names: Iterable[str]) -> None:
+    """Refuse a checkpoint of which only a part would be read, or other than it is meant, as the names of files show.
+
+    `names` are those at the top level. Adapters in sub-folders are left alone: repositories and training runs keep
+    other models and earlier states there, and the weights at the top are whole without them.
+
+    Raises
+    ------
+    UserError
+        If there is an adapter (LoRA or the like), or the weights are quantised.
+    """
+    names = sorted(names)
+    for name in names:
+        if _ADAPTER_FILE.fullmatch(name):
+            raise UserError(
+                f"{where}: there is an adapter ({name}), which would be left out: the results would be those of the "
+                f"model without it; {_MERGE}"
+            )
+        if _QUANTISED_FILE.fullmatch(name):
+            raise UserError(f"{where}: the weights are quantised ({name}); {_UNQUANTISED}")
+
+
+def check_description(where: str, folder: Path) -> dict[str, Any]:
+    """Refuse a checkpoint that the files which describe it rule out, and return its config.json.
+
+    Raises
+    ------
+    UserError
         If config.json is missing, broken or of a type without adapter, a file asks for code that comes with the
-        checkpoint, there is no chat template, or weights are missing, cut off or pickled.
+        checkpoint, or the weights are quantised.
     """
     types = " or ".join(MODEL_TYPES)
     config = read_json(folder / "config.json")
@@ -51,16 +121,8 @@ def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, An
             f"{where}: {folder / 'config.json'}: there is no adapter for models of type {config.get('model_type')!r}; "
             f"choose a checkpoint of type {types}"
         )
-    _check_template(where, folder, config["model_type"])
-    if weights == "pretrained":
-        check_weights(where, [path.name for path in folder.iterdir()])
-        _check_index(where, folder)
-        for path in sorted(folder.glob("*.safetensors")):
-            if read_header(path) is None:
-                raise UserError(
-                    f"{where}: {path} is cut off or no safetensors file; fetch it again (with git lfs pull, where it "
-                    "is a pointer)"
-                )
+    if (key := _quantised_key(config)) is not None:
+        raise UserError(f"{where}: {folder / 'config.json'}: the weights are quantised ({key}); {_UNQUANTISED}")
     return config
 
 
@@ -70,12 +132,17 @@ def check_weights(where: str, names: Iterable[str]) -> None:
     Raises
     ------
     UserError
-        If there are none, or only pickled ones.
+        If there are none, or only pickled or quantised ones.
     """
     names = sorted(names)
+    _check_format(where, names)
     if any(name.endswith(".safetensors") for name in names):
         return
-    pickled = [name for name in names if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl"))]
+    pickled = [
+        name
+        for name in names
+        if name.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl")) and not name.startswith(_TRAINING_STATE)
+    ]
     if pickled:
         raise UserError(
             f"{where}: the weights are pickled ({pickled[0]}), which may run code when read; choose a checkpoint with "
@@ -111,6 +178,48 @@ def read_header(path: Path) -> dict[str, Any] | None:
     return tensors if 8 + size + end == n_bytes else None
 
 
+def _check_format(where: str, names: Iterable[str]) -> None:
+    gguf = sorted(name for name in names if name.lower().endswith(".gguf"))
+    if gguf and not any(name.endswith(".safetensors") for name in names):
+        raise UserError(f"{where}: the weights are in llama.cpp's format ({gguf[0]}); {_UNQUANTISED}")
+
+
+def _quantised_key(config: Mapping[str, Any]) -> str | None:
+    """The key that says that weights are quantised, with the method that it names; None if there is none.
+
+    It may stand in the section of a part of the model, too.
+    """
+    for key, value in config.items():
+        if key in _QUANTISED_KEYS and value is not None:
+            method = value.get("quant_method") if isinstance(value, dict) else None
+            return f"{key}: {method}" if method else key
+        if isinstance(value, dict) and (found := _quantised_key(value)) is not None:
+            return f"{key}.{found}"
+    return None
+
+
+def _check_tensors(where: str, path: Path) -> None:
+    """Refuse a safetensors file that is broken, or holds what would not be read as it is meant."""
+    tensors = read_header(path)
+    if tensors is None:
+        raise UserError(
+            f"{where}: {path} is cut off or no safetensors file; fetch it again (with git lfs pull, where it is a "
+            "pointer)"
+        )
+    for name, tensor in tensors.items():
+        if _ADAPTER_TENSOR.search(name):
+            raise UserError(
+                f"{where}: {path} holds an adapter (tensor {name!r}), which would be left out: the results would be "
+                f"those of the model without it; {_MERGE}"
+            )
+        if "weight" in name and tensor.get("dtype") not in _FLOATS:
+            # transformers would take the numbers as they are, without their scales.
+            raise UserError(
+                f"{where}: {path}: the weights are quantised (tensor {name!r} of type {tensor.get('dtype')}); "
+                f"{_UNQUANTISED}"
+            )
+
+
 def _check_template(where: str, folder: Path, model_type: str) -> None:
     # transformers brings a template for Qwen2-Audio.
     if model_type == "qwen2_audio" or read_json(folder / "processor_config.json").get("chat_template"):
@@ -120,8 +229,13 @@ def _check_template(where: str, folder: Path, model_type: str) -> None:
         raise UserError(f"{where}: there is no chat template in {str(folder)!r}; add the model's chat_template.jinja")
 
 
-def _check_index(where: str, folder: Path) -> None:
+def _check_index(where: str, folder: Path, names_another_file: bool) -> None:
     if not (folder / _INDEX).exists():
+        if not names_another_file and not (folder / _WEIGHTS).exists():
+            raise UserError(
+                f"{where}: there is neither {_WEIGHTS} nor {_INDEX} in {str(folder)!r}, and transformers reads no "
+                "weights of another name; rename them, or choose a complete checkpoint or revision"
+            )
         return
     shards = read_json(folder / _INDEX).get("weight_map")
     if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):

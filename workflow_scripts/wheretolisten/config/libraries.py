@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from wheretolisten.config.sections import Section, check_interval, check_repetition
+from wheretolisten.config.sections import Section, UserPath, check_interval, check_repetition
 
 PROCEDURAL_LABELS = {
     "animals": ("dog", "cat", "cow", "sheep", "frog", "pig", "hen", "rooster", "crow"),
@@ -78,7 +78,7 @@ class FolderLibrary(_Library):
     """A folder with one sub-folder per label: `<label>/*.wav|flac|ogg`."""
 
     type: Literal["folder"]
-    path: str
+    path: UserPath
     domains: Domains = None
 
 
@@ -86,8 +86,10 @@ class Esc50Library(_Library):
     """A csv beside an `audio` folder, laid out as ESC-50's `meta/esc50.csv`."""
 
     type: Literal["esc50"]
-    csv: str = Field(description="table with the columns filename and category, and optionally fold and a recording id")
-    audio: str = Field(description="folder that holds the files named in the table")
+    csv: UserPath = Field(
+        description="table with the columns filename and category, and optionally fold and a recording id"
+    )
+    audio: UserPath = Field(description="folder that holds the files named in the table")
     source_column: str | None = Field(
         None, description="column that names the recording a clip was cut from; null: each file is its own source"
     )
@@ -99,8 +101,8 @@ class SakuraLibrary(_Library):
     """A checkout of SAKURA's data: one folder per track, each with `metadata.csv` and its audio."""
 
     type: Literal["sakura"]
-    path: str
-    tracks: dict[str, str] = Field(
+    path: UserPath
+    tracks: dict[str, UserPath] = Field(
         default_factory=lambda: {"animals": "Animal", "languages": "Language"},
         min_length=1,
         description="domain → track folder inside the checkout",

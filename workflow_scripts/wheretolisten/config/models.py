@@ -1,10 +1,11 @@
 """Who listens."""
 
-from typing import Literal
+import re
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from wheretolisten.config.sections import Section
+from wheretolisten.config.sections import Section, UserPath
 
 REHEARSAL = "rehearsal-"
 """How the names of models with random weights start, and no others, so that no file or table hides what they are."""
@@ -13,10 +14,8 @@ REHEARSAL = "rehearsal-"
 class Model(Section):
     """A checkpoint that transformers can load."""
 
-    checkpoint: str = Field(description="folder, or repository id on the model hub")
-    revision: str | None = Field(
-        None, pattern="^[0-9a-f]{40}$", description="commit of the hub repository, 40 digits; null for a folder"
-    )
+    checkpoint: UserPath = Field(description="folder, or repository id on the model hub")
+    revision: str | None = Field(None, description="commit of the hub repository, 40 digits; null for a folder")
     weights: Literal["pretrained", "random"] = Field(
         "pretrained", description="random: the folder's architecture with random weights, to rehearse a run"
     )
@@ -28,6 +27,19 @@ class Model(Section):
         None, description="how accelerate spreads the blocks over all cards; null: one device holds the model"
     )
     batch_samples: int = Field(8, ge=1, description="samples that one pass holds")
+
+    @field_validator("revision", mode="before")
+    @classmethod
+    def _check_revision(cls, revision: Any, info: ValidationInfo) -> Any:
+        # YAML reads digits without quotes as a number.
+        if revision is None or (isinstance(revision, str) and re.fullmatch("[0-9a-f]{40}", revision)):
+            return revision
+        raise ValueError(
+            f"{revision!r} is not the full hash of a commit, and what a branch, tag or short hash names can change; "
+            "write its 40 digits (0-9, a-f), in quotes: the repository's page lists them under Files, History, and "
+            f"they are printed by: {pinning_command(info.data.get('checkpoint', 'owner/name'), revision)} "
+            "(null for a folder)"
+        )
 
     @model_validator(mode="after")
     def _check_fields(self) -> "Model":
@@ -42,3 +54,9 @@ class Model(Section):
     def identity(self) -> str:
         """What results call the model they were made with."""
         return f"{self.checkpoint}@{self.revision}" if self.revision else self.checkpoint
+
+
+def pinning_command(checkpoint: str, revision: Any = None) -> str:
+    """A command that prints the commit of a hub repository that a branch, tag or short hash names; None: the newest."""
+    chosen = f"{checkpoint!r}, revision={str(revision)!r}" if revision else repr(checkpoint)
+    return f'uv run python -c "import huggingface_hub as h; print(h.model_info({chosen}).sha)"'

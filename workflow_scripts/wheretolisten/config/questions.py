@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wheretolisten.config.sections import Section, check_repetition, check_template
+from wheretolisten.config.sections import Section, UserPath, check_repetition, check_template
 
 QUESTION_KINDS = ("order", "existence", "next", "absence", "previous")
 """What the questions that are made from a benchmark ask, one of each about a sample at most."""
@@ -19,8 +19,10 @@ class MmauQuestions(Section):
     """Questions in MMAU's format, and the audio they are about."""
 
     type: Literal["mmau"]
-    path: str = Field(description="json: a list of items with id, audio_id, question, choices and answer")
-    audio: str = Field(description="folder that every audio_id starts from")
+    path: UserPath = Field(
+        description="json: a list of items with id, audio_id, question, choices and, unless withheld, answer"
+    )
+    audio: UserPath = Field(description="folder that every audio_id starts from")
     splits: list[str] | None = Field(None, min_length=1, description="keep items of these splits only; null: all")
     n_items: int | None = Field(None, ge=1, description="keep the first ones only; null: all")
     max_seconds: float = Field(

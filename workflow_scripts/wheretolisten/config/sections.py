@@ -1,11 +1,15 @@
 """What all sections of the configuration have in common."""
 
 import json
-from typing import Any
+import os
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from wheretolisten.errors import UserError
+
+UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path that a user writes. `~` at its begin is spelled out here, so that nothing after the configuration sees it."""
 
 
 class Section(BaseModel):

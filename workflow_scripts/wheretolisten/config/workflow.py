@@ -13,10 +13,10 @@ from wheretolisten.config.benchmarks import Benchmark
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
-from wheretolisten.config.models import REHEARSAL, Model
+from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
 from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
-from wheretolisten.config.sections import Section, first_sentence
+from wheretolisten.config.sections import Section, UserPath, first_sentence
 from wheretolisten.config.settings import (
     AnalysisSettings,
     DirectSettings,
@@ -72,7 +72,7 @@ class Config(Section):
     tokens_per_second: float = Field(
         2000, gt=0, description="tokens that a job takes through a model per second; time limits follow from it"
     )
-    model_cache: str | None = Field(
+    model_cache: UserPath | None = Field(
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
     )
 
@@ -482,12 +482,17 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
             raise UserError(
                 f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned "
                 "revision; correct the path, or add the key revision with a commit, the current one is printed by: "
-                'uv run python -c "import huggingface_hub as h; '
-                f"print(h.model_info('{model.checkpoint}').sha)\""
+                f"{pinning_command(model.checkpoint)}"
             )
-        # Fetched, in part perhaps: the jobs check the rest, and a refusal here would keep a fetch from completing it.
+        # Fetched, in part perhaps: the jobs check the rest, and a refusal of what is missing would keep a fetch from
+        # completing it. What is there and rules the model out will not go away: a commit does not change.
         folder = cache.snapshot_folder(model.checkpoint, model.revision, config.model_cache)
-        _check_fit(name, model, config, folder, checkpoint.read_json(folder / "config.json"))
+        if folder.is_dir():
+            checkpoint.check_names(where, [path.name for path in folder.iterdir()])
+        description = checkpoint.read_json(folder / "config.json")
+        if description:
+            checkpoint.check_description(where, folder)
+        _check_fit(name, model, config, folder, description)
         return
     if model.revision is not None:
         raise UserError(

@@ -22,13 +22,14 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import filter_repo_objects
 
 from wheretolisten import cache
-from wheretolisten.checkpoint import check, check_weights
+from wheretolisten.checkpoint import check, check_description, check_names, check_weights, read_json
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)
 
 # Top level only: repositories keep other models in sub-folders (Audio Flamingo 3 its `think/` variant).
-_WANTED = {"allow_patterns": ["*.safetensors", "*.json", "*.jinja", "*.txt"], "ignore_patterns": ["*/*"]}
+_DESCRIPTIONS = {"allow_patterns": ["*.json", "*.jinja", "*.txt"], "ignore_patterns": ["*/*"]}
+_WANTED = _DESCRIPTIONS | {"allow_patterns": ["*.safetensors", *_DESCRIPTIONS["allow_patterns"]]}
 
 
 def snapshot_folder(checkpoint: str, revision: str) -> Path:
@@ -69,9 +70,9 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the repository or commit does not exist or may not be read, the hub cannot be reached, the weights are
-        pickled or incomplete, the disk is too small, a file differs from the digest that the hub states, or the files
-        show that the model cannot be used (see `checkpoint.check`).
+        If the repository or commit does not exist or may not be read, the hub cannot be reached, the files show that
+        the model cannot be used (see `checkpoint.check`; as far as names and descriptions tell, before the weights are
+        fetched), the disk is too small, or a file differs from the digest that the hub states.
     """
     api = HfApi()
     where = f"{checkpoint} at revision {revision}"
@@ -82,7 +83,13 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
             if isinstance(file, RepoFile)
         }
         files = {name: tree[name] for name in filter_repo_objects(tree, **_WANTED)}
-        check_weights(where, (name for name in tree if "/" not in name))
+        names = [name for name in tree if "/" not in name]
+        check_names(where, names)
+        check_weights(where, names)
+        # Small files first: what they rule out should cost nobody the gigabytes. A broken one is replaced below.
+        folder = Path(snapshot_download(checkpoint, revision=revision, **_DESCRIPTIONS))
+        if read_json(folder / "config.json"):
+            check_description(where, folder)
         _check_disk(where, files, checkpoint, revision)
         _log.info("%s: %d files, %.1f GB", where, len(files), sum(file.size for file in files.values()) / 1e9)
         folder = Path(snapshot_download(checkpoint, revision=revision, **_WANTED))

@@ -34,9 +34,8 @@ def load(model: Model) -> Adapter:
     Raises
     ------
     UserError
-        If the checkpoint or one of its files is missing or broken or was not fetched, its type has no adapter, its
-        weights are pickled or incomplete, it has no chat template, the device does not exist, or its memory does not
-        suffice.
+        If the checkpoint or one of its files is missing or broken or was not fetched, its files rule it out (see
+        `checkpoint.check`), the device does not exist, or its memory does not suffice.
     """
     name, folder = model.checkpoint, Path(model.checkpoint)
     if model.revision and not folder.is_dir():
@@ -44,6 +43,8 @@ def load(model: Model) -> Adapter:
     # A progress bar would fill the log of the job with control characters.
     transformers_logging.disable_progress_bar()
     adapter_class = ADAPTERS[checkpoint.check(name, folder, model.weights)["model_type"]]
+    for adapter in sorted(folder.glob("*/adapter_config.json")):
+        _log.warning("%s: the adapter in the sub-folder %s is not part of the model", name, adapter.parent.name)
     device, dtype = _device_and_dtype(model)
     try:
         config = adapter_class.model_class.config_class.from_pretrained(folder, local_files_only=True)

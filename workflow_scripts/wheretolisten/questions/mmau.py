@@ -35,8 +35,8 @@ class Item:
     question: str
     choices: tuple[str, ...]
     """MMAU has 2, 4, 5 or 8 of them."""
-    answer: str
-    """One of the choices."""
+    answer: str | None
+    """One of the choices; None where the set withholds it, as MMAU does for its test split."""
     categories: tuple[str, ...]
     """MMAU gives one, none or a list."""
 
@@ -125,11 +125,16 @@ def leave_out(what: str, on_bad_item: str) -> None:
     _log.warning("skipped: %s", what)
 
 
+def answer_of(entry: Mapping[str, Any]) -> str | None:
+    """The right answer of an entry; None where the set withholds it: the key is missing, null or empty."""
+    return (entry.get("answer") or "").strip() or None
+
+
 def _problem(entry: Any) -> str | None:
     """Why an entry cannot serve as an item, to follow its name; None if it can."""
     if not isinstance(entry, dict):
         return "holds no keys"
-    for key in ("id", "audio_id", "question", "answer"):
+    for key in ("id", "audio_id", "question"):
         if not isinstance(entry.get(key), str) or not entry[key].strip():
             return f"has no text under the key {key!r}"
     for key, longest in _LONGEST.items():
@@ -140,7 +145,10 @@ def _problem(entry: Any) -> str | None:
         return "has no list of texts under the key 'choices'"
     if not 2 <= len(choices) <= len(ascii_uppercase):
         return f"has {len(choices)} choice(s), not 2 to {len(ascii_uppercase)}"
-    if entry["answer"].strip() not in [choice.strip() for choice in choices]:
+    answer = entry.get("answer")
+    if answer is not None and not isinstance(answer, str):
+        return "has no text under the key 'answer'"
+    if (answer := answer_of(entry)) is not None and answer not in [choice.strip() for choice in choices]:
         return f"has the answer {entry['answer']!r}, which is not among its choices ({', '.join(choices)})"
     return None
 
@@ -152,6 +160,6 @@ def _item(entry: Mapping[str, Any]) -> Item:
         entry["audio_id"].strip(),
         entry["question"].strip(),
         tuple(choice.strip() for choice in entry["choices"]),
-        entry["answer"].strip(),
+        answer_of(entry),
         (category,) if isinstance(category, str) else tuple(category),
     )

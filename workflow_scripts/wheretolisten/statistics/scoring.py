@@ -33,7 +33,7 @@ def score_window(event: Mapping[str, Any], window: Window, method: str, model: s
 
 def score_answer(event: Mapping[str, Any], answer: str, model: str, benchmark: str) -> dict[str, Any]:
     """Row of a query that the model answered in words; an answer without an onset scores 0 and is marked."""
-    start = parse_onset(answer)
+    start = parse_onset(answer, event["label"])
     if start is None:
         row = _row(event, "direct_prompt", model, benchmark, _NONE, _NONE)
         row["parsed"], row["failure"] = False, NO_NUMBER

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from wheretolisten.clips.procedural import LABELS
 from wheretolisten.config.libraries import Esc50Library
 from wheretolisten.config.probe import Prompts
+from wheretolisten.config.sections import UserPath
 from wheretolisten.files import sha256_of_file, write_text
 from wheretolisten.tiny.architecture import build_model, build_processor, save_checkpoint
 from wheretolisten.tiny.card import render_card
@@ -45,8 +46,8 @@ class RealRecordings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    csv: str = Field(description="table with the columns filename, category and fold")
-    audio: str = Field(description="folder that holds the files")
+    csv: UserPath = Field(description="table with the columns filename, category and fold")
+    audio: UserPath = Field(description="folder that holds the files")
     training_folds: list[int] = Field(default=[1, 2, 3], min_length=1)
     validation_folds: list[int] = Field(default=[4], min_length=1)
     words: dict[str, str] = Field(default_factory=dict, description="category → its name, where it has another")
