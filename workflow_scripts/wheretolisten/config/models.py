@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wheretolisten.config.sections import Section
 
@@ -37,6 +37,12 @@ class Model(Section):
                 "place; leave device at auto, or take device_map out"
             )
         return self
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _keep_apart_from_options(cls, checkpoint: str) -> str:
+        # Commands would take a folder whose name starts with a dash for one of their options.
+        return f"./{checkpoint}" if checkpoint.startswith("-") else checkpoint
 
     @property
     def identity(self) -> str:
