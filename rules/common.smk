@@ -35,6 +35,7 @@ try:
         for name, settings in CONFIG.questions.items()
         if settings.type == "mmau" and not REDRAW
     }
+    # Not again in the jobs, which parse this file, too.
     if workflow.is_main_process and not REDRAW:
         listing.check_names(CONFIG.libraries, CONFIG.probe.prompts)
 except UserError as error:

@@ -255,7 +255,7 @@ def _read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
             f"{path} lacks the column {missing[0]!r}; it has {', '.join(named)}; correct the table or the key"
         )
     for line, row in rows:
-        # Nothing in columns without a name: the commas at the end of each line, the header's too, do no harm.
+        # Columns without a name that hold nothing do no harm: commas at the end of every line, the header's too.
         if not len(named) <= len(row) <= len(header) or any(row[len(named) :]):
             raise refusal(
                 f"line {line}: expected {len(named)} fields, saw {len(row)}",
