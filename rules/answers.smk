@@ -4,7 +4,7 @@
 rule prompt_directly:
     input:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
-        checkpoint=checkpoint_files,
+        checkpoint=by_name(checkpoint_files),
         code=code("prompt_directly"),
     output:
         answers="results/answers/{model}/{benchmark}/{shard}.csv",
@@ -22,6 +22,7 @@ rule prompt_directly:
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),
+        checkpoint=by_digest(checkpoint_files),
     shell:
         "python workflow_scripts/prompt_directly.py --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --output {output.answers:q} --performance {log.performance:q} > {log.text:q} 2>&1"

@@ -3,7 +3,7 @@
 
 rule prepare_clips:
     input:
-        files=library_files,
+        files=by_name(library_files),
         code=code("prepare_clips"),
     output:
         clips="results/clips/{library}/clips.csv",
@@ -20,6 +20,7 @@ rule prepare_clips:
         runtime=doubled(60),
     params:
         settings=lambda wildcards: CONFIG.libraries[wildcards.library].as_json(),
+        others=by_digest(library_files),
     shell:
         "python workflow_scripts/prepare_clips.py --settings {params.settings:q}"
         " --clips {output.clips:q} --audio {output.audio:q} > {log:q} 2>&1"

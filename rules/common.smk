@@ -1,8 +1,10 @@
 """Shared by all of `rules/`: the checked configuration, names of files, code dependencies, resources."""
 
+import functools
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,9 +17,11 @@ SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from wheretolisten import cache, provenance, sizing
+from wheretolisten.clips import listing
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
+from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
 
 # profiles/redraw: what libraries and models are made of need not be where their cached results are.
@@ -31,6 +35,9 @@ try:
         for name, settings in CONFIG.questions.items()
         if settings.type == "mmau" and not REDRAW
     }
+    # Not again in the jobs, which parse this file, too.
+    if workflow.is_main_process and not REDRAW:
+        listing.check_names(CONFIG.libraries, CONFIG.probe.prompts)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -72,11 +79,27 @@ def checkpoint_files(wildcards):
 
 
 def library_files(wildcards):
-    """Files that a clip library is made from, none for a procedural one: adding or changing one remakes the clips."""
-    library = CONFIG.libraries[wildcards.library]
-    roots = [getattr(library, key) for key in ("path", "csv", "audio") if hasattr(library, key)]
-    found = [path for root in roots for path in ([Path(root)] if Path(root).is_file() else Path(root).rglob("*"))]
-    return sorted({str(path) for path in found if path.is_file()})
+    """Files that a clip library is made from: adding or changing one remakes the clips."""
+    return [str(path) for path in listing.list_files(CONFIG.libraries[wildcards.library])]
+
+
+# Snakemake takes braces and angle brackets in an input's name for wildcards and path variables, whoever wrote them, and
+# warns of blanks at its ends and of line breaks; there is no way to quote them.
+UNFIT_NAME = re.compile(r"[{}<>\n]|^\s|\s$")
+
+
+def by_name(paths):
+    """Input function for files that users named: those whose names Snakemake reads as they are."""
+    return lambda wildcards: [path for path in paths(wildcards) if not UNFIT_NAME.search(path)]
+
+
+def by_digest(paths):
+    """Beside `by_name`, as a parameter: digests of the other files, so that reruns follow their content, too."""
+    return lambda wildcards: {path: digest_of_file(path) for path in paths(wildcards) if UNFIT_NAME.search(path)}
+
+
+# Remembered, because every job of a model asks for the same checkpoint.
+digest_of_file = functools.cache(sha256_of_file)
 
 
 # ------------------------------------------------------------------------------------------------------ names of files
@@ -135,7 +158,9 @@ def question_folder(questions):
 
 def question_file(wildcards):
     settings = CONFIG.questions[wildcards.questions]
-    return f"results/questions/{wildcards.questions}/questions.json" if settings.type == "procedural" else settings.path
+    return [
+        f"results/questions/{wildcards.questions}/questions.json" if settings.type == "procedural" else settings.path
+    ]
 
 
 def question_audio(wildcards):

@@ -4,7 +4,7 @@
 rule extract_activations:
     input:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
-        checkpoint=checkpoint_files,
+        checkpoint=by_name(checkpoint_files),
         code=code("extract_activations"),
     output:
         activations="results/activations/{model}/{benchmark}/{shard}.h5",
@@ -22,6 +22,7 @@ rule extract_activations:
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).as_json(),
+        checkpoint=by_digest(checkpoint_files),
     shell:
         "python workflow_scripts/extract_activations.py --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --output {output.activations:q} --performance {log.performance:q} > {log.text:q} 2>&1"
@@ -56,7 +57,7 @@ rule map_attention:
         shard=reading_shard,
         activations=reading_activations,
         vectors="results/vectors/{model}/{benchmark}.h5",
-        checkpoint=checkpoint_files,
+        checkpoint=by_name(checkpoint_files),
         code=code("map_attention"),
     output:
         attention="results/attention/{model}/{benchmark}/map.h5",
@@ -74,6 +75,7 @@ rule map_attention:
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
+        checkpoint=by_digest(checkpoint_files),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
         method=CONFIG.figures.reading_vector,
@@ -89,7 +91,7 @@ rule steer_attention:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
         activations="results/activations/{model}/{benchmark}/{shard}.h5",
         vectors="results/vectors/{model}/{benchmark}.h5",
-        checkpoint=checkpoint_files,
+        checkpoint=by_name(checkpoint_files),
         code=code("steer_attention"),
     output:
         attention="results/attention/{model}/{benchmark}/{position}/{shard}.h5",
@@ -107,6 +109,7 @@ rule steer_attention:
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),
+        checkpoint=by_digest(checkpoint_files),
     shell:
         "python workflow_scripts/steer_attention.py --settings {params.settings:q} --shard {input.shard:q}"
         " --activations {input.activations:q} --vectors {input.vectors:q}"

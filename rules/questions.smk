@@ -27,9 +27,9 @@ rule compose_questions:
 
 rule analyze_attention:
     input:
-        questions=question_file,
-        audio=question_audio,
-        checkpoint=checkpoint_files,
+        questions=by_name(question_file),
+        audio=by_name(question_audio),
+        checkpoint=by_name(checkpoint_files),
         code=code("analyze_attention"),
     output:
         shares="results/attention/{model}/audio_share/{questions}/{shard}.h5",
@@ -47,12 +47,15 @@ rule analyze_attention:
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.analysis_settings(wildcards.model, wildcards.questions).as_json(),
+        checkpoint=by_digest(checkpoint_files),
+        others=by_digest(lambda wildcards: question_file(wildcards) + question_audio(wildcards)),
+        questions=lambda wildcards: question_file(wildcards)[0],
         audio=lambda wildcards: question_folder(wildcards.questions),
         first=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[0],
         stop=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[1],
     shell:
-        "python workflow_scripts/analyze_attention.py --settings {params.settings:q} --questions {input.questions:q}"
-        " --audio {params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
+        "python workflow_scripts/analyze_attention.py --settings {params.settings:q} --questions={params.questions:q}"
+        " --audio={params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
         " --output {output.shares:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -75,7 +78,8 @@ rule tabulate_audio_share:
         mem_mb=1000,
         runtime=10,
     params:
-        models=json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
+        # A function, because folders of models may hold braces.
+        models=lambda wildcards: json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
     shell:
         "python workflow_scripts/tabulate_audio_share.py --shares {input.shares:q} --models {params.models:q}"
         " --by-layer {output.by_layer:q} --second-half {output.second_half:q} > {log:q} 2>&1"

@@ -4,7 +4,7 @@
 rule sweep_attention:
     input:
         unpack(sweep_inputs),
-        checkpoint=checkpoint_files,
+        checkpoint=by_name(checkpoint_files),
         code=code("sweep_attention"),
     output:
         attention="results/attention/{model}/sweeps/{sweep}/{shard}.h5",
@@ -22,6 +22,7 @@ rule sweep_attention:
         gpu=model_gpus,
     params:
         settings=lambda wildcards: CONFIG.sweep_settings(wildcards.sweep, wildcards.model).as_json(),
+        checkpoint=by_digest(checkpoint_files),
         samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
     shell:
         "python workflow_scripts/sweep_attention.py --settings {params.settings:q} --shard {input.shard:q}"

@@ -9,9 +9,12 @@ import pytest
 import soundfile
 
 from wheretolisten.clips.library import prepare
+from wheretolisten.clips.listing import AUDIO_SUFFIXES, check_names, list_entries, list_files
 from wheretolisten.clips.pcm import read_clip
 from wheretolisten.clips.records import Clip
+from wheretolisten.config.labels import clean_label
 from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
+from wheretolisten.config.probe import Prompts
 from wheretolisten.errors import UserError
 
 RATE = 16_000
@@ -79,7 +82,8 @@ def test_domains_choose_and_group_labels(sounds, tmp_path):
     ("domains", "message"),
     [
         ({"animals": ["wolf"]}, r"no label 'wolf'.*dog, door bell, rain"),
-        ({"a": ["door_bell"], "b": ["door bell"]}, r"'door bell' is in 'a' and in 'b'"),
+        ({"home": ["doorbell"]}, r"no label 'doorbell'; did you mean 'door bell'\?"),
+        ({"animals": ["Dog"]}, r"no label 'Dog'; did you mean 'dog'\?"),
     ],
 )
 def test_domains_that_do_not_fit_are_refused(sounds, tmp_path, domains, message):
@@ -159,6 +163,83 @@ def test_a_label_that_tables_cannot_hold_is_bad(sounds, tmp_path, caplog, label)
     write(sounds / label / "a.wav")
     assert labels_of(prepare(folder_library(sounds), tmp_path / "audio")) == ["dog", "door bell", "rain"]
     assert "label" in caplog.text
+
+
+SPELLINGS = {
+    "composed and decomposed": ["caf\u00e9 noise", "cafe\u0301 noise"],
+    "blanks": ["sea waves", "sea\u00a0waves ", " sea__waves", "sea \u2003waves\t", "sea\u200b waves\ufeff"],
+}
+ALIKE = {
+    "case": ["Dog", "dog"],
+    "an invisible letter": ["dog", "do\u200dg"],
+    "a letter's case": ["Éclair", "e\u0301clair"],
+}
+LAYOUTS = ("folder", "esc50", "sakura")
+
+
+def library_of(layout: str, root: Path, labels: list[str]):
+    """A library in any layout, of one file for each label."""
+    root.mkdir()
+    names = [f"{number}.wav" for number in range(len(labels))]
+    for label, name in zip(labels, names, strict=True):
+        write(root / label / name if layout == "folder" else root / name)
+    if layout == "folder":
+        return folder_library(root)
+    columns = "filename,category" if layout == "esc50" else "file,attribute_label"
+    rows = [f'{name},"{label}"' for label, name in zip(labels, names, strict=True)]
+    (root / "metadata.csv").write_text("\n".join([columns, *rows]), encoding="utf-8")
+    if layout == "esc50":
+        return Esc50Library(type="esc50", csv=str(root / "metadata.csv"), audio=str(root))
+    return SakuraLibrary(type="sakura", path=str(root.parent), tracks={"sounds": root.name})
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_labels_that_look_alike_are_one_or_refused_by_name(tmp_path, layout):
+    for what, labels in SPELLINGS.items():
+        entries = list_entries(library_of(layout, tmp_path / what, [*labels, "cat"]))
+        assert {entry.label for entry in entries} == {clean_label(labels[0]), "cat"}
+    for what, labels in ALIKE.items():
+        with pytest.raises(UserError) as caught:
+            list_entries(library_of(layout, tmp_path / what, [*labels, "cat"]))
+        assert all(repr(clean_label(label)) in str(caught.value) for label in labels)
+        assert "give them one spelling" in str(caught.value)
+
+
+def test_files_behind_links_are_made_into_clips_and_watched(tmp_path):
+    for label in ("dog", "cat", "rain"):
+        write(tmp_path / "elsewhere" / label / "a.wav")
+        (tmp_path / "sounds").mkdir(exist_ok=True)
+        (tmp_path / "sounds" / label).symlink_to(tmp_path / "elsewhere" / label)
+    (tmp_path / "sounds" / "dog" / "loop.wav").symlink_to("loop.wav")
+    (tmp_path / "sounds" / "loop").symlink_to(tmp_path / "sounds")
+    (tmp_path / "sounds" / "rain" / "b.wav").symlink_to(tmp_path / "elsewhere/dog/a.wav")
+    library = folder_library(tmp_path / "sounds")
+    watched = [str(path.relative_to(tmp_path)) for path in list_files(library)]
+    assert watched == ["sounds/cat/a.wav", "sounds/dog/a.wav", "sounds/rain/a.wav", "sounds/rain/b.wav"]
+    assert [clip.source for clip in prepare(library, tmp_path / "audio")] == [
+        name.partition("/")[2] for name in watched
+    ]
+    # Tables are watched, too, and of their audio what they list.
+    (tmp_path / "SAKURA").symlink_to(tmp_path / "elsewhere")
+    table = tmp_path / "elsewhere" / "dog" / "metadata.csv"
+    table.write_text("file,attribute_label\na.wav,dog\nlost.wav,cat\n../cat/a.wav,cat\n")
+    sakura = SakuraLibrary(type="sakura", path=str(tmp_path / "SAKURA"), tracks={"animals": "dog"})
+    names = [str(path.relative_to(tmp_path / "SAKURA")) for path in list_files(sakura)]
+    assert names == ["dog/a.wav", "dog/metadata.csv"]
+    esc50 = Esc50Library(type="esc50", csv=str(table), audio=str(tmp_path / "SAKURA/dog"))
+    table.write_text("filename,category\na.wav,dog\n")
+    assert list_files(esc50) == [tmp_path / "SAKURA/dog/a.wav", table]
+
+
+def test_every_format_of_libsndfile_is_taken_from_a_folder(sounds, tmp_path):
+    formats = {name.lower() for name in soundfile.available_formats()}
+    assert {f".{name}" for name in formats | {"aif", "opus", "snd", "wave"}} <= AUDIO_SUFFIXES
+    names = ["AIFF", "AU", "CAF", "MP3", "W64", "RF64", "VOC", "NIST"]
+    for name in names:
+        write(sounds / "dog" / f"x.{name}", format=name)
+    write(sounds / "dog" / "x.opus", format="OGG", subtype="OPUS")
+    clips = prepare(folder_library(sounds, on_bad_file="refuse"), tmp_path / "audio")
+    assert {f"dog/x.{name}" for name in [*names, "opus"]} <= {clip.source for clip in clips}
 
 
 def test_a_file_name_that_is_no_text_is_bad(sounds, tmp_path, caplog):
@@ -257,6 +338,75 @@ def test_a_bad_row_is_named_and_skipped_or_refused(esc50, tmp_path, caplog, row,
     assert reason in caplog.text
     with pytest.raises(UserError, match=reason):
         prepare(Esc50Library(**esc50, on_bad_file="refuse"), tmp_path / "audio")
+
+
+WRONG_TABLES = {
+    "a comma at the end": (ESC50.replace("True,1,B", "True,1,B,"), r"line 3: expected 7 fields, saw 8\); take out"),
+    "at every end": (
+        "filename,fold,target,category\n1.wav,1,0,dog,\n2.wav,2,0,dog,\n",
+        r"line 2: expected 4 fields, saw 5\); take out or add a comma there, or put a field that holds one in quotes",
+    ),
+    "a label in two": ("filename,category\n1.wav,cat\n\n2.wav,Chirp, tweet\n", "line 4: expected 2 fields, saw 3"),
+    "a comma too few": (ESC50.replace("2,1,crying", "2 1,crying"), "line 4: expected 7 fields, saw 6"),
+    "something in a column without a name": ("filename,category,\n1.wav,Chirp, tweet\n", "line 2: expected 2 .*saw 3"),
+    "a column twice": ("filename,category,category\n1.wav,dog,cat\n", "two columns 'category'.; rename or remove one"),
+    "latin 1": ("filename,category\n1.wav,dog\n2.wav,\udce9l\n", r"line 3 is not UTF-8 text\); save it as UTF-8"),
+    "utf 16 without a mark": ("f\0i\0l\0e\0", r"holds zero bytes\); save it as UTF-8"),
+    "nothing": ("\ufeff\n , \n", r"cannot be read as a csv table \(it is empty\)"),
+    "only a header": ("filename,category\n", "lists no audio file; add rows below its header"),
+    "an open quote": (
+        'filename,category\n1.wav,dog\n2.wav,"cat\n3.wav,hen\n',
+        r"line 3: unexpected end.*repair the quotes",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_TABLES)
+def test_a_table_that_would_be_misread_is_refused_with_its_line(esc50, what):
+    text, message = WRONG_TABLES[what]
+    Path(esc50["csv"]).write_text(text, errors="surrogateescape")
+    with pytest.raises(UserError, match=rf"esc50\.csv .*{message}") as caught:
+        list_entries(Esc50Library(**esc50))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\ufefffilename,category,\r\n1.wav,dog,\r\n2.wav,cat\r\n",
+        ',filename, category\n0,1.wav,"dog"\n\n,,\n1,2.wav, cat \n',
+        "filename,category\r1.wav,dog\r2.wav,cat",
+    ],
+)
+def test_what_spreadsheets_add_to_a_table_does_no_harm(esc50, text):
+    Path(esc50["csv"]).write_text(text, newline="", encoding="utf-8")
+    entries = list_entries(Esc50Library(**esc50))
+    assert [(entry.name, entry.label) for entry in entries] == [("1.wav", "dog"), ("2.wav", "cat")]
+
+
+def test_wording_is_for_names_that_a_library_has(esc50, sounds):
+    libraries = {"esc50": Esc50Library(**esc50, domains={"animals": ["dog"]}), "mine": folder_library(sounds)}
+    prompts = Prompts(label_wording={"crying_baby": "a baby", "door\u00a0bell": "a bell"}, domain_wording={})
+    assert prompts.wording("crying baby", "sounds") == "a baby"
+    check_names(libraries, prompts)
+    check_names(libraries, Prompts(domain_wording={"animals": "{label}", "languages": "{label} speech"}))
+    for key, words, message in (
+        ("label_wording", {"dgo": "a dog"}, "no configured library has the label 'dgo'; did you mean 'dog'?"),
+        ("label_wording", {"Dog": "a dog"}, "no configured library has the label 'Dog'; did you mean 'dog'?"),
+        (
+            "domain_wording",
+            {"anmals": "{label}"},
+            "no configured library has the domain 'anmals'; did you mean 'animals'?",
+        ),
+    ):
+        with pytest.raises(UserError) as caught:
+            check_names(libraries, Prompts(**{key: words}))
+        assert str(caught.value) == f"config.yaml: probe.prompts.{key}: {message}"
+    libraries["mine"] = folder_library(sounds, domains={"home": ["doorbell"]})
+    with pytest.raises(
+        UserError, match=r"^config\.yaml: libraries\.mine: domains: .* no label 'doorbell'; did you mean"
+    ):
+        check_names(libraries, Prompts())
 
 
 @pytest.mark.parametrize("inside", ["", "data"])

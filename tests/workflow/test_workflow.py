@@ -308,40 +308,68 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
     assert clean_copy.planned("tables", overlay=overlay) == {}
 
 
-def test_another_file_in_a_library_remakes_its_clips(clean_copy):
-    for label in ("bell", "dog", "rain"):
-        time_axis = np.arange(16_000 * 5) / 16_000
-        sound = 0.1 * np.sin(2 * np.pi * 100 * len(label) * time_axis)
-        (clean_copy.folder / "sounds" / label).mkdir(parents=True)
-        soundfile.write(clean_copy.folder / "sounds" / label / "a.wav", sound, 16_000)
+# Snakemake would take parts of such names for wildcards and path variables, and a shell parts of them for its own.
+ODD_LABELS = ["{library}", "<unk>", "-$HOME %s * ? \"quoted' `ls` ; #&"]
+ODD_NAMES = [*ODD_LABELS, "<results>", "{3F2504E0}", " {blank} ", "~\\n", "two\nlines"]
+
+
+def test_another_file_in_a_library_remakes_its_clips_whatever_it_is_called(clean_copy):
+    root, sounds, audio = clean_copy.folder, clean_copy.folder / "sounds <a> {b}", clean_copy.folder / "audio{c}"
+    sounds.mkdir()
+    audio.mkdir()
+    tone = 0.1 * np.sin(2 * np.pi * 440 * np.arange(16_000 * 5) / 16_000)
+    # The labels are links to folders, as data sets are put together without copying them.
+    for label in ("bell", "dog", *ODD_LABELS):
+        (root / "elsewhere" / label).mkdir(parents=True)
+        (sounds / label).symlink_to(root / "elsewhere" / label)
+        soundfile.write(sounds / label / "a.wav", tone, 16_000)
+    (sounds / "dog/loop").symlink_to(sounds)
+    for name in ODD_NAMES:
+        soundfile.write(sounds / "dog" / f"{name}.wav", tone, 16_000)
+        soundfile.write(audio / f"{name}.wav", tone, 16_000)
+    rows = ["filename,category", "{library}.wav,dog", "<unk>.wav,<cat>", "<results>.wav,{bell}"]
+    (root / "<sounds> {x}.csv").write_text("\n".join(rows))
+    listed = {"type": "esc50", "csv": "<sounds> {x}.csv", "audio": audio.name}
     overlay = {
-        "libraries": {"synthetic": None, "mine": {"type": "folder", "path": "sounds"}},
-        "benchmarks": {"sequences": {"library": "mine"}, "sequences-exact": {"library": "mine"}},
+        "libraries": {"synthetic": None, "mine": {"type": "folder", "path": sounds.name}, "listed": listed},
+        "benchmarks": {"sequences": {"library": "mine"}, "sequences-exact": {"library": "listed"}},
     }
     clean_copy.run("benchmark", overlay=overlay)
-    assert clean_copy.planned("benchmark", overlay=overlay) == {}
-    shutil.copy(clean_copy.folder / "sounds/dog/a.wav", clean_copy.folder / "sounds/dog/b.wav")
+    clips = pd.read_csv(root / "results/clips/mine/clips.csv")
+    assert {f"dog/{name}.wav" for name in ODD_NAMES} <= set(clips["source"])
+    assert set(clips["label"]) == {"bell", "dog", *ODD_LABELS}
+    assert set(pd.read_csv(root / "results/clips/listed/clips.csv")["label"]) == {"dog", "<cat>", "{bell}"}
+    shutil.copytree(root / "resources/tiny-qwen2-audio", root / "-{model} <a>")
+    overlay |= {"models": {MODEL: {"checkpoint": "-{model} <a>"}}}
+    plan = clean_copy.planned(overlay=overlay)
+    assert plan["plot_reading"] == 1
+    assert "prepare_clips" not in plan
+    # A file behind a link, and the content of one whose name Snakemake would take for a pattern.
+    soundfile.write(root / "elsewhere/dog/new.wav", tone, 16_000)
+    soundfile.write(audio / "{library}.wav", tone[::2], 16_000)
     plan = clean_copy.planned("benchmark", overlay=overlay)
-    assert plan["prepare_clips"] == 1
+    assert plan["prepare_clips"] == 2
     assert plan["compose_benchmark"] == 3
 
 
 def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
-    folder = clean_copy.folder / "mine"
+    folder = clean_copy.folder / "-mine {q} <a>"
     folder.mkdir()
+    shutil.copytree(clean_copy.folder / "resources/tiny-qwen2-audio", clean_copy.folder / "-{model} <a>")
     rng = np.random.default_rng(0)
     entries = []
     for number in range(3):
-        soundfile.write(folder / f"{number}.wav", rng.normal(0, 0.1, (2 * 44_100, 2)), 44_100)
+        soundfile.write(folder / f"{{{number}}}.wav", rng.normal(0, 0.1, (2 * 44_100, 2)), 44_100)
         entries.append(
-            {"id": f"id-{number}", "audio_id": f"./{number}.wav", "question": "Which sound comes first?"}
+            {"id": f"id-{number}", "audio_id": f"./{{{number}}}.wav", "question": "Which sound comes first?"}
             | {"choices": ["dog", "cat"], "answer": "dog", "split": "test-mini", "category": ["a", "b"]}
         )
     entries.append(entries[0] | {"id": "id-3", "audio_id": "lost.wav"})
-    (folder / "mine.json").write_text(json.dumps(entries))
-    mine = {"type": "mmau", "path": "mine/mine.json", "audio": "mine", "max_seconds": 20.0}
+    (folder / "<mine>.json").write_text(json.dumps(entries))
+    mine = {"type": "mmau", "path": f"{folder.name}/<mine>.json", "audio": folder.name, "max_seconds": 20.0}
     overlay = {
         "questions": {"sequences": None, "mine": mine},
+        "models": {MODEL: {"checkpoint": "-{model} <a>"}},
         "figures": {"audio_share": "mine"},
         "shard_seconds": 60,
     }
@@ -349,7 +377,7 @@ def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
     results = clean_copy.folder / "results"
     # Of the four items, three fill a shard.
     log = (results / f"logs/analyze_attention/{MODEL}/mine/1.log").read_text()
-    assert "skipped: item id-3: mine/lost.wav does not exist" in log
+    assert "skipped: item id-3: -mine {q} <a>/lost.wav does not exist" in log
     table = pd.read_csv(results / "tables/audio_share.csv")
     assert set(table["questions"]) == {"mine"}
     assert (table["n"] == 3).all()
@@ -362,7 +390,7 @@ def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
     assert clean_copy.planned("audio_share", overlay=overlay) == steps
     overlay["questions"]["mine"] |= {"splits": ["dev"]}
     output = clean_copy.run("--dry-run", overlay=overlay, fails=True)
-    assert "mine/mine.json has no item of the splits dev; its splits are test-mini: correct splits" in output
+    assert "-mine {q} <a>/<mine>.json has no item of the splits dev; its splits are test-mini: correct splits" in output
 
 
 def test_a_rehearsal_runs_the_real_rules_and_makes_no_tables(clean_copy):

@@ -33,7 +33,7 @@ def label_problem(label: str) -> str | None:
     """Why a label cannot be used, to follow the name of what has it; None if it can."""
     if not label:
         return "has no label"
-    if re.search(r"[/\\|\x00-\x1f\x7f]", label):
+    if re.search(r"[/\\|\x00-\x1f\x7f-\x9f\u2028\u2029]", label):
         return f"has the label {label!r}; a label holds no slash, no '|' and no line break"
     return None
 

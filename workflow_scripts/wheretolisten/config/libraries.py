@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
+from wheretolisten.config.labels import Named, Names, known_instead, refuse_alike
 from wheretolisten.config.sections import Section, UserPath, check_interval, check_repetition
 
 PROCEDURAL_LABELS = {
@@ -24,6 +25,7 @@ def _check_domains(domains: dict[str, list[str]] | None) -> dict[str, list[str]]
         for label in labels:
             if owner.setdefault(label, domain) != domain:
                 raise ValueError(f"label {label!r} is listed under {owner[label]!r} and {domain!r}; keep one of them")
+    refuse_alike(owner, "label")
     return domains
 
 
@@ -38,18 +40,18 @@ class ProceduralLibrary(Section):
     """Clips synthesised from code; needs no files."""
 
     type: Literal["procedural"]
-    labels: list[str] | None = Field(None, min_length=1, description="null: all eighteen")
+    labels: Names | None = Field(None, min_length=1, description="null: all eighteen")
     clips_per_label: int = Field(40, ge=1)
     clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest clip, in seconds")
     seed: int = Field(1, ge=0)
 
     @field_validator("labels")
     @classmethod
-    def _check_labels(cls, labels: list[str] | None) -> list[str] | None:
+    def _check_labels(cls, labels: Names | None) -> Names | None:
         known = [label for names in PROCEDURAL_LABELS.values() for label in names]
         for label in labels or ():
             if label not in known:
-                raise ValueError(f"there is no procedural sound {label!r}; choose from {', '.join(known)}")
+                raise ValueError(f"there is no procedural sound {label!r}; {known_instead(label, known)}")
         check_repetition(labels or [])
         return labels
 
@@ -68,14 +70,15 @@ class ProceduralLibrary(Section):
 
 
 Domains = Annotated[
-    dict[str, list[str]] | None,
+    dict[str, Names] | None,
+    Named,
     AfterValidator(_check_domains),
     Field(description="domain → its labels; null: one domain, 'sounds'"),
 ]
 
 
 class FolderLibrary(_Library):
-    """A folder with one sub-folder per label: `<label>/*.wav|flac|ogg`."""
+    """A folder with one sub-folder per label that holds its audio files."""
 
     type: Literal["folder"]
     path: UserPath
@@ -102,7 +105,7 @@ class SakuraLibrary(_Library):
 
     type: Literal["sakura"]
     path: UserPath
-    tracks: dict[str, UserPath] = Field(
+    tracks: Annotated[dict[str, UserPath], Named] = Field(
         default_factory=lambda: {"animals": "Animal", "languages": "Language"},
         min_length=1,
         description="domain → track folder inside the checkout",

@@ -50,6 +50,12 @@ class Model(Section):
             )
         return self
 
+    @field_validator("checkpoint")
+    @classmethod
+    def _keep_apart_from_options(cls, checkpoint: str) -> str:
+        # Commands would take a folder whose name starts with a dash for one of their options.
+        return f"./{checkpoint}" if checkpoint.startswith("-") else checkpoint
+
     @property
     def identity(self) -> str:
         """What results call the model they were made with."""

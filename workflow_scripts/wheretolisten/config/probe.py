@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from wheretolisten.config.labels import Named
 from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.sections import Section, check_template, first_sentence
 from wheretolisten.errors import UserError
@@ -133,8 +134,10 @@ class Prompts(Section):
     paraphrases: Paraphrases = Paraphrases()
     query: str = Field("", description="question appended to both instructions; empty: none")
     inference: str = Field("Describe the audio.", description="prompt of the base and of the steered pass")
-    label_wording: dict[str, str] = Field(default_factory=dict, description="label → its words in prompts")
-    domain_wording: dict[str, str] = Field(
+    label_wording: Annotated[dict[str, str], Named] = Field(
+        default_factory=dict, description="label → its words in prompts"
+    )
+    domain_wording: Annotated[dict[str, str], Named] = Field(
         default_factory=lambda: {"languages": "{label} speech"},
         description="domain → words for its labels that have no wording of their own; default: the label itself",
     )

@@ -8,12 +8,14 @@ import json
 import logging
 import platform
 from pathlib import Path
+from typing import Annotated
 
 import torch
 import transformers
 from pydantic import BaseModel, ConfigDict, Field
 
 from wheretolisten.clips.procedural import LABELS
+from wheretolisten.config.labels import Named
 from wheretolisten.config.libraries import Esc50Library
 from wheretolisten.config.probe import Prompts
 from wheretolisten.config.sections import UserPath
@@ -50,7 +52,9 @@ class RealRecordings(BaseModel):
     audio: UserPath = Field(description="folder that holds the files")
     training_folds: list[int] = Field(default=[1, 2, 3], min_length=1)
     validation_folds: list[int] = Field(default=[4], min_length=1)
-    words: dict[str, str] = Field(default_factory=dict, description="category → its name, where it has another")
+    words: Annotated[dict[str, str], Named] = Field(
+        default_factory=dict, description="category → its name, where it has another"
+    )
     ears_share: float = Field(default=0.6, gt=0, lt=1, description="share of mixtures of them in ears on recordings")
     blended: float = Field(default=0.5, ge=0, lt=1, description="share of blends there, taken from the whole first")
     blends: int = Field(default=10, ge=1, description="blends of each training clip, told by their texture alone")
