@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
-from wheretolisten.clips.records import label_problem, path_problem
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wheretolisten.clips.records import label_problem, path_problem
+from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.config.labels import clean_label, known_instead, refuse_alike
 from wheretolisten.config.libraries import (
     PROCEDURAL_LABELS,

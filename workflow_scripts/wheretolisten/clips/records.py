@@ -1,13 +1,12 @@
 """The record of a clip, and the table of a library's clips."""
 
-import os
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import pandas as pd
 
+from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 
@@ -27,23 +26,6 @@ class Clip:
     """Duration in audio samples."""
     digest: str
     """SHA-256 of the audio as little-endian int16."""
-
-
-def label_problem(label: str) -> str | None:
-    """Why a label cannot be used, to follow the name of what has it; None if it can."""
-    if not label:
-        return "has no label"
-    if re.search(r"[/\\|\x00-\x1f\x7f-\x9f\u2028\u2029]", label):
-        return f"has the label {label!r}; a label holds no slash, no '|' and no line break"
-    return None
-
-
-def path_problem(path: str, folder: str | Path) -> str | None:
-    """Why a path in a table, relative to `folder`, cannot be followed; None if it can."""
-    inside = os.path.normpath(path)
-    if os.path.isabs(inside) or inside.split(os.sep)[0] == os.pardir:
-        return f"lies outside {folder}: {path!r}"
-    return None
 
 
 def write_clips(clips: Sequence[Clip], path: str | Path) -> None:

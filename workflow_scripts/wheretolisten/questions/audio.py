@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from wheretolisten.clips.decode import BadFileError, decode
+from wheretolisten.clips.names import path_problem
 from wheretolisten.clips.pcm import FULL_SCALE
-from wheretolisten.clips.records import path_problem
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.questions.mmau import Item, leave_out
 
