@@ -12,6 +12,7 @@ import pandas as pd
 from wheretolisten.clips.records import label_problem, path_problem
 from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusal
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +123,9 @@ def _read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a csv table ({' '.join(str(error).split())}); repair it") from error
+        raise refusal(path, error) or UserError(
+            f"{path} cannot be read as a csv table ({' '.join(str(error).split())}); repair it"
+        ) from error
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise UserError(
