@@ -73,7 +73,7 @@ REFUSALS = {
     r"you lack the permission .*; ask its owner for it, or change it \(chmod, chown\)": [errno.EACCES, errno.EPERM],
     "its storage is mounted read-only .*; have it mounted for writing": [errno.EROFS],
     r"another program holds it .*; close the notebook .* \(fuser -v '/a b/0.h5' ": [errno.EAGAIN, errno.EBUSY],
-    "its storage has no locks .*; unset HDF5_USE_FILE_LOCKING": [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP],
+    "its storage has no locks .*; unset HDF5_USE_FILE_LOCKING": [errno.ENOLCK],
     r"too many files are open .*; raise the limit \(ulimit -n 4096\)": [errno.EMFILE],
     r"too many files are open on this machine .*; end programs": [errno.ENFILE],
     "there is no memory left .*; end other programs": [errno.ENOMEM],
@@ -97,6 +97,14 @@ def test_what_the_system_refuses_is_named_with_its_own_way_out(expected):
             assert not re.search(r"damag|delet|\brm\b|remov|build|prepare|compute", sentence)
 
 
+def test_storage_without_locks_is_named_whatever_number_it_gives():
+    for number in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES, errno.EIO):
+        told = f"Unable to synchronously open file (unable to lock file, errno = {number}, error message = '...')"
+        assert "its storage has no locks" in str(refusal("0.h5", OSError(number, told)))
+    told = "Unable to synchronously open file (unable to lock file, errno = 11, error message = '...')"
+    assert "another program holds it" in str(refusal("0.h5", OSError(errno.EAGAIN, told)))
+
+
 def test_what_is_in_a_file_is_not_taken_for_the_system():
     told = [OSError("Unable to open file (truncated file: eof = 96, stored_eof = 9000)"), ValueError("it changed")]
     told += [OSError(errno.EINVAL, "read at a nonsensical place"), KeyError("read failed: errno = 0, 'Success'")]
@@ -109,8 +117,10 @@ def test_a_file_that_cannot_be_written_is_named_and_what_the_block_reads_is_not_
     with pytest.raises(UserError, match=r"a\.csv: cannot be written, its path leads through a file .*; correct"):
         write_text(tmp_path / "file/folder/a.csv", "x")
     (tmp_path / "a.csv").mkdir()
-    with pytest.raises(UserError, match=r"/a\.csv: cannot be written, it is a folder .*; correct"):
-        write_text(tmp_path / "a.csv", "x")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("", f"{tmp_path}/"):
+        with pytest.raises(UserError, match=rf"^{folder}a\.csv: cannot be written, it is a folder .*; correct"):
+            write_text(f"{folder}a.csv", "x")
     with pytest.raises(FileNotFoundError, match="nowhere"), atomic_path(tmp_path / "b.csv"):
         Path("/nowhere/c.csv").read_text()
 

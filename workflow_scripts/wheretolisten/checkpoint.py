@@ -55,7 +55,9 @@ def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, An
         )
     _check_template(where, folder, config["model_type"])
     if weights == "pretrained":
-        check_weights(where, [path.name for path in folder.iterdir()])
+        with refusals_named(folder):
+            names = [path.name for path in folder.iterdir()]
+        check_weights(where, names)
         _check_index(where, folder)
         for path in sorted(folder.glob("*.safetensors")):
             if read_header(path) is None:

@@ -64,7 +64,7 @@ _REFUSALS = {
         "another program holds it",
         f"close the notebook or viewer that has it open (fuser -v {{path}} names it), {_AGAIN}",
     ),
-    (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP): (
+    (errno.ENOLCK,): (
         "its storage has no locks",
         f"unset HDF5_USE_FILE_LOCKING, which asks for them and need not, {_AGAIN}",
     ),
@@ -106,7 +106,10 @@ def refusal(path: str | Path, error: BaseException, done: str = "read") -> UserE
         number = int(found[1])  # of h5py, which keeps the number in the text where it raises no OSError
     if number is None or number in _OF_CONTENT:
         return None
-    what, way_out = next((refused for numbers, refused in _REFUSALS.items() if number in numbers), _OTHERWISE)
+    # Storage says in many ways that it has no locks; one that somebody else has is refused as EAGAIN.
+    no_locks = "unable to lock" in str(error) and number != errno.EAGAIN
+    kind = errno.ENOLCK if no_locks else number
+    what, way_out = next((refused for numbers, refused in _REFUSALS.items() if kind in numbers), _OTHERWISE)
     way_out = way_out.format(path=shlex.quote(str(path)))
     return UserError(f"{path}: cannot be {done}, {what} ({os.strerror(number)}); {way_out}")
 
@@ -120,16 +123,17 @@ def refusals_named(path: str | Path, done: str = "read") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named, own = error.filename, Path(path)
-        elsewhere = (
-            isinstance(named, str)
-            and Path(named) != own
-            and not (Path(named) in own.parents or own.parent in Path(named).parents)
-        )
-        refused = None if elsewhere else refusal(path, error, done)
+        refused = None if _lies_elsewhere(error.filename, path) else refusal(path, error, done)
         if refused is None:
             raise
         raise refused from error
+
+
+def _lies_elsewhere(named: object, path: str | Path) -> bool:
+    if not isinstance(named, str):
+        return False
+    found, own = (Path(os.path.abspath(each)) for each in (named, path))
+    return found not in (own, *own.parents) and own.parent not in found.parents
 
 
 def write_text(target: str | Path, text: str) -> None:

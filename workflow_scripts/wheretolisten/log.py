@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         sentence = error
     except OSError as error:
-        # Without a name it is about no file, and with a number that the system does not give it is a bug of ours.
+        # One that names no file is a bug of ours.
         sentence = refusal(error.filename, error, "used") if isinstance(error.filename, str) else None
         if sentence is None:
             raise

@@ -20,7 +20,7 @@ def replaced_folder(target: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the disk is full.
+        If the disk is full, or the operating system refuses the folder for another reason (`files.refusal`).
     """
     target = Path(target)
     with refusals_named(target, "written"):
