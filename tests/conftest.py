@@ -1,8 +1,11 @@
 """Fixtures that all tests share."""
 
+import builtins
+import io
+import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +39,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     yield folder
     # Lazily: a process that a failed test left behind may still hold a file in it.
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture
+def system_refuses(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, int], None]:
+    """Call it with a path and an errno: opening that file fails so from then on, for root, too."""
+    really_open, numbers = io.open, {}
+
+    def refusing_open(file, *args, **keys):
+        if not isinstance(file, int) and (number := numbers.get(os.path.abspath(file))):
+            raise OSError(number, os.strerror(number), os.fspath(file))
+        return really_open(file, *args, **keys)
+
+    for module in (io, builtins):
+        monkeypatch.setattr(module, "open", refusing_open)
+    return lambda path, number: numbers.update({os.path.abspath(path): number})
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Draw the reading of one query: sound, attention without and with steering, window score and chosen window."""
 
 import argparse
+import io
 import logging
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures.reading import Event, draw_reading
 from wheretolisten.figures.style import save
+from wheretolisten.files import refusal
 from wheretolisten.localization.windows import find_window
 from wheretolisten.statistics.attention import mean_share
 from wheretolisten.statistics.names import model_name
@@ -93,8 +95,10 @@ def _read_audio(path: Path) -> np.ndarray | None:
     try:
         import soundfile  # only here: everything but the spectrogram can be drawn without it
 
-        audio, _ = soundfile.read(path, dtype="float32")
+        audio, _ = soundfile.read(io.BytesIO(path.read_bytes()), dtype="float32")
     except (ImportError, OSError, RuntimeError) as error:
+        if not isinstance(error, FileNotFoundError) and (refused := refusal(path, error)):
+            raise refused from error
         _log.warning("no spectrogram: %s: %s", path, error)
         return None
     return audio

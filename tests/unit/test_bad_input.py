@@ -1,5 +1,6 @@
 """What users get wrong: configuration, clips, tables and checkpoints. Each ends in one sentence with a way out."""
 
+import errno
 import json
 import logging
 import pickle
@@ -16,12 +17,14 @@ from safetensors.numpy import save
 
 from wheretolisten.benchmark import read_shard
 from wheretolisten.clips import library
-from wheretolisten.clips.records import read_clips
+from wheretolisten.clips.pcm import read_clip
+from wheretolisten.clips.records import Clip, read_clips
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.models import registry
+from wheretolisten.questions.mmau import read_entries
 
 RATE = 16_000
 
@@ -672,6 +675,24 @@ def test_a_row_that_is_too_long_ends_in_one_line(manifests, name):
     is_refused(rf"{Path(name).name} cannot be read as .*saw 21\); ", read, manifests / name, manifests / "audio")
 
 
+def test_tables_that_the_system_refuses_are_not_called_broken(manifests, system_refuses):
+    for name in MANIFESTS:
+        path = manifests / name
+        for number, way_out in ((errno.EACCES, "ask its owner"), (errno.ESTALE, "wait until"), (errno.EMFILE, "raise")):
+            system_refuses(path, number)
+            is_refused(rf"{path.name}: cannot be read, [^;]*; {way_out}", read, path, manifests / "audio")
+    questions = manifests / "questions.json"
+    system_refuses(questions, errno.EIO)
+    is_refused(r"questions\.json: cannot be read, the system or its storage fails", read_entries, questions)
+
+
+def test_recordings_that_the_system_refuses_are_not_left_out_as_broken(esc50, system_refuses):
+    system_refuses(esc50 / "audio/dog.wav", errno.EMFILE)
+    refused = r"dog\.wav: cannot be read, too many files are open .*; raise"
+    is_refused(refused, prepare, esc50)
+    is_refused(refused, read_clip, Clip("x", "dog", "all", "x", "dog.wav", 16_000, "0" * 64), esc50 / "audio")
+
+
 # ------------------------------------------------------------------------------------------------------- checkpoints
 
 
@@ -867,6 +888,15 @@ def test_checkpoints(raw_config, root, trapped, mark, change, message):
     is_refused(rf"^config\.yaml: models\.mine\.checkpoint: .*{message}", configuration.load, raw_config, root)
     is_refused(rf"^{trapped}: .*{message}", registry.load, Model(checkpoint=str(trapped), device="cpu"))
     assert not mark.exists()
+
+
+def test_a_checkpoint_that_the_system_refuses_is_not_called_broken(raw_config, root, trapped, system_refuses):
+    raw_config["models"] = {"mine": {"checkpoint": str(trapped)}}
+    model = Model(checkpoint=str(trapped), device="cpu")
+    for name, number, way_out in ((WEIGHTS, errno.EMFILE, "raise"), ("config.json", errno.EACCES, "ask its owner")):
+        system_refuses(trapped / name, number)
+        is_refused(rf"{name}: cannot be read, .*; {way_out}", configuration.load, raw_config, root)
+        is_refused(rf"{name}: cannot be read, .*; {way_out}", registry.load, model)
 
 
 def test_qwen2_audio_needs_no_template_of_its_own(raw_config, root, tmp_path):

@@ -1,17 +1,20 @@
 """Atomic writing, and what a script depends on."""
 
 import ast
+import errno
 import os
+import re
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
 from wheretolisten import log, provenance, sizing
 from wheretolisten.config.sections import Section
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path, sha256_of_file, write_text
+from wheretolisten.files import atomic_path, refusal, sha256_of_file, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path):
@@ -44,6 +47,89 @@ def test_a_user_error_ends_a_script_with_one_sentence(caplog):
     assert caught.value.code == 1
     assert [record.getMessage() for record in caplog.records] == ["clips.csv: no clips; add some"]
     assert not caplog.records[0].exc_info
+
+
+def test_a_file_that_the_system_refuses_ends_a_script_with_one_sentence(caplog, tmp_path, system_refuses):
+    table = tmp_path / "events.csv"
+    system_refuses(table, errno.EACCES)
+    with pytest.raises(SystemExit) as caught:
+        log.run(lambda: pd.read_csv(table))
+    assert caught.value.code == 1
+    (record,) = caplog.records
+    assert re.match(r"\S+/events\.csv: cannot be used, you lack the permission .*; ask its owner", record.getMessage())
+    assert not record.exc_info
+
+    def main():
+        raise OSError("a bug of ours, which names no file")
+
+    with pytest.raises(OSError, match="a bug of ours"):
+        log.run(main)
+
+
+REFUSALS = {
+    "there is no such file .*; check the path, and whether its storage is mounted": [errno.ENOENT],
+    "it is a folder .*; correct the path": [errno.EISDIR],
+    "its path leads through a file .*; correct the path": [errno.ENOTDIR],
+    r"you lack the permission .*; ask its owner for it, or change it \(chmod, chown\)": [errno.EACCES, errno.EPERM],
+    "its storage is mounted read-only .*; have it mounted for writing": [errno.EROFS],
+    r"another program holds it .*; close the notebook .* \(fuser -v '/a b/0.h5' ": [errno.EAGAIN, errno.EBUSY],
+    "its storage has no locks .*; unset HDF5_USE_FILE_LOCKING": [errno.ENOLCK],
+    r"too many files are open .*; raise the limit \(ulimit -n 4096\)": [errno.EMFILE],
+    r"too many files are open on this machine .*; end programs": [errno.ENFILE],
+    "there is no memory left .*; end other programs": [errno.ENOMEM],
+    "its name is too long .*; choose shorter names": [errno.ENAMETOOLONG],
+    "links lead in a circle .*; correct them": [errno.ELOOP],
+    "the disk is full .*; make room": [errno.ENOSPC, errno.EDQUOT],
+    "the system or its storage fails .*; wait until it answers": [
+        *(errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.ESHUTDOWN, errno.EREMOTEIO, errno.ENXIO),
+    ],
+}
+
+
+@pytest.mark.parametrize("expected", REFUSALS)
+def test_what_the_system_refuses_is_named_with_its_own_way_out(expected):
+    for number in REFUSALS[expected]:
+        told = f"Unable to open object (file read failed, errno = {number}, error message = '...')"
+        for error in (OSError(number, told), OSError(number, "x", "elsewhere"), KeyError(told), RuntimeError(told)):
+            sentence = str(refusal("/a b/0.h5", error))
+            assert re.fullmatch(rf"/a b/0\.h5: cannot be read, {expected}[^;\n]*", sentence)
+            assert os.strerror(number) in sentence
+            assert not re.search(r"damag|delet|\brm\b|remov|build|prepare|compute", sentence)
+
+
+def test_storage_without_locks_is_named_whatever_number_it_gives():
+    for number in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES, errno.EIO):
+        told = f"Unable to synchronously open file (unable to lock file, errno = {number}, error message = '...')"
+        assert "its storage has no locks" in str(refusal("0.h5", OSError(number, told)))
+    told = "Unable to synchronously open file (unable to lock file, errno = 11, error message = '...')"
+    assert "another program holds it" in str(refusal("0.h5", OSError(errno.EAGAIN, told)))
+
+
+def test_what_is_in_a_file_is_not_taken_for_the_system():
+    told = [OSError("Unable to open file (truncated file: eof = 96, stored_eof = 9000)"), ValueError("it changed")]
+    told += [OSError(errno.EINVAL, "read at a nonsensical place"), KeyError("read failed: errno = 0, 'Success'")]
+    for error in told:
+        assert refusal("0.h5", error) is None
+
+
+def test_a_file_that_cannot_be_written_is_named_and_what_the_block_reads_is_not_blamed_on_it(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"a\.csv: cannot be written, its path leads through a file .*; correct"):
+        write_text(tmp_path / "file/folder/a.csv", "x")
+    (tmp_path / "a.csv").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for folder in ("", f"{tmp_path}/"):
+        with pytest.raises(UserError, match=rf"^{folder}a\.csv: cannot be written, it is a folder .*; correct"):
+            write_text(f"{folder}a.csv", "x")
+    with pytest.raises(FileNotFoundError, match="nowhere"), atomic_path(tmp_path / "b.csv"):
+        Path("/nowhere/c.csv").read_text()
+
+    def refuse(*args, dir, **keys):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), f"{dir}/.b.12345678.csv")
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(UserError, match=r"/b\.csv: cannot be written, its storage is mounted read-only"):
+        write_text(tmp_path / "b.csv", "x")
 
 
 def modules(script):

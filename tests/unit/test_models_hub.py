@@ -288,6 +288,11 @@ def test_wrong_names_are_named(fetcher):
     assert "there is no such commit" in fetcher.refuses(REPOSITORY, "f" * 40)
 
 
+def test_a_cache_that_the_system_refuses_is_not_called_a_failure_of_the_hub(fetcher, tmp_path):
+    (tmp_path / "cache").touch()
+    assert re.search(r"cache/\S+: cannot be used, its path leads through a file", fetcher.refuses())
+
+
 @pytest.mark.slow  # the library asks again for half a minute
 def test_a_hub_out_of_reach_is_named(fetcher):
     fetcher.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"

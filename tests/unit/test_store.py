@@ -1,7 +1,9 @@
 """Result files: what was written comes back, and nothing else is taken for it."""
 
+import errno
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import pytest
 
 from wheretolisten import store
 from wheretolisten.errors import UserError
+from wheretolisten.store.attributes import read_attributes
 
 IDENTITY = "a" * 64
 ATTRIBUTES = {"tokens_per_second": 25.0, "benchmark_digest": "b" * 64, "model": "someone/model@abc"}
@@ -184,6 +187,192 @@ def test_a_changed_attribute_is_refused(written):
         file.attrs["tokens_per_second"] = 50.0
     with refused("the file is damaged"):
         store.read_activations([written])
+
+
+def cannot_be_read(path, what):
+    """The one sentence for a file that may be whole: it says so of no file that it is damaged or should go."""
+    damage = r"damag|delet|\brm\b|rebuil"
+    return pytest.raises(UserError, match=rf"^(?!.*(?:{damage})){re.escape(str(path))}: cannot be read, {what}[^\n]*$")
+
+
+READERS = {
+    "attention": lambda path: store.read_activations([path]),
+    "states": store.read_states,
+    "attributes": read_attributes,
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_file_that_cannot_be_had_just_now_is_not_called_damaged(written, tmp_path, reader):
+    read = READERS[reader]
+    with cannot_be_read(tmp_path / "no.h5", "there is no such file"):
+        read(tmp_path / "no.h5")
+    with cannot_be_read(tmp_path, "it is a folder"):
+        read(tmp_path)
+    with cannot_be_read(written / "0.h5", "its path leads through a file"):
+        read(written / "0.h5")
+    read(written)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_file = os.dup(0)
+    os.close(next_file)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_file, limits[1]))
+    try:
+        with cannot_be_read(written, r"too many files are open .*ulimit -n"):
+            read(written)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    read(written)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EAGAIN, errno.ESTALE, errno.EIO, errno.EMFILE])
+def test_a_refusal_of_the_system_costs_no_finished_part(tmp_path, monkeypatch, number):
+    path = tmp_path / "0.h5"
+    result = store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result.write(0, batch(0, 7))
+    (part,) = path.with_name("0.h5.parts").iterdir()
+    before = part.read_bytes()
+    really_open = h5py.File
+
+    def refusing_open(name, mode, **keys):
+        if mode == "r":
+            told = f"(file read failed: errno = {number}, error message = '{os.strerror(number)}')"
+            raise OSError(number, f"Unable to synchronously open file {told}")
+        return really_open(name, mode, **keys)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(h5py, "File", refusing_open)
+        for use in (lambda: result.has(0), lambda: result.merge(1)):
+            with cannot_be_read(part, "") as caught:
+                use()
+            assert os.strerror(number) in str(caught.value)
+    # So does an error in the middle of a file, which h5py raises as one of another kind.
+    with monkeypatch.context() as patched:
+        told = f"Unable to open object (file read failed: errno = {number}, error message = '...')"
+        patched.setattr(h5py.Group, "__getitem__", lambda *_: (_ for _ in ()).throw(KeyError(told)))
+        with cannot_be_read(part, ""):
+            result.has(0)
+    assert part.read_bytes() == before
+    assert result.has(0)
+
+
+def test_a_part_that_is_damaged_when_parts_are_joined_is_named(tmp_path):
+    path = tmp_path / "0.h5"
+    result = store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result.write(0, batch(0, 7))
+    (part,) = path.with_name("0.h5.parts").iterdir()
+    part.write_bytes(part.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"000000\.h5: the file is damaged .*; run the same command again, which comp"):
+        result.merge(1)
+    assert not path.exists()
+
+
+HOLD = """
+import sys
+import h5py
+with h5py.File(sys.argv[1], sys.argv[2]):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold():
+    """Call it with a file and a mode: another process, a notebook for example, has it open."""
+    holders = []
+
+    def start(path, mode):
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, path, mode], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        holders.append(process)
+        assert process.stdout.readline() == "open\n"
+        return process
+
+    yield start
+    for process in holders:
+        process.kill()
+        process.communicate()
+
+
+def test_a_notebook_that_has_a_result_open_stops_no_run_and_costs_no_result(written, hold):
+    before = written.read_bytes()
+    reading = hold(written, "r")
+    assert len(store.read_activations([written]).sample_id) == 4
+    result = store.PartedFile(written, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result.write(0, batch(0, 7))
+    result.merge(1)
+    assert len(store.read_activations([written]).sample_id) == 2
+
+    writing = hold(written, "a")
+    way_out = "another program has it open for writing, or was killed .*; close the notebook .*h5clear -s"
+    for read in READERS.values():
+        with cannot_be_read(written, way_out):
+            read(written)
+    result.write(0, batch(0, 7))
+    result.write(1, batch(2, 9))
+    result.merge(2)
+    assert written.read_bytes() == before
+    writing.communicate("")
+    reading.communicate("")
+    assert written.read_bytes() == before
+
+    killed = hold(written, "a")
+    killed.kill()
+    killed.wait()
+    with cannot_be_read(written, way_out):
+        store.read_activations([written])
+
+
+NO_LOCKS = """
+#include <errno.h>
+int flock(int file, int operation) { (void)file; (void)operation; errno = ENOLCK; return -1; }
+"""
+
+ROUND_TRIP = """
+import sys
+import h5py
+from tests.unit.test_store import ATTRIBUTES, IDENTITY, batch
+from wheretolisten import log, store
+
+def main():
+    result = store.PartedFile(sys.argv[1], store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result.write(0, batch(0, 7))
+    assert result.has(0)
+    result.merge(1)
+    try:
+        h5py.File(sys.argv[1])
+        print("there are locks")
+    except OSError:  # as everything that opens the file without the store's care
+        print(len(store.read_activations([sys.argv[1]]).sample_id), len(store.read_states(sys.argv[1])[0]))
+
+log.run(main)
+"""
+
+
+def test_storage_without_locks_serves(tmp_path):
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        pytest.skip("imitating storage without locks needs a C compiler (gcc or cc)")
+    (tmp_path / "no_locks.c").write_text(NO_LOCKS)
+    library = tmp_path / "no_locks.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, tmp_path / "no_locks.c"], check=True)
+
+    def run(**variables):
+        environment = {key: value for key, value in os.environ.items() if key != "HDF5_USE_FILE_LOCKING"}
+        return subprocess.run(
+            [sys.executable, "-c", ROUND_TRIP, tmp_path / "0.h5"],
+            cwd=Path(__file__).parents[2],
+            env=environment | {"PYTHONPATH": "workflow_scripts", "LD_PRELOAD": str(library)} | variables,
+            capture_output=True,
+            text=True,
+        )
+
+    done = run()
+    assert (done.returncode, done.stdout) == (0, "2 2\n"), done.stderr
+    # Who asks for locks gets them, and is told where there are none.
+    done = run(HDF5_USE_FILE_LOCKING="TRUE")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert re.search(r"\.h5: cannot be read, its storage has no locks .*; unset HDF5_USE_FILE_LOCKING", done.stderr)
 
 
 def test_states_are_read_by_sample_and_name(tmp_path):

@@ -33,7 +33,10 @@ ALL_METHODS = METHODS | {f"steering_{name}" for name in CONFIG["probe"]["methods
 FIGURES = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
 
 
-def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy):
+def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, monkeypatch):
+    # Of a user who has no home directory that can be written, as in a container.
+    monkeypatch.setenv("HOME", str(clean_copy.folder / "Snakefile/home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     started = time.monotonic()
     plan = clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": 500}}, "shard_seconds": 4700})
     assert time.monotonic() - started < 20

@@ -1,12 +1,14 @@
 """What the files of a checkpoint show before anything is loaded, without importing the libraries that load it."""
 
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusals_named
 
 MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
 """Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
@@ -59,7 +61,8 @@ def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, An
         As `check_names` and `check_description`; if there is no chat template, or weights are missing, cut off,
         pickled, quantised or those of an adapter.
     """
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    with refusals_named(folder):
+        names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if weights == "pretrained":
         check_names(where, names)
         _check_format(where, names)
@@ -154,18 +157,31 @@ def check_weights(where: str, names: Iterable[str]) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where the file is missing or holds something else."""
+    """A JSON object, empty where the file is missing or holds something else.
+
+    Raises
+    ------
+    UserError
+        If the operating system does not let it be read.
+    """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        with refusals_named(path):
+            content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 
 
 def read_header(path: Path) -> dict[str, Any] | None:
-    """What a safetensors file says about each tensor, by name; None if the file is cut off or something else."""
-    n_bytes = path.stat().st_size
-    with path.open("rb") as file:
+    """What a safetensors file says about each tensor, by name; None if the file is cut off or something else.
+
+    Raises
+    ------
+    UserError
+        If the operating system does not let it be read.
+    """
+    with refusals_named(path), path.open("rb") as file:
+        n_bytes = os.fstat(file.fileno()).st_size
         size = int.from_bytes(file.read(8), "little")
         if 8 + size > n_bytes:
             return None

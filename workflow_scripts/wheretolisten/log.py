@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusal
 
 
 def start(name: str) -> logging.Logger:
@@ -16,9 +17,20 @@ def start(name: str) -> logging.Logger:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a script's `main`; a `UserError` ends it with its one sentence and exit status 1, without a traceback."""
+    """Run a script's `main`; a `UserError` ends it with its one sentence and exit status 1, without a traceback.
+
+    So does an error of the operating system that names a file.
+    """
     try:
         main()
     except UserError as error:
-        logging.getLogger().error("%s", error)
-        sys.exit(1)
+        sentence = error
+    except OSError as error:
+        # One that names no file is a bug of ours.
+        sentence = refusal(error.filename, error, "used") if isinstance(error.filename, str) else None
+        if sentence is None:
+            raise
+    else:
+        return
+    logging.getLogger().error("%s", sentence)
+    sys.exit(1)

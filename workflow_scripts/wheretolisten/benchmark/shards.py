@@ -12,7 +12,7 @@ from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path
+from wheretolisten.files import atomic_path, refusal
 
 COLUMNS = {
     "sample_id": str,
@@ -59,7 +59,9 @@ def read_shard(path: str | Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as a table of events ({reason}); {remedy}") from error
+        raise refusal(path, error) or UserError(
+            f"{path} cannot be read as a table of events ({reason}); {remedy}"
+        ) from error
     missing = [column for column in COLUMNS if column not in table.columns]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; {remedy}")

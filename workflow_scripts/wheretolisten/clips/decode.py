@@ -8,6 +8,7 @@ import soundfile
 
 from wheretolisten.clips.pcm import quantise
 from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.files import refusal
 
 _BLOCK = 1 << 18
 _LOWEST_RATE = 1_000  # Hz; a header that says less is wrong, and would blow up when resampled
@@ -27,16 +28,22 @@ def decode(path: Path, min_seconds: float) -> np.ndarray:
     ------
     BadFileError
         If the file is missing, empty, no audio, broken, silent or shorter than `min_seconds`.
+    UserError
+        If the operating system does not let it be read.
     """
     try:
         if not path.exists():
             raise BadFileError("does not exist")
         if not path.is_file():
             raise BadFileError("is not a file")
-        if path.stat().st_size == 0:
-            raise BadFileError("is empty (0 bytes)")
+        # libsndfile, were it to open the file first, would call a refusal of the system one of the decoder.
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise BadFileError("is empty (0 bytes)")
         mono, rate = _read_mono(path)
     except (OSError, soundfile.SoundFileError) as error:
+        if refused := refusal(path, error):  # no bad file: left out, it would be missed without reason
+            raise refused from error
         raise BadFileError(f"cannot be read as audio ({' '.join(str(error).split())})") from error
     if rate < _LOWEST_RATE:
         raise BadFileError(f"has a sampling rate of {rate} Hz")

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from wheretolisten.files import full_disk_named
+from wheretolisten.files import refusals_named
 
 
 @contextlib.contextmanager
@@ -20,10 +20,10 @@ def replaced_folder(target: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the disk is full.
+        If the disk is full, or the operating system refuses the folder for another reason (`files.refusal`).
     """
     target = Path(target)
-    with full_disk_named(target):
+    with refusals_named(target, "written"):
         target.parent.mkdir(parents=True, exist_ok=True)
         for left_over in target.parent.glob(f".{glob.escape(target.name)}.????????"):
             shutil.rmtree(left_over, ignore_errors=True)

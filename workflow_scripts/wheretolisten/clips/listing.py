@@ -21,6 +21,7 @@ from wheretolisten.config.libraries import (
 )
 from wheretolisten.config.probe import Prompts
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusals_named
 
 _log = logging.getLogger(__name__)
 
@@ -217,19 +218,18 @@ def _read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     columns.
     """
 
-    def refusal(reason: str, remedy: str = "repair it") -> UserError:
+    def unreadable(reason: str, remedy: str = "repair it") -> UserError:
         return UserError(f"{path} cannot be read as a csv table ({reason}); {remedy}")
 
-    try:
+    with refusals_named(path):
         raw = path.read_bytes()
+    try:
         text = raw.decode("utf-8-sig")
-    except OSError as error:
-        raise refusal(f"{error.strerror}") from error
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise refusal(f"line {line} is not UTF-8 text", "save it as UTF-8") from error
+        raise unreadable(f"line {line} is not UTF-8 text", "save it as UTF-8") from error
     if "\0" in text:
-        raise refusal("it holds zero bytes", "save it as UTF-8 text")
+        raise unreadable("it holds zero bytes", "save it as UTF-8 text")
     records = []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     first = 1
@@ -239,16 +239,16 @@ def _read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
                 records.append((first, [field.strip() for field in record]))
             first = reader.line_num + 1
     except csv.Error as error:
-        raise refusal(f"line {first}: {error}", "repair the quotes there") from error
+        raise unreadable(f"line {first}: {error}", "repair the quotes there") from error
     if not records:
-        raise refusal("it is empty")
+        raise unreadable("it is empty")
     (_, header), *rows = records
     named = header.copy()
     while not named[-1]:
         named.pop()
     for column in named:
         if column and named.count(column) > 1:
-            raise refusal(f"it has two columns {column!r}", "rename or remove one")
+            raise unreadable(f"it has two columns {column!r}", "rename or remove one")
     missing = [column for column in needed if column not in named]
     if missing:
         raise UserError(
@@ -257,7 +257,7 @@ def _read_table(path: Path, needed: Sequence[str]) -> list[dict[str, str]]:
     for line, row in rows:
         # Columns without a name that hold nothing do no harm: commas at the end of every line, the header's too.
         if not len(named) <= len(row) <= len(header) or any(row[len(named) :]):
-            raise refusal(
+            raise unreadable(
                 f"line {line}: expected {len(named)} fields, saw {len(row)}",
                 "take out or add a comma there, or put a field that holds one in quotes",
             )

@@ -10,6 +10,7 @@ import soundfile
 from wheretolisten.clips.records import Clip
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusal
 
 FULL_SCALE = 32_768
 """Integer that stands for an amplitude of 1."""
@@ -42,12 +43,15 @@ def read_pcm(path: Path, digest: str, what: str, remedy: str) -> np.ndarray:
     Raises
     ------
     UserError
-        If the file is missing, broken or holds other audio than `digest` says; `what` names it, `remedy` says what to
-        do.
+        If the file cannot be read, is missing, broken or holds other audio than `digest` says; `what` names it,
+        `remedy` says what to do unless it is the operating system that does not let it be read.
     """
     try:
-        pcm, _ = soundfile.read(path, dtype="int16")
+        # libsndfile, were it to open the file, would call a refusal of the system one of the decoder.
+        pcm, _ = soundfile.read(io.BytesIO(path.read_bytes()), dtype="int16")
     except (OSError, soundfile.SoundFileError) as error:
+        if not isinstance(error, FileNotFoundError) and (refused := refusal(path, error)):
+            raise refused from error
         raise UserError(f"{what}: {path} cannot be read ({error}); {remedy}") from error
     if digest_of(pcm) != digest:
         raise UserError(f"{what}: {path} is not the audio that the table describes (digest differs); {remedy}")

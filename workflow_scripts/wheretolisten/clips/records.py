@@ -8,7 +8,7 @@ import pandas as pd
 
 from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path
+from wheretolisten.files import atomic_path, refusal
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_clips(path: str | Path) -> list[Clip]:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise refusal(path, error) or UserError(
             f"{path} cannot be read as a table of clips ({' '.join(str(error).split())}); prepare the clips again"
         ) from error
     missing = [field.name for field in fields(Clip) if field.name not in table.columns]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.files import atomic_path
+from wheretolisten.files import atomic_path, refusal
 
 METHODS = (
     "random",
@@ -103,7 +103,9 @@ def read_localization(paths: Iterable[str | Path]) -> pd.DataFrame:
             # A label may be called "null" or "NA": only the empty cells of number columns are missing values.
             table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise UserError(f"{path}: cannot be read as a table ({error}); run localize_events again") from error
+            raise refusal(path, error) or UserError(
+                f"{path}: cannot be read as a table ({error}); run localize_events again"
+            ) from error
         tables.append(_check(table, path))
     where = ", ".join(str(path) for path in paths)
     return _check(pd.concat(tables, ignore_index=True), where)

@@ -24,6 +24,7 @@ from huggingface_hub.utils import filter_repo_objects
 from wheretolisten import cache
 from wheretolisten.checkpoint import check, check_description, check_names, check_weights, read_json
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusal
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,9 @@ def fetch(checkpoint: str, revision: str) -> dict[str, Any]:
     except RevisionNotFoundError as error:
         raise UserError(f"{where}: there is no such commit; correct models.<name>.revision") from error
     except (HTTPError, OSError) as error:
+        # Errors of the network name no file.
+        if isinstance(name := getattr(error, "filename", None), str) and (refused := refusal(name, error, "used")):
+            raise refused from error
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{where} could not be fetched from {api.endpoint} ({first_line}); run the same command again, it goes on "

@@ -12,6 +12,7 @@ from transformers.utils import logging as transformers_logging
 from wheretolisten import checkpoint
 from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusal
 from wheretolisten.models import hub, memory
 from wheretolisten.models.audio_flamingo_3 import AudioFlamingo3Adapter
 from wheretolisten.models.base import Adapter
@@ -59,7 +60,7 @@ def load(model: Model) -> Adapter:
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         network, report = _load_network(adapter_class, folder, config, dtype, device, model)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(
+        raise refusal(folder, error) or UserError(
             f"{name}: the checkpoint cannot be loaded ({_first_line(error)}); complete its files"
         ) from error
     if report["missing_keys"] and model.weights == "pretrained":

@@ -12,6 +12,7 @@ from string import ascii_uppercase
 from typing import Any
 
 from wheretolisten.errors import UserError
+from wheretolisten.files import refusal
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def read_entries(path: str | Path, splits: Sequence[str] | None = None) -> list[
     try:
         entries = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        raise UserError(
+        raise refusal(path, error) or UserError(
             f"{path} cannot be read as a question set ({' '.join(str(error).split())}); it must be a json list in "
             "MMAU's format"
         ) from error

@@ -106,7 +106,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     """Figures of the job itself; none where the file is missing or was cut off."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return {}
 
 
@@ -114,6 +114,6 @@ def _read_tsv(path: Path) -> dict[str, float]:
     """Snakemake's figures of the job, as numbers; none where the file is missing or a job was too short to be seen."""
     try:
         row = pd.read_csv(path, sep="\t").iloc[-1]
-    except (OSError, ValueError, IndexError):
+    except (FileNotFoundError, ValueError, IndexError):
         return {}
     return pd.to_numeric(row.drop("h:m:s", errors="ignore"), errors="coerce").dropna().to_dict()

@@ -4,10 +4,8 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-import h5py
-
-from wheretolisten.errors import UserError
-from wheretolisten.store.schema import DAMAGE, digest_of_attributes
+from wheretolisten.store.hdf5 import open_hdf5
+from wheretolisten.store.schema import digest_of_attributes
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
@@ -16,17 +14,11 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If the file is damaged.
+        If the file is damaged or cannot be read (`open_hdf5`).
     """
-    try:
-        with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            if attributes["attributes_digest"] != digest_of_attributes(attributes):
-                raise ValueError("its attributes have changed")
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{path}: the file is damaged ({reason}); delete it (rm {shlex.quote(str(path))}) and run the same command "
-            "again, which rebuilds it"
-        ) from error
+    way_out = f"delete it (rm {shlex.quote(str(path))}) and run the same command again, which rebuilds it"
+    with open_hdf5(path, way_out) as file:
+        attributes = dict(file.attrs)
+        if attributes["attributes_digest"] != digest_of_attributes(attributes):
+            raise ValueError("its attributes have changed")
     return attributes

@@ -19,9 +19,12 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.files import atomic_path
-from wheretolisten.store.schema import DAMAGE, Column, Schema, digest_of_attributes
+from wheretolisten.store.hdf5 import DamagedFileError, open_hdf5
+from wheretolisten.store.schema import Column, Schema, digest_of_attributes
 
 _log = logging.getLogger(__name__)
+
+_ANEW = "run the same command again, which computes this part anew"
 
 
 class PartedFile:
@@ -47,19 +50,25 @@ class PartedFile:
         self._attributes = dict(attributes)
 
     def has(self, part: int) -> bool:
-        """Whether a valid part of this number exists; an invalid one is removed."""
+        """Whether a valid part of this number exists; an invalid one is removed.
+
+        Raises
+        ------
+        UserError
+            If the part cannot be read (`open_hdf5`), which does not make it invalid.
+        """
         path = self._path(part)
         if not path.exists():
             return False
         try:
-            with h5py.File(path, "r") as file:
+            with open_hdf5(path, _ANEW) as file:
                 if file.attrs["identity"] == self._identity:
                     for name in self._schema.column_names:
                         file[name][()]  # reading everything verifies every checksum
                     return True
             reason = "was written with other settings or code"
-        except DAMAGE as error:
-            reason = f"is not readable ({error})"
+        except DamagedFileError as error:
+            reason = f"is not readable ({error.reason})"
         _log.warning("%s %s; it is computed again", path, reason)
         path.unlink()
         return False
@@ -83,7 +92,13 @@ class PartedFile:
                 _create(file, column, np.asarray(columns[column.name]).shape)[...] = columns[column.name]
 
     def merge(self, n_parts: int) -> None:
-        """Join parts 0 … n_parts-1 into the result, in order, and remove them."""
+        """Join parts 0 … n_parts-1 into the result, in order, and remove them.
+
+        Raises
+        ------
+        UserError
+            If a part is damaged or cannot be read, or the disk is full; the parts stay.
+        """
         paths = [self._path(part) for part in range(n_parts)]
         with _new_file(self._target) as file:
             file.attrs["schema"] = self._schema.name
@@ -93,7 +108,7 @@ class PartedFile:
             file.attrs["attributes_digest"] = digest_of_attributes(file.attrs)
             shapes: dict[str, list[tuple[int, ...]]] = {}
             for part in paths:
-                with h5py.File(part, "r") as source:
+                with open_hdf5(part, _ANEW) as source:
                     for name in self._schema.column_names:
                         shapes.setdefault(name, []).append(source[name].shape)
             for column in self._schema.columns:
@@ -101,12 +116,12 @@ class PartedFile:
                 _create(file, column, (int(sizes[:, 0].sum()), *map(int, sizes[:, 1:].max(axis=0))))
             start = dict.fromkeys(self._schema.column_names, 0)
             for part in paths:
-                with h5py.File(part, "r") as source:
-                    for name in self._schema.column_names:
-                        values = source[name][()]
-                        rows = slice(start[name], start[name] + len(values))
-                        file[name][(rows, *map(slice, values.shape[1:]))] = values
-                        start[name] += len(values)
+                with open_hdf5(part, _ANEW) as source:
+                    columns = {name: source[name][()] for name in self._schema.column_names}
+                for name, values in columns.items():
+                    rows = slice(start[name], start[name] + len(values))
+                    file[name][(rows, *map(slice, values.shape[1:]))] = values
+                    start[name] += len(values)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, part: int) -> Path:

@@ -12,12 +12,12 @@ import h5py
 import numpy as np
 
 from wheretolisten.errors import UserError
+from wheretolisten.store.hdf5 import open_hdf5
 from wheretolisten.store.schema import (
     ACTIVATIONS,
     ATTENTION,
     ATTENTION_MAP,
     AUDIO_SHARE,
-    DAMAGE,
     SWEEP,
     VECTORS,
     Schema,
@@ -122,7 +122,8 @@ def read_activations(
     Raises
     ------
     UserError
-        If a file is damaged, of another kind or version, or of another benchmark or model.
+        If a file is damaged, cannot be read (`open_hdf5`), is of another kind or version, or of another benchmark or
+        model.
     """
     names = ("sample_id", "n_audio_tokens", "attention/base", "attention/prompted")
     columns, attributes = _read(paths, ACTIVATIONS, names, benchmark_digests, model)
@@ -213,7 +214,7 @@ def read_attention_map(path: str | Path) -> AttentionMap:
     Raises
     ------
     UserError
-        If the file is damaged or of another kind or version.
+        If the file is damaged, cannot be read, or is of another kind or version.
     """
     columns, attributes = _read([path], ATTENTION_MAP, ATTENTION_MAP.column_names, None, None)
     counts = columns["n_text_tokens"].tolist()
@@ -233,7 +234,7 @@ def read_audio_share(paths: Sequence[str | Path], model: str | None = None) -> A
     Raises
     ------
     UserError
-        If a file is damaged, of another kind or version, or of another model.
+        If a file is damaged, cannot be read, is of another kind or version, or of another model.
     """
     columns, attributes = _read(paths, AUDIO_SHARE, ("item_id", "audio_id", "audio_share"), None, model)
     return AudioShare(
@@ -298,7 +299,8 @@ def read_vectors(
     Raises
     ------
     UserError
-        If the file is damaged, of another kind or version, of another benchmark or model, or lacks one of the samples.
+        If the file is damaged, cannot be read, is of another kind or version, of another benchmark or model, or lacks
+        one of the samples.
     """
     with _open(path, VECTORS, model) as file:
         if benchmark_digest is not None:
@@ -321,24 +323,20 @@ def read_vectors(
 @contextlib.contextmanager
 def _open(path: str | Path, schema: Schema, model: str | None = None) -> Iterator[h5py.File]:
     """Open a result file of a schema; what is wrong with the file becomes a `UserError`."""
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("schema") != schema.name:
-                raise UserError(
-                    f"{path}: the file's schema is {file.attrs.get('schema')!r}, this version reads "
-                    f"{schema.name!r}; {_way_out(path, schema)}"
-                )
-            if file.attrs["attributes_digest"] != digest_of_attributes(file.attrs):
-                raise ValueError("its attributes have changed")
-            if model is not None and file.attrs["model"] != model:
-                raise UserError(
-                    f"{path}: it was made with the model {file.attrs['model']}, this run has {model}; "
-                    f"{_way_out(path, schema)}"
-                )
-            yield file
-    except DAMAGE as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: the file is damaged ({reason}); {_way_out(path, schema)}") from error
+    way_out = _way_out(path, schema)
+    with open_hdf5(path, way_out) as file:
+        if file.attrs.get("schema") != schema.name:
+            raise UserError(
+                f"{path}: the file's schema is {file.attrs.get('schema')!r}, this version reads {schema.name!r}; "
+                f"{way_out}"
+            )
+        if file.attrs["attributes_digest"] != digest_of_attributes(file.attrs):
+            raise ValueError("its attributes have changed")
+        if model is not None and file.attrs["model"] != model:
+            raise UserError(
+                f"{path}: it was made with the model {file.attrs['model']}, this run has {model}; {way_out}"
+            )
+        yield file
 
 
 def _rows_of(file: h5py.File, sample_ids: Sequence[str], path: str | Path, schema: Schema) -> list[int]:

@@ -41,10 +41,6 @@ class Schema:
         return tuple(column.name for column in self.columns)
 
 
-DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError)
-"""What h5py raises when it reads a damaged file."""
-
-
 def digest_of_attributes(attributes: Mapping[str, Any]) -> str:
     """Hex SHA-256 of a file's attributes but for this digest. HDF5's checksums do not cover their text."""
     values = {key: str(value) for key, value in attributes.items() if key != "attributes_digest"}
