@@ -27,7 +27,7 @@ def load_recording(item: Item, folder: str | Path, max_seconds: float) -> np.nda
     Raises
     ------
     BadFileError
-        If the path leads out of the folder, or the file is missing, no audio, broken, silent or too short.
+        If the path leads out of the folder, or the file is missing, no audio, broken, cut off, silent or too short.
     """
     if problem := path_problem(item.audio_id, folder):
         raise BadFileError(problem)
