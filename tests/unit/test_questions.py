@@ -156,6 +156,9 @@ def test_a_long_recording_is_cut_off(tmp_path):
     item = item_about(tmp_path, "./a.wav")
     whole = load_recording(item, tmp_path, 30.0)
     np.testing.assert_array_equal(load_recording(item, tmp_path, 1.5), whole[: int(1.5 * RATE)])
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(2 * RATE), noise]), RATE)
+    with pytest.raises(BadFileError, match=r"is silent in its first 1\.5 s"):
+        load_recording(item, tmp_path, 1.5)
 
 
 def test_a_path_out_of_the_folder_is_not_followed(tmp_path):

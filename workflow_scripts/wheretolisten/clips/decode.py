@@ -63,7 +63,7 @@ def decode(path: Path, min_seconds: float) -> np.ndarray:
     pcm = quantise(_fit(_resample(mono, rate)))
     least = min(_LEAST_AUDIBLE, seconds / 2)
     if (heard := np.count_nonzero(audible(pcm)) / SAMPLING_RATE) < least:
-        raise BadFileError(f"is nearly silent: {heard:.2f} s of it can be heard, less than {least:g} s")
+        raise BadFileError(f"is nearly silent: {heard:.2f} s of it can be heard, less than {least:.2g} s")
     return pcm
 
 
