@@ -6,6 +6,7 @@ from typing import Any
 
 from wheretolisten import log
 from wheretolisten.benchmark.composition import Composer, Plan
+from wheretolisten.benchmark.cutting import cut_where_heard
 from wheretolisten.benchmark.rendering import render
 from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.folders import replaced_folder
@@ -32,17 +33,19 @@ def main(argv: list[str] | None = None) -> None:
     with replaced_folder(args.audio) as folder:
         for index in range(args.first, args.stop):
             plan = composer.plan(index)
-            pcm = render(plan, [read_clip(event.clip, args.clips.parent) for event in plan.events], settings)
+            clips = [read_clip(event.clip, args.clips.parent) for event in plan.events]
+            plan, shares = cut_where_heard(plan, clips, settings)
+            pcm = render(plan, clips, settings)
             write_flac(folder / f"{plan.sample_id}.flac", pcm)
             path = f"{args.audio.parent.name}/{args.audio.name}/{plan.sample_id}.flac"
-            rows.extend(_rows(plan, path, digest_of(pcm)))
+            rows.extend(_rows(plan, shares, path, digest_of(pcm)))
             if (index + 1 - args.first) % 50 == 0:
                 logger.info("%d of %d samples", index + 1 - args.first, args.stop - args.first)
     write_shard(rows, args.shard)
     logger.info("samples %d to %d are done", args.first, args.stop - 1)
 
 
-def _rows(plan: Plan, path: str, digest: str) -> list[dict[str, Any]]:
+def _rows(plan: Plan, shares: list[float], path: str, digest: str) -> list[dict[str, Any]]:
     return [
         {
             "sample_id": plan.sample_id,
@@ -57,8 +60,9 @@ def _rows(plan: Plan, path: str, digest: str) -> list[dict[str, Any]]:
             "sample_seconds": plan.n_frames / SAMPLING_RATE,
             "path": path,
             "digest": digest,
+            "audible": round(share, 4),
         }
-        for position, event in zip(POSITIONS, plan.events, strict=True)
+        for position, event, share in zip(POSITIONS, plan.events, shares, strict=True)
     ]
 
 

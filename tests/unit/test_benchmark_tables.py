@@ -12,6 +12,7 @@ import prepare_clips
 import pytest
 
 from wheretolisten.benchmark import load_audio, read_shard
+from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.pcm import digest_of, write_flac
 from wheretolisten.clips.procedural import LABELS
 from wheretolisten.clips.records import read_clips
@@ -73,6 +74,7 @@ def test_the_tables_agree_with_each_other_and_with_the_audio(benchmark, clips):
             for column in ("onset", "offset", "duration"):
                 assert row[column] == round(row[column] * 16_000) / 16_000
             assert 0.5 <= row["duration"] <= 0.6
+            assert 0 < row["audible"] <= 1
             assert row["duration"] == pytest.approx(row["offset"] - row["onset"], abs=1e-12)
 
 
@@ -112,6 +114,7 @@ def test_a_table_that_does_not_fit_is_refused(benchmark, tmp_path):
         "sample 00000, position begin twice": pd.concat([table, table.head(1)]),
         "position 'last'": table.replace({"position": {"end": "last"}}),
         "not a number": table.replace({"onset": {"0.0": "soon"}}),
+        "position begin is audible for 1.5 of its duration": table.assign(audible="1.5"),
     }
     for message, broken in cases.items():
         broken.to_csv(path, index=False)
@@ -129,6 +132,16 @@ def test_labels_are_read_as_text(benchmark, tmp_path):
     read = read_shard(tmp_path / "0.csv")
     assert list(read["label"]) == list(table["label"].fillna("NA"))
     assert read["sample_id"].iloc[0] == "00000"
+
+
+def test_a_table_without_audible_shares_is_read(benchmark, tmp_path):
+    # Results of earlier versions can still be drawn.
+    table = pd.read_csv(benchmark / "events.csv", dtype=str)
+    table.drop(columns="audible").to_csv(tmp_path / "0.csv", index=False)
+    read = read_shard(tmp_path / "0.csv")
+    assert read["audible"].isna().all()
+    write_shard(read, tmp_path / "1.csv")
+    pd.testing.assert_frame_equal(read_shard(tmp_path / "1.csv"), read)
 
 
 def test_a_sample_in_two_shards_is_refused(benchmark, tmp_path):

@@ -1,5 +1,6 @@
 """Clips made from files: three layouts, every format, and files that cannot serve."""
 
+import io
 import logging
 import os
 from pathlib import Path
@@ -8,10 +9,14 @@ import numpy as np
 import pytest
 import soundfile
 
+from wheretolisten.benchmark.composition import Composer
+from wheretolisten.benchmark.cutting import cut_where_heard
+from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.library import prepare
 from wheretolisten.clips.listing import AUDIO_SUFFIXES, check_names, list_entries, list_files
 from wheretolisten.clips.pcm import read_clip
 from wheretolisten.clips.records import Clip
+from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.labels import clean_label
 from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.config.probe import Prompts
@@ -123,8 +128,24 @@ def make_truncated(path: Path) -> None:
     path.write_bytes(data[:20])
 
 
-def make_stereo_in_antiphase(path: Path) -> None:
-    write(path, np.stack([tone(), -tone()], axis=1))
+def encoded(signal: np.ndarray, **options) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, signal, RATE, **options)
+    return file.getvalue()
+
+
+def cut_off(share: float, signal: np.ndarray | None = None, **options):
+    """Maker of a file that breaks off after a `share` of its bytes."""
+
+    def make(path: Path) -> None:
+        data = encoded(tone(2) if signal is None else signal, **options)
+        path.write_bytes(data[: int(share * len(data))])
+
+    return make
+
+
+NOISE = np.random.default_rng(0).integers(-9_000, 9_000, 2 * RATE, dtype=np.int16)
+STEP = np.repeat([0.2, -0.2], RATE)
 
 
 BAD_FILES = {
@@ -136,7 +157,20 @@ BAD_FILES = {
     "not finite": lambda path: write(path, np.where(np.arange(RATE) == 500, np.nan, tone()), subtype="FLOAT"),
     "infinity": lambda path: write(path, np.where(np.arange(RATE) == 500, np.inf, tone()), subtype="FLOAT"),
     "is silent": lambda path: write(path, np.zeros(RATE)),
-    "silent": make_stereo_in_antiphase,
+    "wav is silent": lambda path: write(path, np.full(RATE, 0.2)),  # a constant is no sound
+    "nearly silent: 0.02 s of it can be heard, less than 0.1 s": lambda path: write(
+        path, 1.0 * (np.arange(RATE) == 5_000)
+    ),
+    "nearly silent": lambda path: write(path, STEP, 44_100),
+    "its channels cancel each other": lambda path: write(path, np.stack([tone(), -tone()], axis=1)),
+    "channels cancel each other, so keep one of them": lambda path: write(
+        path, np.stack([0.1 + tone(), 0.2 - 0.999 * tone()], axis=1)
+    ),
+    "header promises 2.00 s, and the file holds 1.00 s": cut_off(0.5, format="WAV", subtype="FLOAT"),
+    "cut off: its header promises 2.00 s": cut_off(0.5, NOISE, format="FLAC"),
+    "promises 2.00 s, and the file holds 1.50 s": cut_off(0.75, format="AIFF"),
+    "holds 1.50 s": cut_off(0.75, format="RF64"),
+    "is cut off": cut_off(0.5, format="AU"),
     "lasts 0.25 s": lambda path: write(path, tone(0.25)),
     "lasts 0.00 s": lambda path: write(path, np.zeros(0)),
     "sampling rate of 10 Hz": lambda path: write(path, tone(5, 10), 10),
@@ -156,6 +190,31 @@ def test_a_bad_file_is_named_and_skipped_or_refused(sounds, tmp_path, caplog, re
     assert "1 of 7 files skipped" in caplog.text
     with pytest.raises(UserError, match=r"bad\.wav.*on_bad_file: skip"):
         prepare(folder_library(sounds, on_bad_file="refuse"), tmp_path / "audio")
+
+
+def test_a_file_that_was_written_into_a_pipe_is_read_to_its_end(tmp_path):
+    # Who writes into a pipe cannot go back to fill in the length.
+    flac = bytearray(encoded(NOISE, format="FLAC"))
+    flac[21] &= 0xF0
+    flac[22:26] = bytes(4)
+    files = {"flac": flac}
+    for size in (0, 0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF):
+        wav = bytearray(encoded(NOISE, format="WAV", subtype="PCM_16"))
+        wav[4:8] = wav[40:44] = size.to_bytes(4, "little")
+        files[f"wav, size {size:#x}"] = wav
+    for name, content in files.items():
+        (tmp_path / "piped").write_bytes(content)
+        np.testing.assert_array_equal(decode(tmp_path / "piped", 0.5), NOISE, err_msg=name)
+    # A size of 0 that is true: nothing follows, or another chunk.
+    for rest in (b"", b"LIST\4\0\0\0INFO"):
+        (tmp_path / "piped").write_bytes(files["wav, size 0x0"][:44] + rest)
+        with pytest.raises(BadFileError, match=r"lasts 0\.00 s"):
+            decode(tmp_path / "piped", 0.5)
+
+
+def test_a_header_that_is_a_few_frames_off_is_forgiven(tmp_path):
+    cut_off(0.999, format="WAV")(tmp_path / "x.wav")
+    assert len(decode(tmp_path / "x.wav", 0.5)) == pytest.approx(2 * RATE, abs=50)
 
 
 @pytest.mark.parametrize("label", ["a|b", "a\nb", "a\tb", "a\\b", "_"])
@@ -445,3 +504,12 @@ def test_real_recordings(esc10, tmp_path):
     assert labels_of(clips) == ["dog bark", "rain", "rooster", "sea waves"]
     assert all(3.5 * RATE < clip.n_frames < 7.5 * RATE for clip in clips)
     assert len({clip.source for clip in clips}) < len(clips)
+    # Short recordings are padded with zeros; no event falls into them.
+    settings = Composition(clip_seconds=(1.0, 1.5), domains="mixed")
+    for index in range(20):
+        plan = Composer(settings, clips).plan(index)
+        audio = [read_clip(event.clip, tmp_path) for event in plan.events]
+        plan, shares = cut_where_heard(plan, audio, settings)
+        for event, clip, share in zip(plan.events, audio, shares, strict=True):
+            assert clip[event.clip_start :][: event.n_frames].any()
+            assert 0.05 < share <= 1

@@ -175,6 +175,9 @@ def test_a_long_recording_is_cut_off(tmp_path):
     item = item_about(tmp_path, "./a.wav")
     whole = load_recording(item, tmp_path, 30.0)
     np.testing.assert_array_equal(load_recording(item, tmp_path, 1.5), whole[: int(1.5 * RATE)])
+    soundfile.write(tmp_path / "a.wav", np.concatenate([np.zeros(2 * RATE), noise]), RATE)
+    with pytest.raises(BadFileError, match=r"is silent in its first 1\.5 s"):
+        load_recording(item, tmp_path, 1.5)
 
 
 def test_a_path_out_of_the_folder_is_not_followed(tmp_path):
@@ -187,7 +190,7 @@ def test_a_path_out_of_the_folder_is_not_followed(tmp_path):
 
 def test_missing_and_silent_audio_is_named_and_skipped_or_refused(tmp_path, caplog):
     soundfile.write(tmp_path / "0.wav", np.zeros(RATE), RATE)
-    soundfile.write(tmp_path / "2.wav", np.full(RATE, 0.1), RATE)
+    soundfile.write(tmp_path / "2.wav", 0.1 * np.sin(np.arange(RATE) / 4), RATE)
     entries = [entry(number, audio_id=f"{number}.wav") for number in range(3)]
     items = read_items(write_set(tmp_path / "q.json", entries), 0, 3)
     with caplog.at_level(logging.WARNING):

@@ -27,10 +27,12 @@ COLUMNS = {
     "sample_seconds": float,
     "path": str,
     "digest": str,
+    "audible": float,
 }
 """Column → type of a table of events: one row per event; times in seconds, whole multiples of 1/16000 s.
 
-`path` is the sample's audio file relative to the benchmark's folder, `digest` the SHA-256 of its int16 audio.
+`path` is the sample's audio file relative to the benchmark's folder, `digest` the SHA-256 of its int16 audio, `audible`
+the share of the event that can be heard, from 0 to 1 (see `clips.audibility`). Tables of earlier versions lack it.
 """
 
 
@@ -62,11 +64,12 @@ def read_shard(path: str | Path) -> pd.DataFrame:
         raise refusal(path, error) or UserError(
             f"{path} cannot be read as a table of events ({reason}); {remedy}"
         ) from error
-    missing = [column for column in COLUMNS if column not in table.columns]
+    missing = [column for column in COLUMNS if column not in table.columns and column != "audible"]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}; {remedy}")
     try:
-        table = table[list(COLUMNS)].astype(COLUMNS)
+        # Results of earlier versions can still be drawn.
+        table = table.reindex(columns=list(COLUMNS), fill_value="").replace({"audible": {"": "nan"}}).astype(COLUMNS)
     except ValueError as error:
         raise UserError(f"{path} holds a time that is not a number ({error}); {remedy}") from error
     strange = table["position"][~table["position"].isin(POSITIONS)]
@@ -78,15 +81,17 @@ def read_shard(path: str | Path) -> pd.DataFrame:
         raise UserError(f"{path} lists sample {row['sample_id']}, position {row['position']} twice; {remedy}")
     # shards/<k>.csv and events.csv lie at different depths; paths start from the benchmark's folder.
     for row in table.to_dict("records"):
-        if problem := label_problem(row["label"]) or path_problem(row["path"], "the benchmark") or _time_problem(row):
+        if problem := label_problem(row["label"]) or path_problem(row["path"], "the benchmark") or _number_problem(row):
             raise UserError(f"{path}: sample {row['sample_id']}, position {row['position']} {problem}; {remedy}")
     return table
 
 
-def _time_problem(row: Mapping[str, Any]) -> str | None:
-    if 0 <= row["onset"] < row["offset"] <= row["sample_seconds"] < math.inf:
-        return None
-    return f"lasts from {row['onset']:g} to {row['offset']:g} s in a sample of {row['sample_seconds']:g} s"
+def _number_problem(row: Mapping[str, Any]) -> str | None:
+    if not 0 <= row["onset"] < row["offset"] <= row["sample_seconds"] < math.inf:
+        return f"lasts from {row['onset']:g} to {row['offset']:g} s in a sample of {row['sample_seconds']:g} s"
+    if row["audible"] < 0 or row["audible"] > 1:
+        return f"is audible for {row['audible']:g} of its duration, and a share lies between 0 and 1"
+    return None
 
 
 def collect(shards: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:

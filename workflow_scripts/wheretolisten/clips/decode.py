@@ -1,18 +1,28 @@
 """From any audio file to 16 kHz mono."""
 
-import math
+import io
+import re
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from wheretolisten.clips.audibility import FLOOR, audible
 from wheretolisten.clips.pcm import quantise
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.files import refusal
 
-_BLOCK = 1 << 18
+_BLOCK = 1 << 12  # frames; where reading fails within a block, the whole block is lost
 _LOWEST_RATE = 1_000  # Hz; a header that says less is wrong, and would blow up when resampled
-_SILENCE = 1e-4  # root mean square, −80 dB of full scale
+_LEAST_AUDIBLE = 0.1  # s; half the clip where that is less
+_CANCELLED = 1e-2  # level of the mix over that of the loudest channel; below, the channels are each other's inverse
+_SLACK = 0.01  # s; writers that count the header as audio promise a few frames too many
+# libsndfile's notes on sizes that go beyond the file: of WAV (data), AIFF (SSND), AU (Data Size), W64 (riff) and RF64.
+_SIZES = re.compile(r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_FRAMES = re.compile(r"frame count \d+ does not match value from 'ds64' chunk of (\d+)")
+# A writer into a pipe cannot go back to fill in the size: 0x7FFFF000 (sox), 0xFFFFFFFF (ffmpeg) and the like stand for
+# "unknown", as does libsndfile's own number of frames of FLAC without a total length.
+_UNKNOWN = 0x7F000000
 
 
 class BadFileError(Exception):
@@ -22,12 +32,14 @@ class BadFileError(Exception):
 def decode(path: Path, min_seconds: float) -> np.ndarray:
     """Read a file in any format that libsndfile knows, mix it to mono and resample it → int16 [frame] at 16 kHz.
 
-    A floating-point file that goes beyond full scale is made quieter as a whole.
+    A floating-point file that goes beyond full scale is made quieter as a whole. Files without a length, as programs
+    write them into a pipe, are read to their end.
 
     Raises
     ------
     BadFileError
-        If the file is missing, empty, no audio, broken, silent or shorter than `min_seconds`.
+        If the file is missing, empty, no audio, broken, cut off, silent (a constant is no sound) or nearly so, shorter
+        than `min_seconds`, or if its channels cancel each other.
     UserError
         If the operating system does not let it be read.
     """
@@ -40,28 +52,95 @@ def decode(path: Path, min_seconds: float) -> np.ndarray:
         with path.open("rb") as file:
             if not file.read(1):
                 raise BadFileError("is empty (0 bytes)")
-        mono, rate = _read_mono(path)
-    except (OSError, soundfile.SoundFileError) as error:
+        mono, rate, loudest = _read_mono(path)
+    except (OSError, soundfile.SoundFileError, TypeError) as error:
+        # A TypeError is soundfile's answer to .raw, which does not say how it is to be read.
         if refused := refusal(path, error):  # no bad file: left out, it would be missed without reason
             raise refused from error
-        raise BadFileError(f"cannot be read as audio ({' '.join(str(error).split())})") from error
+        raise BadFileError(f"cannot be read as audio ({_sentence(error)})") from error
     if rate < _LOWEST_RATE:
         raise BadFileError(f"has a sampling rate of {rate} Hz")
-    if not np.isfinite(mono).all():
-        raise BadFileError("holds values that are not finite numbers (NaN or infinity)")
-    if len(mono) / rate < min_seconds:
-        raise BadFileError(f"lasts {len(mono) / rate:.2f} s, less than min_seconds ({min_seconds:g} s)")
-    if math.sqrt(np.mean(np.square(mono))) < _SILENCE:
+    seconds = len(mono) / rate
+    if seconds < min_seconds:
+        raise BadFileError(f"lasts {seconds:.2f} s, less than min_seconds ({min_seconds:g} s)")
+    level = np.std(mono)
+    if loudest >= FLOOR and level < _CANCELLED * loudest:
+        raise BadFileError("is silent when mixed to mono: its channels cancel each other, so keep one of them")
+    if level < FLOOR:
         raise BadFileError("is silent")
-    return quantise(_fit(_resample(mono, rate)))
+    pcm = quantise(_fit(_resample(mono, rate)))
+    least = min(_LEAST_AUDIBLE, seconds / 2)
+    if (heard := np.count_nonzero(audible(pcm)) / SAMPLING_RATE) < least:
+        raise BadFileError(f"is nearly silent: {heard:.2f} s of it can be heard, less than {least:.2g} s")
+    return pcm
 
 
-def _read_mono(path: Path) -> tuple[np.ndarray, int]:
-    blocks = []
-    with soundfile.SoundFile(path) as file:
-        while len(block := file.read(_BLOCK, dtype="float64", always_2d=True)):
-            blocks.append(block.mean(axis=1))
-        return np.concatenate(blocks) if blocks else np.zeros(0), file.samplerate
+class _Stream(soundfile.SoundFile):
+    """A file that is read once, from its beginning to its end.
+
+    soundfile seeks after every block to where it is, which fails at the end of FLAC without a total length.
+    """
+
+    def seekable(self) -> bool:
+        """Whether it can be read in another order; so that nobody tries, it cannot."""
+        return False
+
+
+def _read_mono(path: Path) -> tuple[np.ndarray, int, float]:
+    """Mean of the channels [frame], sampling rate (Hz), and the level of the loudest channel, without its mean."""
+    blocks, total, energy = [np.zeros(0)], 0.0, 0.0
+    failure = ""
+    with _open(path) as file:
+        try:
+            while len(block := file.read(_BLOCK, dtype="float64", always_2d=True)):
+                if not np.isfinite(block).all():
+                    raise BadFileError("holds values that are not finite numbers (NaN or infinity)")
+                blocks.append(block.mean(axis=1))
+                total, energy = total + block.sum(axis=0), energy + np.square(block).sum(axis=0)
+        except soundfile.SoundFileError as error:
+            failure = f" ({_sentence(error)})"
+        mono, rate = np.concatenate(blocks), file.samplerate
+        promised = _promised(file, len(mono))
+    if promised - len(mono) > _SLACK * rate:
+        raise BadFileError(
+            f"is cut off: its header promises {promised / rate:.2f} s, and the file holds {len(mono) / rate:.2f} s"
+            + failure
+        )
+    if failure:
+        raise BadFileError(f"is broken after {len(mono) / rate:.2f} s{failure}")
+    n_frames = max(1, len(mono))
+    variance = energy / n_frames - np.square(total / n_frames)
+    return mono, rate, float(np.sqrt(np.maximum(variance, 0).max()))
+
+
+def _open(path: Path) -> _Stream:
+    file = _Stream(path)
+    if file.frames or file.format not in ("WAV", "WAVEX"):
+        return file
+    # A size of 0 is another "unknown", which libsndfile takes at its word. It is true where a chunk or nothing follows.
+    with file:
+        content = path.read_bytes()
+    head, data, sound = content.partition(b"data" + bytes(4))
+    is_chunk = re.match(rb"[ -~]{4}", sound) and int.from_bytes(sound[4:8], "little") <= len(sound) - 8
+    return _Stream(io.BytesIO(content if is_chunk or not sound else head + data[:4] + b"\xff" * 4 + sound))
+
+
+def _promised(file: _Stream, n_frames: int) -> float:
+    """Frames that the header promises; `n_frames`, those that were read, where it promises nothing."""
+    if sizes := _SIZES.search(file.extra_info):
+        promised, held = map(int, sizes.groups())
+        return n_frames if promised >= _UNKNOWN else n_frames * promised / max(1, held)
+    if frames := _FRAMES.search(file.extra_info):
+        promised = int(frames[1])
+    elif file.format == "MP3" and "constant" in file.extra_info:
+        promised = n_frames  # without a header that counts frames, libsndfile's number is a guess from the first one
+    else:
+        promised = file.frames
+    return n_frames if promised >= _UNKNOWN else promised
+
+
+def _sentence(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _resample(mono: np.ndarray, rate: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wheretolisten.clips.audibility import audible
 from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.names import path_problem
 from wheretolisten.clips.pcm import FULL_SCALE
@@ -27,12 +28,15 @@ def load_recording(item: Item, folder: str | Path, max_seconds: float) -> np.nda
     Raises
     ------
     BadFileError
-        If the path leads out of the folder, or the file is missing, no audio, broken, silent or too short.
+        If the path leads out of the folder, or the file is missing, no audio, broken, cut off or too short, or
+        if what is left of it is silent.
     """
     if problem := path_problem(item.audio_id, folder):
         raise BadFileError(problem)
-    pcm = decode(Path(folder) / item.audio_id, _SHORTEST)
-    return pcm[: round(max_seconds * SAMPLING_RATE)].astype(np.float32) / FULL_SCALE
+    pcm = decode(Path(folder) / item.audio_id, _SHORTEST)[: round(max_seconds * SAMPLING_RATE)]
+    if not audible(pcm).any():
+        raise BadFileError(f"is silent in its first {max_seconds:g} s, and the rest is cut off (max_seconds)")
+    return pcm.astype(np.float32) / FULL_SCALE
 
 
 def usable(items: Sequence[Item], folder: str | Path, max_seconds: float, on_bad_item: str) -> list[Item]:
