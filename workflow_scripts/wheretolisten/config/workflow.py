@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from wheretolisten import cache, checkpoint
 from wheretolisten.config.benchmarks import Benchmark
@@ -14,7 +22,7 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model
-from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
+from wheretolisten.config.probe import Method, Paraphrases, Probe, Prompts, contrasted_states
 from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
 from wheretolisten.config.sections import Section, first_sentence
 from wheretolisten.config.settings import (
@@ -43,6 +51,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NO_PARAPHRASES = Paraphrases(positive=[], negative=[])
 
 # Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
+_ENTRIES = (("libraries",), ("benchmarks",), ("models",), ("probe", "methods"), ("questions",), ("sweeps",))
+"""Where named entries are, which an overlay adds to, and takes out with null."""
+
 _TAKEN = {"models": {"events", "sweeps", "unknown_duration"}, "benchmarks": {"audio_share", "sweeps"}}
 
 
@@ -72,6 +83,33 @@ class Config(Section):
     model_cache: str | None = Field(
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
     )
+
+    _taken_out: list[tuple[str, ...]] = PrivateAttr(default_factory=list)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_out(cls, raw: Any, check: ModelWrapValidatorHandler["Config"]) -> "Config":
+        # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
+        taken_out = []
+        for path in _ENTRIES:
+            entries = raw
+            for key in path:
+                entries = entries.get(key) if isinstance(entries, dict) else None
+            if isinstance(entries, dict):
+                names = [name for name, entry in entries.items() if entry is None]
+                taken_out += [(*path, name) for name in names]
+                raw = _changed(raw, path, {name: entry for name, entry in entries.items() if name not in names})
+        config = check(raw)
+        config._taken_out = sorted(taken_out)
+        return config
+
+    @model_serializer(mode="wrap")
+    def _with_what_was_taken_out(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Laid over config.yaml, too, it is this configuration.
+        values = dump(self)
+        for path in self._taken_out:
+            values = _changed(values, path, None)
+        return values
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
@@ -207,14 +245,10 @@ class Config(Section):
         """Whether the models have random weights, so that the run measures time and memory and yields no results."""
         return any(model.weights == "random" for model in self.models.values())
 
-    def methods_of(self, benchmark: str) -> dict[str, SteeredMethod]:
+    def methods_of(self, benchmark: str) -> dict[str, Method]:
         """The steered methods that answer a benchmark, by name."""
         names = self.benchmarks[benchmark].methods
-        return {
-            name: method.resolve(self.probe.steering)
-            for name, method in self.probe.methods.items()
-            if names == "all" or name in names
-        }
+        return {name: method for name, method in self.probe.methods.items() if names == "all" or name in names}
 
     def extraction_settings(self, model: str, benchmark: str) -> ExtractionSettings:
         """What `extract_activations` of a model on a benchmark depends on."""
@@ -311,7 +345,7 @@ class Config(Section):
         ranges = {shard: self.shard_range(benchmark, shard) for shard in range(self.n_shards(benchmark))}
         return {shard: min(stop, left) - first for shard, (first, stop) in ranges.items() if first < left}
 
-    def _swept_method(self, sweep: str) -> SteeredMethod:
+    def _swept_method(self, sweep: str) -> Method:
         return self.methods_of(self.sweep_benchmark(sweep))[self.sweeps[sweep].method]
 
     def sweep_probe(self, sweep: str) -> Probe:
@@ -387,13 +421,6 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".") -> Config:
     UserError
         Naming every wrong key, its value and what to do.
     """
-    # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
-    raw = {
-        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models", "questions", "sweeps"} else value
-        for key, value in raw.items()
-    }
-    if isinstance(raw.get("probe"), dict) and "methods" in raw["probe"]:
-        raw["probe"] = raw["probe"] | {"methods": _without_nulls(raw["probe"]["methods"])}
     try:
         config = Config.model_validate(raw)
     except ValidationError as error:
@@ -424,10 +451,9 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".") -> Config:
     return config
 
 
-def _without_nulls(entries: Any) -> Any:
-    if not isinstance(entries, dict):
-        return entries
-    return {name: entry for name, entry in entries.items() if entry is not None}
+def _changed(values: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    key, *rest = path
+    return {**values, key: _changed(values[key], tuple(rest), value) if rest else value}
 
 
 def refuse_repeated_keys(path: str | Path) -> None:
@@ -501,8 +527,7 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     text_stack = description.get("text_config")
     n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
     steerings = {"steering": config.probe.steering} | {
-        f"methods.{method}.steering": changes.resolve(config.probe.steering).steering
-        for method, changes in config.probe.methods.items()
+        f"methods.{name}.steering": method.steering for name, method in config.probe.methods.items()
     }
     for key, section in (steerings | {"localization": config.probe.localization}).items():
         try:
