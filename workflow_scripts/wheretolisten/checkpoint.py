@@ -14,6 +14,11 @@ _INDEX = "model.safetensors.index.json"
 _DESCRIPTIONS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
 
 
+def folder_of(checkpoint: str) -> Path:
+    """Folder of a checkpoint that is one. A relative path starts from the repository, wherever the job runs."""
+    return Path(__file__).resolve().parents[2] / checkpoint
+
+
 def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, Any]:
     """Refuse a checkpoint that cannot or must not be loaded, and return its config.json.
 

@@ -38,7 +38,7 @@ def load(model: Model) -> Adapter:
         weights are pickled or incomplete, it has no chat template, the device does not exist, or its memory does not
         suffice.
     """
-    name, folder = model.checkpoint, Path(model.checkpoint)
+    name, folder = model.checkpoint, checkpoint.folder_of(model.checkpoint)
     if model.revision and not folder.is_dir():
         folder = hub.snapshot_folder(name, model.revision)
     # A progress bar would fill the log of the job with control characters.
