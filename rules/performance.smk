@@ -3,8 +3,8 @@
 
 rule measure_engine:
     input:
-        script="tests/benchmark/measure_engine.py",
-        oracle="tests/engine/oracle.py",
+        script=from_repository("tests/benchmark/measure_engine.py"),
+        oracle=from_repository("tests/engine/oracle.py"),
         code=code("extract_activations"),
     output:
         figures="results/performance/engine.json",
@@ -20,4 +20,5 @@ rule measure_engine:
         mem_mb=4000,
         runtime=60,
     shell:
-        "PYTHONPATH=workflow_scripts python -m tests.benchmark.measure_engine --output {output.figures:q} > {log:q} 2>&1"
+        "scripts=$(dirname {input.code[0]:q}); PYTHONPATH=$scripts:$scripts/.. python -m tests.benchmark.measure_engine"
+        " --output {output.figures:q} > {log:q} 2>&1"

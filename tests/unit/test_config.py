@@ -1,5 +1,6 @@
 """The configuration: what it accepts, and the one sentence that it refuses the rest with."""
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -271,6 +272,19 @@ def test_every_overlay_of_the_documentation_is_accepted(raw_config, text):
     overlay = yaml.safe_load(text)
     assert set(overlay) <= set(raw_config)
     load(overlaid(raw_config, overlay), None)
+
+
+def test_documented_commands_take_no_target_for_a_configuration_file():
+    paths = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config.yaml"]
+    paths += [*(ROOT / "docs").glob("*.md"), *(ROOT / "profiles").rglob("*.yaml")]
+    commands = [
+        line for path in paths for line in re.findall(r"snakemake [^`\n]*--configfile[^`\n]*", path.read_text())
+    ]
+    assert len(commands) > 10
+    for command in commands:
+        arguments = command.partition("--configfile")[2].partition("#")[0].split()
+        files = itertools.takewhile(lambda word: not word.startswith("-"), arguments)
+        assert all(re.fullmatch(r"[\w./-]+\.yaml[,;:.]?|…", name) for name in files), command
 
 
 def test_the_published_models_are_pinned_and_not_part_of_the_default(raw_config, root, tmp_path):
