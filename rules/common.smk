@@ -18,11 +18,10 @@ def from_repository(path):
 
     This is another one with --directory or -s: results/ is there, and what the repository holds stays where it is.
     """
-    return path if os.path.isabs(path) else os.path.relpath(os.path.join(workflow.basedir, path))
+    return path if os.path.isabs(path) else os.path.relpath(os.path.join(os.path.realpath(workflow.basedir), path))
 
 
-SCRIPTS = from_repository("workflow_scripts")
-sys.path.insert(0, os.path.abspath(SCRIPTS))
+sys.path.insert(0, os.path.join(workflow.basedir, "workflow_scripts"))
 
 from wheretolisten import cache, provenance, sizing
 from wheretolisten.config import workflow as configuration
@@ -30,15 +29,18 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.questions import mmau
 
+DEFAULTS = from_repository("config.yaml")
 try:
+    # It may be away, or put out of use by --replace-workflow-config, where another file has all keys.
+    in_use = os.path.exists(DEFAULTS) and not workflow.config_settings.replace_workflow_config
     PLACES = configuration.find_places(
-        [from_repository("config.yaml"), *workflow.configfiles], workflow.config_settings.config
+        [*([DEFAULTS] if in_use else []), *workflow.configfiles], workflow.config_settings.config
     )
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
-configfile: from_repository("config.yaml")
+configfile: DEFAULTS
 
 
 # profiles/redraw: what libraries and models are made of need not be where their cached results are.
@@ -85,7 +87,7 @@ if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
 
 def code(script):
     """A script and then the modules it imports, as inputs: editing one reruns the rules that depend on it, by checksum."""
-    first = os.path.join(SCRIPTS, f"{script}.py")
+    first = os.path.relpath(provenance.SCRIPTS / f"{script}.py")
     return [first, *sorted({os.path.relpath(path) for path in provenance.local_modules(script)} - {first})]
 
 
@@ -405,7 +407,7 @@ def what_to_do(log):
         f"  All:      {' '.join(log)}\n"
         f"{full_disk()}"
         "  Go on:    the same command again; it continues where it stopped\n"
-        f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt), and the last line of the log\n"
+        f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt), and how their logs end\n"
         f"{ended_by_slurm()}"
         f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
     )

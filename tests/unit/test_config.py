@@ -208,7 +208,7 @@ OVERLAYS = {
         "probe": {"steering": {"layers": "second_half"}, "methods": {"vista": None, "no_audio": None}},
         "questions": {"sequences": None},
         "figures": {"audio_share": None},
-        "sweeps": {"heads": None, "steered-blocks": None},
+        "sweeps": {"heads": None, "steered-blocks": None, 1: None},
     },
     "sweeps": {
         "probe": {"steering": {"scale": 0.3}},

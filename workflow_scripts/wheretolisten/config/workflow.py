@@ -99,7 +99,7 @@ class Config(Section):
                 entries = entries.get(key) if isinstance(entries, dict) else None
             if isinstance(entries, dict):
                 names = [name for name, entry in entries.items() if entry is None]
-                taken_out += [(*path, name) for name in names]
+                taken_out += [(*path, str(name)) for name in names]
                 raw = _changed(raw, path, {name: entry for name, entry in entries.items() if name not in names})
         config = check(raw)
         config._taken_out = sorted(taken_out)
@@ -555,7 +555,7 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     text_stack = description.get("text_config")
     n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
     steerings = {"steering": config.probe.steering} | {
-        f"methods.{name}.steering": method.steering for name, method in config.probe.methods.items()
+        f"methods.{key}.steering": method.steering for key, method in config.probe.methods.items()
     }
     for key, section in (steerings | {"localization": config.probe.localization}).items():
         try:
