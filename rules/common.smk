@@ -417,7 +417,7 @@ def what_to_do(log):
 def without_command(record):
     """Take a failed command, with all its settings, out of a message; `--quiet host --printshellcmds` shows it."""
     if isinstance(record.msg, str):
-        record.msg = re.sub(r"(?s)Command '.*set -euo pipefail;.*' (returned non-zero|died with)", r"Its command \1", record.msg)
+        record.msg = re.sub(r"(?s)Command '.*set -euo pipefail;.*' (returned|died)", r"Its command \1", record.msg)
     return True
 
 
