@@ -1,11 +1,10 @@
 """Where to Listen: show where in a recording an audio-language model hears a sound."""
 
+import atexit
+
 from snakemake.utils import min_version
 
 min_version("9.19")
-
-
-configfile: "config.yaml"
 
 
 report: "rules/report/workflow.rst"
@@ -120,4 +119,5 @@ onsuccess:
 
 
 onerror:
-    print(what_to_do(log))
+    # At the very end, below what Snakemake itself has to say.
+    atexit.register(print, what_to_do(log), file=sys.stderr)

@@ -24,7 +24,7 @@ rule prompt_directly:
         settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python workflow_scripts/prompt_directly.py --settings {params.settings:q} --shard {input.shard:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --output {output.answers:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -49,5 +49,5 @@ rule draw_random:
         draws=CONFIG.probe.random_draws,
         seed=CONFIG.probe.random_seed,
     shell:
-        "python workflow_scripts/draw_random.py --events {input.events:q} --draws {params.draws} --seed {params.seed}"
+        "python {input.code[0]:q} --events {input.events:q} --draws {params.draws} --seed {params.seed}"
         " --output {output.answers:q} > {log:q} 2>&1"

@@ -23,7 +23,7 @@ rule compose_benchmark:
         first=lambda wildcards: CONFIG.shard_range(wildcards.benchmark, int(wildcards.shard))[0],
         stop=lambda wildcards: CONFIG.shard_range(wildcards.benchmark, int(wildcards.shard))[1],
     shell:
-        "python workflow_scripts/compose_benchmark.py --settings {params.settings:q} --clips {input.clips:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --clips {input.clips:q}"
         " --first {params.first} --stop {params.stop} --shard {output.shard:q} --audio {output.audio:q}"
         " > {log:q} 2>&1"
 
@@ -47,5 +47,5 @@ rule collect_benchmark:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/collect_benchmark.py --shards {input.shards:q}"
+        "python {input.code[0]:q} --shards {input.shards:q}"
         " --samples {output.samples:q} --events {output.events:q} > {log:q} 2>&1"

@@ -22,5 +22,5 @@ rule prepare_clips:
         settings=lambda wildcards: CONFIG.libraries[wildcards.library].as_json(),
         others=by_digest(library_files),
     shell:
-        "python workflow_scripts/prepare_clips.py --settings {params.settings:q}"
+        "python {input.code[0]:q} --settings {params.settings:q}"
         " --clips {output.clips:q} --audio {output.audio:q} > {log:q} 2>&1"

@@ -11,10 +11,20 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.scheduling.job_scheduler import JobScheduler
+from snakemake.settings.types import DeploymentMethod
 
-SCRIPTS = Path(workflow.basedir) / "workflow_scripts"
-sys.path.insert(0, str(SCRIPTS))
+
+def from_repository(path):
+    """A relative path of the repository, as seen from the folder that Snakemake works in.
+
+    This is another one with --directory or -s: results/ is there, and what the repository holds stays where it is.
+    """
+    return path if os.path.isabs(path) else os.path.relpath(os.path.join(os.path.realpath(workflow.basedir), path))
+
+
+sys.path.insert(0, os.path.join(workflow.basedir, "workflow_scripts"))
 
 from wheretolisten import cache, provenance, sizing
 from wheretolisten.clips import listing
@@ -24,12 +34,24 @@ from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
 
+DEFAULTS = from_repository("config.yaml")
+try:
+    # It may be away, or put out of use by --replace-workflow-config, where another file has all keys.
+    in_use = os.path.exists(DEFAULTS) and not workflow.config_settings.replace_workflow_config
+    PLACES = configuration.find_places(
+        [*([DEFAULTS] if in_use else []), *workflow.configfiles], workflow.config_settings.config
+    )
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+configfile: DEFAULTS
+
+
 # profiles/redraw: what libraries and models are made of need not be where their cached results are.
 REDRAW = config.pop("redraw", False)
 try:
-    for file in workflow.configfiles:
-        configuration.refuse_repeated_keys(file)
-    CONFIG = configuration.load(config, root=None if REDRAW else workflow.basedir)
+    CONFIG = configuration.load(config, None if REDRAW else workflow.basedir, PLACES)
     ENTRIES = {
         name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
         for name, settings in CONFIG.questions.items()
@@ -62,17 +84,24 @@ wildcard_constraints:
     table=r"[\w./-]+",
 
 
+# Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated; with conda under that
+# of their rule's environment.
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    shell.prefix('set -euo pipefail; python() ( exec {sys.executable:q} "$@" ); ')
+
+
 # ------------------------------------------------------------------------------------------------ dependencies on code
 
 
 def code(script):
-    """A script and the modules it imports, as inputs: editing one reruns the rules that depend on it, by checksum."""
-    return [os.path.relpath(path, workflow.basedir) for path in provenance.local_modules(script)]
+    """A script and then the modules it imports, as inputs: editing one reruns the rules that depend on it, by checksum."""
+    first = os.path.relpath(provenance.SCRIPTS / f"{script}.py")
+    return [first, *sorted({os.path.relpath(path) for path in provenance.local_modules(script)} - {first})]
 
 
 def checkpoint_files(wildcards):
     """Files of a model's checkpoint, where it is a folder; a hub repository is identified by its revision."""
-    folder = Path(CONFIG.models[wildcards.model].checkpoint)
+    folder = Path(from_repository(CONFIG.models[wildcards.model].checkpoint))
     if not folder.is_dir():
         return []
     return [str(path) for path in provenance.checkpoint_files(folder)]
@@ -286,7 +315,9 @@ def announced_sweeps(wildcards):
 
 def model_folder(name):
     model = CONFIG.models[name]
-    return cache.snapshot_folder(model.checkpoint, model.revision) if model.revision else Path(model.checkpoint)
+    if model.revision:
+        return cache.snapshot_folder(model.checkpoint, model.revision)
+    return Path(from_repository(model.checkpoint))
 
 
 def model_mem_mb(wildcards, attempt):
@@ -396,20 +427,31 @@ def where_to_look():
 
 
 def failed_jobs():
-    """One line per job whose inputs are there and whose outputs are not: it failed, or the run ended before it."""
+    """Two lines per job whose inputs are there and whose outputs are not: which it is, and the last line of its log."""
     lines = []
     for job in sorted(workflow.dag.needrun_jobs(), key=str):
         missing = [path for path in job.output if not os.path.exists(path)]
         if missing and all(map(os.path.exists, job.input)):
             limits = f"{job.resources.get('runtime')} min, {job.resources.get('mem_mb')} MB, attempt {job.attempt}"
-            lines.append(f"    {job.rule.name} {missing[0]}  ({limits}; log: {job.log[0]})\n")
+            lines.append(
+                f"    {job.rule.name} {missing[0]}  ({limits}; log: {job.log[0]})\n      {last_line(job.log[0])}\n"
+            )
     return lines
+
+
+def last_line(log):
+    """What a job said last: the sentence that it ended with, if it came to say one."""
+    if not os.path.exists(log):
+        return "It left no log: the run ended before it, or it could not be started"
+    lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "Its log is empty: it was ended from outside")
+    return re.sub(r"^\d\d:\d\d:\d\d ERROR ", "", last.strip())
 
 
 def ended_by_slurm():
     if workflow.local_exec:
         return ""
-    return "            or of .snakemake/slurm_logs/<rule or group>/, where a limit or scancel ended the job\n"
+    return "            (where a limit or scancel ended the job, .snakemake/slurm_logs/<rule or group>/ says so)\n"
 
 
 def full_disk():
@@ -424,11 +466,20 @@ def what_to_do(log):
     failed = failed_jobs()
     return (
         "\nThe run stopped before its end; nothing finished is lost.\n"
-        f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt)\n"
-        f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
-        "  Why:      the last lines of the failed job's log (results/logs/<rule>/..., named above)\n"
-        f"{ended_by_slurm()}"
+        f"  All:      {' '.join(log)}\n"
         f"{full_disk()}"
-        f"  All:      {log}\n"
         "  Go on:    the same command again; it continues where it stopped\n"
+        f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt), and how their logs end\n"
+        f"{ended_by_slurm()}"
+        f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
     )
+
+
+def without_command(record):
+    """Take a failed command, with all its settings, out of a message; `--quiet host --printshellcmds` shows it."""
+    if isinstance(record.msg, str):
+        record.msg = re.sub(r"(?s)Command '.*set -euo pipefail;.*' (returned|died)", r"Its command \1", record.msg)
+    return True
+
+
+logger.addFilter(without_command)

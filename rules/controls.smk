@@ -21,7 +21,7 @@ rule tabulate_specificity:
     params:
         vectors=json.dumps({name: method.vector for name, method in CONFIG.probe.methods.items()}, sort_keys=True),
     shell:
-        "python workflow_scripts/tabulate_specificity.py --localization {input.localizations:q}"
+        "python {input.code[0]:q} --localization {input.localizations:q}"
         " --vectors {params.vectors:q} --output {output.specificity:q} > {log:q} 2>&1"
 
 
@@ -51,5 +51,5 @@ rule plot_specificity:
     params:
         benchmark=CONFIG.figures.overlap,
     shell:
-        "python workflow_scripts/plot_specificity.py --table {input.specificity:q} --model {wildcards.model}"
+        "python {input.code[0]:q} --table {input.specificity:q} --model {wildcards.model}"
         " --benchmark {params.benchmark} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -27,7 +27,7 @@ rule plot_overlap:
     params:
         benchmark=CONFIG.figures.overlap,
     shell:
-        "python workflow_scripts/plot_overlap.py --table {input.overlap:q} --benchmark {params.benchmark}"
+        "python {input.code[0]:q} --table {input.overlap:q} --benchmark {params.benchmark}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -62,7 +62,7 @@ rule plot_attention_change:
         settings=CONFIG.probe.localization.as_json(),
         method=CONFIG.figures.reading_vector,
     shell:
-        "python workflow_scripts/plot_attention_change.py --activations {input.activations:q}"
+        "python {input.code[0]:q} --activations {input.activations:q}"
         " --attention-begin {input.begin:q} --attention-middle {input.middle:q} --attention-end {input.end:q}"
         " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
         " --method {params.method}"
@@ -94,7 +94,7 @@ rule plot_attention_map:
         mem_mb=2000,
         runtime=10,
     shell:
-        "python workflow_scripts/plot_attention_map.py --attention {input.attention:q} --events {input.events:q}"
+        "python {input.code[0]:q} --attention {input.attention:q} --events {input.events:q}"
         " --model {wildcards.model} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -133,7 +133,7 @@ rule plot_reading:
         # Not an input: the figure has no spectrogram where there is no audio.
         audio=f"results/benchmarks/{CONFIG.figures.overlap}",
     shell:
-        "python workflow_scripts/plot_reading.py --activations {input.activations:q} --attention {input.attention:q}"
+        "python {input.code[0]:q} --activations {input.activations:q} --attention {input.attention:q}"
         " --events {input.events:q} --benchmark-folder {params.audio:q} --model {wildcards.model} --settings {params.settings:q}"
         " --sample {params.sample} --position {params.position} --method {params.method}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -28,7 +28,7 @@ rule localize_events:
         settings=CONFIG.probe.localization.as_json(),
         identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
-        "python workflow_scripts/localize_events.py --settings {params.settings:q} --model {wildcards.model}"
+        "python {input.code[0]:q} --settings {params.settings:q} --model {wildcards.model}"
         " --identity {params.identity:q} --benchmark {wildcards.benchmark} --shards {input.shards:q}"
         " --activations {input.activations:q}"
         " --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q} --answers {input.answers:q}"
@@ -54,7 +54,7 @@ rule score_random:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/score_random.py --benchmark {wildcards.benchmark} --events {input.events:q}"
+        "python {input.code[0]:q} --benchmark {wildcards.benchmark} --events {input.events:q}"
         " --answers {input.answers:q} --output {output.localization:q} > {log:q} 2>&1"
 
 

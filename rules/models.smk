@@ -22,5 +22,5 @@ rule fetch_model:
         checkpoint=lambda wildcards: CONFIG.models[wildcards.model].checkpoint,
         revision=lambda wildcards: CONFIG.models[wildcards.model].revision,
     shell:
-        "HF_HUB_OFFLINE=0 python workflow_scripts/fetch_models.py --checkpoint {params.checkpoint:q}"
+        "HF_HUB_OFFLINE=0 python {input.code[0]:q} --checkpoint {params.checkpoint:q}"
         " --revision {params.revision:q} --output {output.files:q} > {log:q} 2>&1"

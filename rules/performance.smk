@@ -3,7 +3,10 @@
 
 rule measure_engine:
     input:
-        scripts=["tests/benchmark/measure_engine.py", "tests/benchmark/work.py", "tests/engine/oracle.py"],
+        scripts=[
+            from_repository(f"tests/{name}.py")
+            for name in ("benchmark/measure_engine", "benchmark/work", "engine/oracle")
+        ],
         code=code("extract_activations"),
     output:
         figures="results/performance/engine.json",
@@ -19,4 +22,5 @@ rule measure_engine:
         mem_mb=4000,
         runtime=60,
     shell:
-        "PYTHONPATH=workflow_scripts python -m tests.benchmark.measure_engine --output {output.figures:q} > {log:q} 2>&1"
+        "scripts=$(dirname {input.code[0]:q}); PYTHONPATH=$scripts:$scripts/.. python -m tests.benchmark.measure_engine"
+        " --output {output.figures:q} > {log:q} 2>&1"

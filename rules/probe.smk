@@ -24,7 +24,7 @@ rule extract_activations:
         settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python workflow_scripts/extract_activations.py --settings {params.settings:q} --shard {input.shard:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --output {output.activations:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -48,7 +48,7 @@ rule average_vectors:
     params:
         identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
-        "python workflow_scripts/average_vectors.py --activations {input.activations:q} --shards {input.shards:q}"
+        "python {input.code[0]:q} --activations {input.activations:q} --shards {input.shards:q}"
         " --identity {params.identity:q} --output {output.vectors:q} > {log:q} 2>&1"
 
 
@@ -80,7 +80,7 @@ rule map_attention:
         position=CONFIG.figures.reading_position,
         method=CONFIG.figures.reading_vector,
     shell:
-        "python workflow_scripts/map_attention.py --settings {params.settings:q} --shard {input.shard:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --activations {input.activations:q} --vectors {input.vectors:q}"
         " --sample {params.sample} --position {params.position} --method {params.method}"
         " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
@@ -111,7 +111,7 @@ rule steer_attention:
         settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python workflow_scripts/steer_attention.py --settings {params.settings:q} --shard {input.shard:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --activations {input.activations:q} --vectors {input.vectors:q}"
         " --position {wildcards.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"

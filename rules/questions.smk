@@ -21,7 +21,7 @@ rule compose_questions:
     params:
         settings=lambda wildcards: CONFIG.question_settings(wildcards.questions).as_json(),
     shell:
-        "python workflow_scripts/compose_questions.py --settings {params.settings:q} --events {input.events:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --events {input.events:q}"
         " --output {output.questions:q} > {log:q} 2>&1"
 
 
@@ -54,7 +54,7 @@ rule analyze_attention:
         first=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[0],
         stop=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[1],
     shell:
-        "python workflow_scripts/analyze_attention.py --settings {params.settings:q} --questions={params.questions:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --questions={params.questions:q}"
         " --audio={params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
         " --output {output.shares:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
@@ -81,7 +81,7 @@ rule tabulate_audio_share:
         # A function, because folders of models may hold braces.
         models=lambda wildcards: json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
     shell:
-        "python workflow_scripts/tabulate_audio_share.py --shares {input.shares:q} --models {params.models:q}"
+        "python {input.code[0]:q} --shares {input.shares:q} --models {params.models:q}"
         " --by-layer {output.by_layer:q} --second-half {output.second_half:q} > {log:q} 2>&1"
 
 
@@ -111,5 +111,5 @@ rule plot_audio_share:
     params:
         questions=CONFIG.figures.audio_share,
     shell:
-        "python workflow_scripts/plot_audio_share.py --table {input.table:q} --model {wildcards.model}"
+        "python {input.code[0]:q} --table {input.table:q} --model {wildcards.model}"
         " --questions {params.questions} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -120,7 +120,7 @@ rule summarize_run:
     # Files are found in the folder of results, because thousands of names would not fit into a command. Timings are read
     # where they are there: like logs, they change without the results, and may be left behind.
     shell:
-        "python workflow_scripts/summarize_run.py --config {params.config:q} --localization {input.localizations:q}"
+        "python {input.code[0]:q} --config {params.config:q} --localization {input.localizations:q}"
         " --results results --resolved {output.resolved:q} --coverage {output.coverage:q}"
         " --throughput {output.throughput:q} --origins {output.origins:q} --page {output.page:q} > {log:q} 2>&1"
 
@@ -150,5 +150,5 @@ rule render_table:
     params:
         about=lambda wildcards: REPORTED_TABLES[wildcards.table][2],
     shell:
-        "python workflow_scripts/render_table.py --table {input.table:q} --about {params.about:q} --page {output.page:q}"
+        "python {input.code[0]:q} --table {input.table:q} --about {params.about:q} --page {output.page:q}"
         " > {log:q} 2>&1"

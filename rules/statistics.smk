@@ -21,7 +21,7 @@ rule compare_methods:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/compare_methods.py --localization {input.localizations:q}"
+        "python {input.code[0]:q} --localization {input.localizations:q}"
         " --comparisons {output.comparisons:q} --markdown {output.markdown:q} --latex {output.latex:q}"
         " > {log:q} 2>&1"
 
@@ -48,6 +48,6 @@ rule tabulate_metrics:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/tabulate_metrics.py --table {wildcards.table}"
+        "python {input.code[0]:q} --table {wildcards.table}"
         " --localization {input.localizations:q} --metrics {output.metrics:q} --markdown {output.markdown:q}"
         " --latex {output.latex:q} > {log:q} 2>&1"

@@ -25,7 +25,7 @@ rule sweep_attention:
         checkpoint=by_digest(checkpoint_files),
         samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
     shell:
-        "python workflow_scripts/sweep_attention.py --settings {params.settings:q} --shard {input.shard:q}"
+        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --samples {params.samples} --activations {input.activations:q} --vectors {input.vectors:q}"
         " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
@@ -54,7 +54,7 @@ rule score_sweep:
         benchmark=lambda wildcards: CONFIG.sweep_benchmark(wildcards.sweep),
         samples=lambda wildcards: sum(CONFIG.sweep_samples(wildcards.sweep).values()),
     shell:
-        "python workflow_scripts/score_sweep.py --settings {params.settings:q} --sweep {wildcards.sweep}"
+        "python {input.code[0]:q} --settings {params.settings:q} --sweep {wildcards.sweep}"
         " --models {params.models} --identities {params.identities:q} --benchmark {params.benchmark}"
         " --samples {params.samples} --shards {input.shards:q} --attention {input.attention:q}"
         " --activations {input.activations:q} --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q}"
@@ -79,8 +79,7 @@ rule tabulate_sweep:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/tabulate_sweep.py --localization {input.localization:q} --table {output.table:q}"
-        " > {log:q} 2>&1"
+        "python {input.code[0]:q} --localization {input.localization:q} --table {output.table:q} > {log:q} 2>&1"
 
 
 rule plot_sweep:
@@ -110,5 +109,5 @@ rule plot_sweep:
         vary=lambda wildcards: CONFIG.sweeps[wildcards.sweep].vary,
         own=lambda wildcards: CONFIG.sweep_own_value(wildcards.sweep),
     shell:
-        "python workflow_scripts/plot_sweep.py --table {input.table:q} --vary {params.vary} --own {params.own:q}"
+        "python {input.code[0]:q} --table {input.table:q} --vary {params.vary} --own {params.own:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

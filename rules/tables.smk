@@ -4,7 +4,7 @@
 rule tabulate_overlap:
     input:
         localizations=LOCALIZATIONS,
-        published="resources/published_overlap.csv",
+        published=from_repository("resources/published_overlap.csv"),
         code=code("tabulate_overlap"),
     output:
         overlap="results/tables/overlap.csv",
@@ -23,6 +23,6 @@ rule tabulate_overlap:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python workflow_scripts/tabulate_overlap.py --localization {input.localizations:q}"
+        "python {input.code[0]:q} --localization {input.localizations:q}"
         " --published {input.published:q} --overlap {output.overlap:q} --by-label {output.by_label:q}"
         " --markdown {output.markdown:q} --latex {output.latex:q} > {log:q} 2>&1"

@@ -22,5 +22,4 @@ rule train_tiny_model:
         family=lambda wildcards: TINY_MODELS[wildcards.tiny_model],
         folder=subpath(output.card, parent=True),
     shell:
-        "python workflow_scripts/train_tiny_models.py --model {params.family} --output {params.folder:q}"
-        " > {log:q} 2>&1"
+        "python {input.code[0]:q} --model {params.family} --output {params.folder:q} > {log:q} 2>&1"

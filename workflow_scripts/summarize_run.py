@@ -81,7 +81,9 @@ def main(argv: list[str] | None = None) -> None:
         *_show_throughput(throughput, n_missing),
         *_show_origins(origins, differences),
         page.heading("Configuration"),
-        page.paragraph("As checked, every key spelled out. In place of config.yaml it repeats the run."),
+        page.paragraph(
+            "As checked, every key spelled out. In place of config.yaml, or laid over it, it repeats the run."
+        ),
         page.preformatted(resolved),
     ]
     write_text(arguments.page, page.document("Run", body))

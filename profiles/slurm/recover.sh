@@ -18,4 +18,4 @@ orphans | xargs --no-run-if-empty scancel
 while [ -n "$(orphans)" ]; do
     sleep 1
 done
-snakemake --unlock
+snakemake --snakefile "$(dirname "$0")/../../Snakefile" --unlock

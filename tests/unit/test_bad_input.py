@@ -13,8 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 from safetensors.numpy import save
 
+from wheretolisten import provenance
 from wheretolisten.benchmark import read_shard
 from wheretolisten.clips import library
 from wheretolisten.clips.pcm import read_clip
@@ -385,6 +387,106 @@ def test_names_that_yaml_would_drop(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
     is_refused(rf"mine\.yaml: {message}", configuration.refuse_repeated_keys, path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    table(
+        [
+            ("empty", b"", r"the file holds no keys; write sections"),
+            ("a comment", b"# nothing yet\n", r"the file holds no keys"),
+            ("a list", b"- models\n", r"the file holds no keys"),
+            ("a word", b"models\n", r"the file holds no keys"),
+            ("a tab", b"models:\n\ta: {}\n", r"line 2: this is not YAML \(.*\); correct it, and indent by spaces"),
+            ("an open bracket", b"models: [\n", r"line 2: this is not YAML"),
+            ("Latin-1", "models: {}\n# caf\u00e9\n".encode("latin-1"), r"line 2: this is not UTF-8 text; save"),
+            ("UTF-16", "models: {}\n".encode("utf-16"), r"line 1: this is not UTF-8 text; save"),
+            ("a control character", b"models: {a: \x07}\n", r"this is not YAML"),
+        ]
+    ),
+)
+def test_files_that_are_no_configuration(tmp_path, monkeypatch, content, message):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_bytes(content)
+    is_refused(rf"^mine\.yaml: {message}", configuration.find_places, ["mine.yaml"])
+
+
+@pytest.mark.parametrize("section", ["libraries", "questions"])
+def test_an_entry_keeps_its_type(tmp_path, monkeypatch, section):
+    monkeypatch.chdir(tmp_path)
+    Path("a.yaml").write_text(f"{section}:\n  mine:\n    type: procedural\n    seed: 1\n")
+    Path("b.yaml").write_text(f"{section}:\n  mine: {{type: other, path: x}}\n")
+    sentence = rf"{section}\.mine\.type: 'mine' is of type procedural already \(a\.yaml: line 3\), .*`mine: null`"
+    is_refused(rf"^b\.yaml: line 2: {sentence}", configuration.find_places, ["a.yaml", "b.yaml"])
+    arguments = {section: {"mine": {"type": "other"}}}
+    is_refused(rf"^--config: {sentence}", configuration.find_places, ["a.yaml"], arguments)
+    # Taken out before, it is another entry of that name; the same type is a change of its other keys.
+    Path("none.yaml").write_text(f"{section}: {{mine: null}}\n")
+    configuration.find_places(["a.yaml", "none.yaml", "b.yaml"])
+    configuration.find_places(["a.yaml", "a.yaml"])
+
+
+def test_errors_name_the_file_and_the_line_of_the_key(raw_config, root, tmp_path, monkeypatch):
+    files = {
+        "config.yaml": (root / "config.yaml").read_text(),
+        "one.yaml": "probe:\n  steering: {strength: 1}\n  random_draws: 0\n",
+        "two.yaml": "models:\n  a.b:\n    checkpoint: x\n    dtype: float8\nprobe:\n  prompts:\n    inference: ' '\n",
+        "three.yaml": "libraries:\n  mine: {type: folder}\n  synthetic:\n    clips_per_label: yes\n",
+    }
+    monkeypatch.chdir(tmp_path)
+    for name, text in files.items():
+        Path(name).write_text(text)
+    places = configuration.find_places(list(files), {"shard_seconds": -1})
+    raw_config["probe"]["steering"]["strength"] = 1
+    raw_config["probe"] |= {"random_draws": 0, "random_seed": -1}
+    raw_config["probe"]["prompts"]["inference"] = " "
+    raw_config["models"]["a.b"] = {"checkpoint": "x", "dtype": "float8"}
+    raw_config["libraries"]["mine"] = {"type": "folder"}
+    raw_config["libraries"]["synthetic"]["clips_per_label"] = True
+    raw_config["shard_seconds"] = -1
+    with pytest.raises(UserError) as caught:
+        configuration.load(raw_config, root, places)
+    seed = files["config.yaml"].splitlines().index("  random_seed: 0") + 1
+    for part in (
+        "one.yaml: line 2: probe.steering.strength: unknown key",
+        "one.yaml: line 3: probe.random_draws: ",
+        f"config.yaml: line {seed}: probe.random_seed: ",
+        "two.yaml: line 4: models.a.b.dtype: ",
+        "two.yaml: line 7: probe.prompts: inference must not be empty",
+        "three.yaml: line 2: libraries.mine.path: the key is missing; add it",
+        "three.yaml: line 4: libraries.synthetic: clips_per_label must be a number",
+        "--config: shard_seconds: ",
+    ):
+        assert part in str(caught.value)
+    # What is found later, in files that the configuration names, or across sections.
+    raw = {"models": {"tiny-qwen2-audio": {"checkpoint": "nowhere/to be found"}}}
+    Path("four.yaml").write_text("models:\n  tiny-qwen2-audio:\n    checkpoint: nowhere/to be found\n")
+    defaults = yaml.safe_load(files["config.yaml"])
+    defaults["models"]["tiny-qwen2-audio"] |= raw["models"]["tiny-qwen2-audio"]
+    places = configuration.find_places(["config.yaml", "four.yaml"])
+    is_refused(
+        r"^four\.yaml: line 3: models\.tiny-qwen2-audio\.checkpoint: ", configuration.load, defaults, root, places
+    )
+    defaults["probe"]["methods"]["sample"] = {"vector": "positive_9"}
+    is_refused(r"^config\.yaml: line \d+: probe: methods\.sample\.vector: ", configuration.load, defaults, root, places)
+
+
+def test_paths_start_from_the_repository_wherever_it_is_run(raw_config, root, tmp_path, monkeypatch):
+    raw_config["libraries"]["mine"] = {"type": "folder", "path": "docs"}
+    raw_config["questions"]["mine"] = {"type": "mmau", "path": "config.yaml", "audio": "docs", "max_seconds": 20}
+    here = configuration.load(raw_config, root)
+    assert here.libraries["mine"].path == "docs"
+    monkeypatch.chdir(tmp_path)
+    there = configuration.load(raw_config, root)
+    assert there.libraries["mine"].path == there.questions["mine"].audio == str(root / "docs")
+    assert there.questions["mine"].path == str(root / "config.yaml")
+    # Results name a model by its checkpoint: it is the same one.
+    model, benchmark = "tiny-qwen2-audio", "sequences"
+    assert there.steering_settings(model, benchmark) == here.steering_settings(model, benchmark)
+    checkpoint = here.models[model].checkpoint
+    assert provenance.checkpoint_digest(checkpoint, None) == provenance.checkpoint_digest(str(root / checkpoint), None)
+    raw_config["libraries"]["mine"]["path"] = "nowhere"
+    is_refused(rf"'nowhere' does not exist as a folder in {root}; correct", configuration.load, raw_config, root)
 
 
 def test_good_configurations_name_nothing_twice(root):

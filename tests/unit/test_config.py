@@ -1,18 +1,23 @@
 """The configuration: what it accepts, and the one sentence that it refuses the rest with."""
 
+import itertools
 import json
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
 
 from wheretolisten.config import workflow as configuration
+from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Prompts, Steering
 from wheretolisten.config.settings import SteeringSettings
 from wheretolisten.config.workflow import load
 from wheretolisten.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def changed(raw, path, value):
@@ -268,6 +273,97 @@ def overlaid(raw, overlay):
     for key, value in overlay.items():
         raw[key] = overlaid(raw[key], value) if isinstance(value, dict) and isinstance(raw.get(key), dict) else value
     return raw
+
+
+OVERLAYS = {
+    "another strength": {"probe": {"steering": {"scale": 0.3, "positions": "last"}}},
+    "an emphasis": {
+        "probe": {"steering": {"emphasis": {"layers": [1, 2], "beta": 0.25}}},
+        "sweeps": {"steered-layers": None, "steered-blocks": None},
+    },
+    "no emphasis": {"probe": {"methods": {"silence_weighted": {"steering": {"emphasis": None, "scale": 0.2}}}}},
+    "entries taken out": {
+        "models": {"tiny-audio-flamingo-3": None},
+        "probe": {"steering": {"layers": "second_half"}, "methods": {"vista": None, "no_audio": None}},
+        "questions": {"sequences": None},
+        "figures": {"audio_share": None},
+        "sweeps": {"heads": None, "steered-blocks": None, 1: None},
+    },
+    "sweeps": {
+        "probe": {"steering": {"scale": 0.3}},
+        "sweeps": {
+            "weights": {"vary": "steering.emphasis", "values": [None, {"layers": "0%-50%", "beta": 1e-5}]},
+            "epsilon": {"vary": "localization.epsilon", "values": [1e-12, 1e-8], "method": "silence_weighted"},
+        },
+    },
+    "lists of methods": {"benchmarks": {"sequences": {"methods": ["sample", "vista"]}}},
+    "texts": {"probe": {"prompts": {"inference": 'H\u00f6rst du \U0001f415?\u2028\t"{}" \\ud83d\\ude00 \x7f'}}},
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS.values(), ids=OVERLAYS)
+def test_the_configuration_that_a_run_writes_repeats_it(raw_config, root, overlay):
+    config = load(overlaid(json.loads(json.dumps(raw_config)), overlay), root)
+    written = yaml.safe_load(as_yaml(configuration.Config.from_json(config.as_json())))
+    scale = config.probe.steering.scale
+    assert written["probe"]["methods"]["label_mean"]["steering"]["scale"] == scale
+    for raw in (written, overlaid(raw_config, written)):
+        repeated = load(raw, root)
+        assert repeated == config
+        for model in config.models:
+            for name in config.benchmarks:
+                assert (
+                    repeated.steering_settings(model, name).as_json() == config.steering_settings(model, name).as_json()
+                )
+            for name in config.sweeps:
+                assert repeated.sweep_settings(name, model).as_json() == config.sweep_settings(name, model).as_json()
+
+
+def test_settings_of_a_sweep_record_nothing_that_plays_no_part_in_it(raw_config, root):
+    raw_config["probe"]["steering"] |= {"scale": 0.3, "site": "mlp"}
+    config = load(raw_config, root)
+    settings = config.sweep_settings("strength", "tiny-qwen2-audio")
+    probe = json.loads(settings.as_json())["probe"]
+    assert set(probe) == {"prompts", "readout", "steering"}
+    assert probe["prompts"] == {"inference": "Describe the audio."}
+    assert probe["steering"]["site"] == "mlp"
+    assert "scale" not in probe["steering"]
+    assert type(settings).from_json(settings.as_json()) == settings
+    assert set(json.loads(config.score_settings("strength").as_json())["probe"]) == {"localization"}
+
+
+def documented_overlays():
+    """YAML blocks of the documentation, by file and line, and the overlays that are shipped.
+
+    A block of a Snakemake profile has another info string, `yaml profile`.
+    """
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        text = path.read_text()
+        for block in re.finditer(r"^```ya?ml *\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text[: block.start()].count("\n") + 1
+            yield pytest.param(block[1], id=f"{path.name}:{line}")
+    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+        yield pytest.param(path.read_text(), id=path.name)
+
+
+@pytest.mark.parametrize("text", list(documented_overlays()))
+def test_every_overlay_of_the_documentation_is_accepted(raw_config, text):
+    overlay = yaml.safe_load(text)
+    assert set(overlay) <= set(raw_config)
+    load(overlaid(raw_config, overlay), None)
+
+
+def test_documented_commands_take_no_target_for_a_configuration_file():
+    paths = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config.yaml"]
+    paths += [*(ROOT / "docs").glob("*.md"), *(ROOT / "profiles").rglob("*.yaml")]
+    commands = [
+        line for path in paths for line in re.findall(r"snakemake [^`\n]*--configfile[^`\n]*", path.read_text())
+    ]
+    assert len(commands) > 10
+    for command in commands:
+        arguments = command.partition("--configfile")[2].partition("#")[0].split()
+        files = itertools.takewhile(lambda word: not word.startswith("-"), arguments)
+        assert all(re.fullmatch(r"[\w./-]+\.yaml[,;:.]?|…", name) for name in files), command
 
 
 def test_the_published_models_are_pinned_and_not_part_of_the_default(raw_config, root, tmp_path):

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -267,8 +269,67 @@ def test_a_job_killed_in_the_middle_keeps_the_parts_it_finished(finished_run, cl
 
 def test_bad_configuration_ends_in_one_sentence_before_any_job(clean_copy):
     output = clean_copy.run(overlay={"probe": {"steering": {"strength": 1}}}, fails=True)
-    assert "config.yaml: probe.steering.strength: unknown key; remove it or correct its spelling" in output
+    assert "overlay.yaml: line 3: probe.steering.strength: unknown key; remove it or correct its spelling" in output
+    overlay = {"libraries": {"synthetic": {"type": "folder", "path": "resources"}}}
+    output = clean_copy.run(overlay=overlay, fails=True)
+    assert re.search(r"overlay.yaml: line 3: .* is of type procedural already \(config.yaml: line \d+\)", output)
+    assert "take that one out with `synthetic: null`" in output
+    (clean_copy.folder / "config.yaml").write_text("models:\n\ttiny: {}\n")
+    output = clean_copy.run(fails=True)
+    assert "config.yaml: line 2: this is not YAML" in output
+    assert "Traceback" not in output
     assert not (clean_copy.folder / "results").exists()
+
+
+def test_the_readme_s_own_sounds_run_from_another_folder_without_an_activated_environment(clean_copy, tmp_path):
+    readme = (clean_copy.folder / "README.md").read_text()
+    overlay = next(text for text in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "type: folder" in text)
+    sounds = clean_copy.folder / yaml.safe_load(overlay)["libraries"]["mine"]["path"]
+    rng = np.random.default_rng(0)
+    for label in ("door", "kettle", "piano", "rain"):
+        (sounds / label).mkdir(parents=True)
+        for name in ("a.wav", "b.wav"):
+            soundfile.write(sounds / label / name, rng.normal(0, 0.1, 24_000), 16_000)
+    elsewhere = tmp_path / "another folder"
+    elsewhere.mkdir()
+    (elsewhere / "my.yaml").write_text(overlay)
+    # A python that no job should take.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/python").write_text("#!/bin/sh\nexit 97\n")
+    (tmp_path / "bin/python").chmod(0o755)
+    environment = {"HOME": os.environ["HOME"], "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+
+    def run(*arguments, cwd):
+        command = [sys.executable, "-m", "snakemake", "--configfile", "my.yaml", *arguments]
+        run = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+        return run.returncode, run.stdout + run.stderr
+
+    snakefile = str(clean_copy.folder / "Snakefile")
+    code, output = run("--snakefile", snakefile, "--", "benchmark", cwd=elsewhere)
+    assert code == 0, output
+    events = pd.read_csv(elsewhere / "results/benchmarks/sequences/events.csv", dtype=str)
+    assert len(events) == 3 * 30
+    assert set(events["label"]) == {"door", "kettle", "piano", "rain"}
+    assert not (clean_copy.folder / "results").exists()
+
+    # The same run, as the folder of one started in the clone; everything that follows finds its files.
+    shutil.copy(elsewhere / "my.yaml", clean_copy.folder)
+    code, output = run("--directory", str(elsewhere), "--dry-run", cwd=clean_copy.folder)
+    assert code == 0, output
+    assert not re.search(r"^(prepare_clips|compose_benchmark) ", output, re.MULTILINE)
+    assert re.search(r"^extract_activations +4$", output, re.MULTILINE)
+
+    # What fails says so last, in one sentence.
+    for path in sounds.glob("*/*.wav"):
+        path.write_bytes(b"no sound")
+    code, output = run("--snakefile", snakefile, "--", "benchmark", cwd=elsewhere)
+    assert code != 0
+    lines = output.strip().splitlines()
+    log = (elsewhere / "results/logs/prepare_clips/mine.log").read_text().strip().splitlines()
+    assert "log: results/logs/prepare_clips/mine.log" in lines[-2]
+    assert lines[-1].strip() == log[-1].partition(" ERROR ")[2] != ""
+    assert "--settings" not in output
+    assert "Traceback" not in output
 
 
 def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypatch, tmp_path):

@@ -41,6 +41,11 @@ _UNQUANTISED = (
 )
 
 
+def folder_of(checkpoint: str) -> Path:
+    """Folder of a checkpoint that is one. A relative path starts from the repository, wherever the job runs."""
+    return Path(__file__).resolve().parents[2] / checkpoint
+
+
 def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, Any]:
     """Refuse a checkpoint that cannot or must not be loaded, and return its config.json.
 

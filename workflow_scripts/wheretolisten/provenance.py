@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from wheretolisten.checkpoint import folder_of
 from wheretolisten.config.sections import Section
 from wheretolisten.files import sha256_of_file
 
@@ -113,7 +114,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 def checkpoint_digest(checkpoint: str, revision: str | None) -> str:
     """What identifies a model's weights: digest of the folder's files, or the pinned revision of a hub repository."""
-    folder = Path(checkpoint)
+    folder = folder_of(checkpoint)
     if not folder.is_dir():
         return f"{checkpoint}@{revision}"
     return digest_of([(path.name, sha256_of_file(path)) for path in checkpoint_files(folder)])

@@ -34,7 +34,10 @@ def _key(name: str) -> str:
 def _flow(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_flow, value))}]"
-    text = json.dumps(value)
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {_flow(each)}' for key, each in sorted(value.items()))}}}"
+    # JSON writes a character beyond U+FFFF as two escapes, which YAML reads as two characters.
+    text = re.sub(r"\\ud[89ab]..\\ud[c-f]..", lambda pair: json.loads(f'"{pair[0]}"'), json.dumps(value))
     if isinstance(value, float) and "e" in text and "." not in text:
         return text.replace("e", ".0e")  # 1e-08 is a string to YAML 1.1
     return text

@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from wheretolisten.config.labels import Named
 from wheretolisten.config.layers import Layers, select_layers
-from wheretolisten.config.sections import Section, check_template, first_sentence
+from wheretolisten.config.sections import Section, check_template
 from wheretolisten.errors import UserError
 
 _CONTRASTS = {
@@ -226,25 +226,20 @@ class DirectPrompt(Section):
         return self.question.format(label=wording, duration=duration)
 
 
-class SteeredMethod(Section):
-    """A vector and how it is added: all that the steered pass of a query depends on."""
-
-    vector: VectorKind
-    steering: Steering
-
-
 class Method(Section):
-    """A row of the tables, `steering_<name>`: which vector steers, and what differs from `probe.steering`."""
+    """A row of the tables, `steering_<name>`: a vector and how it is added, all that the steered pass of a query needs.
+
+    In the configuration `steering` holds the keys that differ from `probe.steering`. `Probe` fills in the others, so
+    that no method holds a value that is not used.
+    """
 
     vector: VectorKind
-    steering: Steering = Field(
-        Steering(), description="keys that differ from probe.steering; the others count for nothing"
-    )
+    steering: Steering = Field(Steering(), description="keys that differ from probe.steering")
 
-    def resolve(self, steering: Steering) -> SteeredMethod:
+    def resolve(self, steering: Steering) -> "Method":
         """The method with every key of its steering, from `probe.steering` and its own changes."""
         changes = {key: getattr(self.steering, key) for key in self.steering.model_fields_set}
-        return SteeredMethod(vector=self.vector, steering=Steering.model_validate(dict(steering) | changes))
+        return Method(vector=self.vector, steering=Steering.model_validate(dict(steering) | changes))
 
 
 class Probe(Section):
@@ -255,6 +250,7 @@ class Probe(Section):
     methods: dict[str, Method] = Field(
         {kind: Method(vector=kind) for kind in ("sample", "label_mean", "random_direction")},
         min_length=1,
+        validate_default=True,
         description="name → vector and steering; benchmarks choose among them",
     )
     readout: Readout = Readout()
@@ -263,6 +259,14 @@ class Probe(Section):
     random_draws: int = Field(100, ge=1, description="uniform random windows drawn per query")
     random_seed: int = Field(0, ge=0)
 
+    @field_validator("methods")
+    @classmethod
+    def _resolve_methods(cls, methods: dict[str, Method], info: ValidationInfo) -> dict[str, Method]:
+        # Fields are checked in their order, and a wrong one is left out.
+        if "steering" not in info.data:
+            return methods
+        return {name: method.resolve(info.data["steering"]) for name, method in methods.items()}
+
     @model_validator(mode="after")
     def _check_methods(self) -> "Probe":
         for name, method in self.methods.items():
@@ -270,10 +274,6 @@ class Probe(Section):
                 raise ValueError(
                     f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'"
                 )
-            try:
-                method.resolve(self.steering)
-            except ValidationError as error:
-                raise ValueError(first_sentence(error, f"methods.{name}")) from error
             for state in contrasted_states(method.vector):
                 try:
                     self.prompts.instruction_of(state)

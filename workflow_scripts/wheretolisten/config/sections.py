@@ -68,6 +68,11 @@ def check_repetition(names: list[str], what: str = "label") -> None:
 
 
 def first_sentence(error: ValidationError, where: str) -> str:
+    return f"{where}: " + "; ".join(problems_of(error))
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """What is wrong, one sentence each: the dotted path of a key, a colon, and why."""
     problems = []
     for item in error.errors():
         # The discriminator of a union appears in the location, though the user never wrote it.
@@ -91,4 +96,4 @@ def first_sentence(error: ValidationError, where: str) -> str:
         elif item["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
         problems.append(f"{location}: {message}" if location else message)
-    return f"{where}: " + "; ".join(problems)
+    return problems

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import DirectPrompt, Prompts, Readout, SteeredMethod, Steering
+from wheretolisten.config.probe import DirectPrompt, Method, Prompts, Readout, Steering
 from wheretolisten.config.questions import AudioShare, ProceduralQuestions
 from wheretolisten.config.sections import Section
 
@@ -27,7 +27,7 @@ class SteeringSettings(Section):
 
     model: Model
     inference: str
-    methods: dict[str, SteeredMethod]
+    methods: dict[str, Method]
     readout: Readout
 
 
@@ -36,7 +36,7 @@ class MapSettings(Section):
 
     model: Model
     prompts: Prompts
-    method: SteeredMethod
+    method: Method
 
 
 class DirectSettings(Section):

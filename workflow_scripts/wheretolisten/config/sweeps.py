@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_serializer, model_validator
 
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Localization, Probe, Prompts, Steering, VectorKind
+from wheretolisten.config.probe import Localization, Probe, Steering, VectorKind
 from wheretolisten.config.sections import Section, first_sentence
 from wheretolisten.errors import UserError
 
@@ -83,20 +83,25 @@ class Sweep(Variation):
         return Variation(vary=self.vary, values=self.values, method=self.method)
 
 
-class SweepSettings(Section):
-    """All that the passes of a sweep depend on, beside base attention and vectors."""
+class _Swept(Section):
+    variation: Variation
+    probe: Probe
+
+    @field_serializer("probe")
+    def _only_what_is_set(self, probe: Probe) -> dict[str, Any]:
+        # Results record their settings: what plays no part in them, and is a default of the code, is none.
+        return probe.model_dump(mode="json", exclude_unset=True)
+
+
+class SweepSettings(_Swept):
+    """All that the passes of a sweep depend on, beside base attention and vectors; see `of_passes`."""
 
     model: Model
-    variation: Variation
     vector: VectorKind
-    probe: Probe
 
 
-class ScoreSettings(Section):
-    """All that the windows of a sweep depend on, beside attention."""
-
-    variation: Variation
-    probe: Probe
+class ScoreSettings(_Swept):
+    """All that the windows of a sweep depend on, beside attention; see `of_score`."""
 
 
 @dataclass(frozen=True)
@@ -173,18 +178,20 @@ def value_name(value: Any) -> str:
 
 
 def of_passes(variation: Variation, probe: Probe) -> Probe:
-    """The probe with everything at its default that the passes of a sweep do not depend on, the varied key too."""
-    prompts = Prompts(inference=probe.prompts.inference)
-    return _without(variation.vary, Probe(prompts=prompts, steering=probe.steering, readout=probe.readout))
+    """Only what the passes of a sweep have in common: what they do not depend on, and the varied key, are not set."""
+    sections = {key: getattr(probe, key).model_dump() for key in ("steering", "readout")}
+    return _without(variation.vary, sections | {"prompts": {"inference": probe.prompts.inference}})
 
 
 def of_score(variation: Variation, probe: Probe) -> Probe:
-    """The probe with everything at its default that the windows of a sweep do not depend on, the varied key too."""
-    return _without(variation.vary, Probe(localization=probe.localization))
+    """Only what the windows of a sweep have in common: what they do not depend on, and the varied key, are not set."""
+    return _without(variation.vary, {"localization": probe.localization.model_dump()})
 
 
-def _without(key: str, probe: Probe) -> Probe:
-    return probe if key == HEADS else changed(probe, key, own_value(Probe(), key))
+def _without(key: str, sections: dict[str, dict[str, Any]]) -> Probe:
+    section, _, field = key.partition(".")
+    sections.get(section, {}).pop(field, None)
+    return Probe.model_validate(sections)
 
 
 def check_values(sweep: str, variation: Variation, probe: Probe, sizes: Mapping[str, Any]) -> None:

@@ -1,12 +1,21 @@
 """The whole configuration, as in config.yaml."""
 
+import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import (
+    Field,
+    ModelWrapValidatorHandler,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from wheretolisten import cache, checkpoint
 from wheretolisten.config.benchmarks import Benchmark
@@ -14,9 +23,10 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
-from wheretolisten.config.probe import Paraphrases, Probe, Prompts, SteeredMethod, contrasted_states
+from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
+from wheretolisten.config.probe import Method, Paraphrases, Probe, Prompts, contrasted_states
 from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
-from wheretolisten.config.sections import Section, UserPath, first_sentence
+from wheretolisten.config.sections import Section, UserPath, problems_of
 from wheretolisten.config.settings import (
     AnalysisSettings,
     DirectSettings,
@@ -43,6 +53,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NO_PARAPHRASES = Paraphrases(positive=[], negative=[])
 
 # Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
+_ENTRIES = (("libraries",), ("benchmarks",), ("models",), ("probe", "methods"), ("questions",), ("sweeps",))
+"""Where named entries are, which an overlay adds to, and takes out with null."""
+
 _TAKEN = {"models": {"events", "sweeps", "unknown_duration"}, "benchmarks": {"audio_share", "sweeps"}}
 
 
@@ -75,6 +88,33 @@ class Config(Section):
     model_cache: UserPath | None = Field(
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
     )
+
+    _taken_out: list[tuple[str, ...]] = PrivateAttr(default_factory=list)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _take_out(cls, raw: Any, check: ModelWrapValidatorHandler["Config"]) -> "Config":
+        # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
+        taken_out = []
+        for path in _ENTRIES:
+            entries = raw
+            for key in path:
+                entries = entries.get(key) if isinstance(entries, dict) else None
+            if isinstance(entries, dict):
+                names = [name for name, entry in entries.items() if entry is None]
+                taken_out += [(*path, str(name)) for name in names]
+                raw = _changed(raw, path, {name: entry for name, entry in entries.items() if name not in names})
+        config = check(raw)
+        config._taken_out = sorted(taken_out)
+        return config
+
+    @model_serializer(mode="wrap")
+    def _with_what_was_taken_out(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Laid over config.yaml, too, it is this configuration.
+        values = dump(self)
+        for path in self._taken_out:
+            values = _changed(values, path, None)
+        return values
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
@@ -210,14 +250,10 @@ class Config(Section):
         """Whether the models have random weights, so that the run measures time and memory and yields no results."""
         return any(model.weights == "random" for model in self.models.values())
 
-    def methods_of(self, benchmark: str) -> dict[str, SteeredMethod]:
+    def methods_of(self, benchmark: str) -> dict[str, Method]:
         """The steered methods that answer a benchmark, by name."""
         names = self.benchmarks[benchmark].methods
-        return {
-            name: method.resolve(self.probe.steering)
-            for name, method in self.probe.methods.items()
-            if names == "all" or name in names
-        }
+        return {name: method for name, method in self.probe.methods.items() if names == "all" or name in names}
 
     def extraction_settings(self, model: str, benchmark: str) -> ExtractionSettings:
         """What `extract_activations` of a model on a benchmark depends on."""
@@ -314,7 +350,7 @@ class Config(Section):
         ranges = {shard: self.shard_range(benchmark, shard) for shard in range(self.n_shards(benchmark))}
         return {shard: min(stop, left) - first for shard, (first, stop) in ranges.items() if first < left}
 
-    def _swept_method(self, sweep: str) -> SteeredMethod:
+    def _swept_method(self, sweep: str) -> Method:
         return self.methods_of(self.sweep_benchmark(sweep))[self.sweeps[sweep].method]
 
     def sweep_probe(self, sweep: str) -> Probe:
@@ -375,7 +411,43 @@ class Config(Section):
         return math.ceil(self.benchmarks[benchmark].n_samples / self.samples_per_shard(benchmark))
 
 
-def load(raw: Mapping[str, Any], root: str | Path | None = ".") -> Config:
+def find_places(files: Sequence[str | Path], arguments: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Place of every key, as in "my.yaml: line 3", by its dotted path.
+
+    Parameters
+    ----------
+    files
+        Configuration files in the order in which they are merged: of a key that several name, the last one counts.
+    arguments
+        What the command line sets, which comes after all files.
+
+    Raises
+    ------
+    UserError
+        If a file is no UTF-8 text, no YAML or without keys, or names something twice; or if an entry gets another type
+        than it has in a file before.
+    """
+    places: dict[str, str] = {}
+    types: dict[tuple[str, ...], tuple[str, Any]] = {}
+    for keys in [*map(refuse_repeated_keys, files), keys_of_arguments(arguments or {})]:
+        for path, (place, value) in keys.items():
+            places[".".join(path)] = place
+            if path[0] not in ("libraries", "questions"):
+                continue
+            if len(path) == 2 and value is None:
+                types.pop(path, None)
+            elif len(path) == 3 and path[2] == "type":
+                first_place, first = types.setdefault(path[:2], (place, value))
+                if value != first:
+                    # Merged, it would be one with the other keys of the first.
+                    raise UserError(
+                        f"{place}: {'.'.join(path)}: {path[1]!r} is of type {first} already ({first_place}), and an "
+                        f"entry keeps its type; give yours another name, and take that one out with `{path[1]}: null`"
+                    )
+    return places
+
+
+def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[str, str] | None = None) -> Config:
     """Check raw configuration and return it typed.
 
     Parameters
@@ -383,89 +455,71 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".") -> Config:
     raw
         What Snakemake read from config.yaml and `--config`.
     root
-        Folder that relative paths in the configuration start from; None: what they name is not looked at.
+        Folder that relative paths in the configuration start from; None: what they name is not looked at. Where it is
+        not the working directory, the paths of libraries and questions are returned absolute. That of a checkpoint
+        names the model in all results and stays as it is: `checkpoint.folder_of` finds it.
+    places
+        Where every key stands, from `find_places`; by default all of them in config.yaml.
 
     Raises
     ------
     UserError
-        Naming every wrong key, its value and what to do.
+        Naming every wrong key, the file and line that it stands on, its value and what to do.
     """
-    # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
-    raw = {
-        key: _without_nulls(value) if key in {"libraries", "benchmarks", "models", "questions", "sweeps"} else value
-        for key, value in raw.items()
-    }
-    if isinstance(raw.get("probe"), dict) and "methods" in raw["probe"]:
-        raw["probe"] = raw["probe"] | {"methods": _without_nulls(raw["probe"]["methods"])}
     try:
         config = Config.model_validate(raw)
-    except ValidationError as error:
-        raise UserError(first_sentence(error, "config.yaml")) from error
-    if root is None:
+        if root is not None:
+            root = Path(root).resolve()
+            _check_files(config, root)
+    except (ValidationError, UserError) as error:
+        problems = problems_of(error) if isinstance(error, ValidationError) else [str(error)]
+        by_place = itertools.groupby(problems, lambda problem: place_of(problem, places or {}))
+        raise UserError("; ".join(f"{place}: {'; '.join(group)}" for place, group in by_place)) from error
+    if root in (None, Path.cwd()):
         return config
-    root = Path(root)
+    return config.model_copy(
+        update={
+            section: {name: _at(root, entry) for name, entry in getattr(config, section).items()}
+            for section in ("libraries", "questions")
+        }
+    )
+
+
+def _at(root: Path, entry: Library | QuestionSet) -> Library | QuestionSet:
+    paths = {key: getattr(entry, key) for key in ("path", "csv", "audio") if hasattr(entry, key)}
+    return entry.model_copy(update={key: str(root / path) for key, path in paths.items()})
+
+
+def _check_files(config: Config, root: Path) -> None:
+    """Refuse paths that lead nowhere, and what a checkpoint's files already show to be wrong."""
     for name, library in config.libraries.items():
         for key, kind in (("path", "folder"), ("csv", "file"), ("audio", "folder")):
-            if not hasattr(library, key):
-                continue
-            path = root / getattr(library, key)
-            if not (path.is_file() if kind == "file" else path.is_dir()):
-                raise UserError(
-                    f"config.yaml: libraries.{name}.{key}: {getattr(library, key)!r} does not exist as a {kind}; "
-                    "correct the path or put the files there"
-                )
+            if hasattr(library, key):
+                _check_path(f"libraries.{name}.{key}", getattr(library, key), kind, root)
     for name, questions in config.questions.items():
-        for key, kind in (("path", "file"), ("audio", "folder")) if isinstance(questions, MmauQuestions) else ():
-            path = root / getattr(questions, key)
-            if not (path.is_file() if kind == "file" else path.is_dir()):
-                raise UserError(
-                    f"config.yaml: questions.{name}.{key}: {getattr(questions, key)!r} does not exist as a {kind}; "
-                    "correct the path or put the files there"
-                )
+        if isinstance(questions, MmauQuestions):
+            _check_path(f"questions.{name}.path", questions.path, "file", root)
+            _check_path(f"questions.{name}.audio", questions.audio, "folder", root)
     for name, model in config.models.items():
         _check_checkpoint(name, model, config, root)
-    return config
 
 
-def _without_nulls(entries: Any) -> Any:
-    if not isinstance(entries, dict):
-        return entries
-    return {name: entry for name, entry in entries.items() if entry is not None}
+def _check_path(key: str, path: str, kind: Literal["file", "folder"], root: Path) -> None:
+    if not ((root / path).is_file() if kind == "file" else (root / path).is_dir()):
+        from_where = "" if root == Path.cwd() or Path(path).is_absolute() else f" in {root}"
+        raise UserError(
+            f"{key}: {path!r} does not exist as a {kind}{from_where}; correct the path or put the files there"
+        )
 
 
-def refuse_repeated_keys(path: str | Path) -> None:
-    """Refuse a configuration file that names something twice; YAML would keep the last one without a word.
-
-    Raises
-    ------
-    UserError
-        Naming the file, the line and the key.
-    """
-    import yaml  # comes with Snakemake, and jobs do without it
-
-    with open(path, encoding="utf-8") as file:
-        try:
-            waiting = [yaml.compose(file, Loader=yaml.SafeLoader)]
-        except yaml.YAMLError:
-            return  # Snakemake, which has read the file before, says so; tabs in JSON are none of its concern
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, yaml.SequenceNode):
-            waiting.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            seen = set()
-            for key, value in node.value:
-                if key.value in seen:
-                    raise UserError(
-                        f"{path}: line {key.start_mark.line + 1}: {key.value!r} is named twice; rename or remove one"
-                    )
-                seen.add(key.value)
-                waiting.append(value)
+def _changed(values: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    key, *rest = path
+    return {**values, key: _changed(values[key], tuple(rest), value) if rest else value}
 
 
 def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> None:
     """Refuse what a checkpoint's files already show to be wrong; all of a hub repository's when it is fetched."""
-    where = f"config.yaml: models.{name}.checkpoint"
+    where = f"models.{name}.checkpoint"
     folder = root / model.checkpoint
     if not folder.is_dir():
         if model.weights == "random":
@@ -496,7 +550,7 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
         return
     if model.revision is not None:
         raise UserError(
-            f"config.yaml: models.{name}.revision: {model.checkpoint!r} is a folder, which has no revision; set "
+            f"models.{name}.revision: {model.checkpoint!r} is a folder, which has no revision; set "
             "revision to null, or rename the folder if the hub repository is meant"
         )
     description = checkpoint.check(where, folder, model.weights)
@@ -509,28 +563,27 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     text_stack = description.get("text_config")
     n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
     steerings = {"steering": config.probe.steering} | {
-        f"methods.{method}.steering": changes.resolve(config.probe.steering).steering
-        for method, changes in config.probe.methods.items()
+        f"methods.{key}.steering": method.steering for key, method in config.probe.methods.items()
     }
     for key, section in (steerings | {"localization": config.probe.localization}).items():
         try:
             if n_layers is not None:
                 select_layers(section.layers, n_layers)
         except UserError as error:
-            raise UserError(f"config.yaml: probe.{key}.layers: {error} (model {name!r})") from None
+            raise UserError(f"probe.{key}.layers: {error} (model {name!r})") from None
     for key, steering in steerings.items():
         try:
             if n_layers is not None:
                 steering.scales(n_layers)
         except UserError as error:
-            raise UserError(f"config.yaml: probe.{key}.{error} (model {name!r})") from None
+            raise UserError(f"probe.{key}.{error} (model {name!r})") from None
     for sweep, settings in config.sweeps.items():
         # A rehearsal makes none.
         if name in config.sweep_models(sweep) and isinstance(text_stack, dict) and not config.rehearsal:
             try:
                 check_values(sweep, settings.variation, config.sweep_probe(sweep), text_stack)
             except UserError as error:
-                raise UserError(f"config.yaml: {error} (model {name!r})") from None
+                raise UserError(f"{error} (model {name!r})") from None
     processor = checkpoint.read_json(folder / "preprocessor_config.json")
     processor |= checkpoint.read_json(folder / "processor_config.json")
     extractor = processor.get("feature_extractor", processor)
@@ -539,14 +592,14 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
         longest = settings.composition.longest_seconds
         if seconds is not None and longest > seconds:
             raise UserError(
-                f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but samples "
+                f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but samples "
                 f"of {benchmark!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the "
                 "model out"
             )
     for questions, settings in config.questions.items():
         if isinstance(settings, MmauQuestions) and seconds is not None and settings.max_seconds > seconds:
             raise UserError(
-                f"config.yaml: models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but "
+                f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but "
                 f"recordings of questions {questions!r} may last {settings.max_seconds:g} s; lower max_seconds, or "
                 "take the model out"
             )

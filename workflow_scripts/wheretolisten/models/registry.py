@@ -38,7 +38,7 @@ def load(model: Model) -> Adapter:
         If the checkpoint or one of its files is missing or broken or was not fetched, its files rule it out (see
         `checkpoint.check`), the device does not exist, or its memory does not suffice.
     """
-    name, folder = model.checkpoint, Path(model.checkpoint)
+    name, folder = model.checkpoint, checkpoint.folder_of(model.checkpoint)
     if model.revision and not folder.is_dir():
         folder = hub.snapshot_folder(name, model.revision)
     # A progress bar would fill the log of the job with control characters.
