@@ -30,6 +30,7 @@ from wheretolisten import cache, provenance, sizing
 from wheretolisten.clips import listing
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.places import place_of
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
@@ -59,7 +60,10 @@ try:
     }
     # Not again in the jobs, which parse this file, too.
     if workflow.is_main_process and not REDRAW:
-        listing.check_names(CONFIG.libraries, CONFIG.probe.prompts)
+        try:
+            listing.check_names(CONFIG.libraries, CONFIG.probe.prompts)
+        except UserError as error:
+            raise UserError(f"{place_of(str(error), PLACES)}: {error}") from None
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

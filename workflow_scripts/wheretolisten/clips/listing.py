@@ -107,7 +107,7 @@ def check_names(libraries: Mapping[str, Library], prompts: Prompts) -> None:
     Raises
     ------
     UserError
-        As `list_entries`; naming the key of the wording and the nearest known name.
+        As `list_entries`, starting with the library's key; or naming the key of the wording and the nearest known name.
     """
     # The library types' own domains count as known, so that the default's wording of languages harms no other library.
     labels: set[str] = set()
@@ -122,7 +122,7 @@ def check_names(libraries: Mapping[str, Library], prompts: Prompts) -> None:
                 # Labels that no domain lists, too: to leave some out of a run is no reason to change their wording.
                 labels |= {entry.label for entry in _list_all(library)}
         except UserError as error:
-            raise UserError(f"config.yaml: libraries.{name}: {error}") from None
+            raise UserError(f"libraries.{name}: {error}") from None
     for key, kind, wording, known in (
         ("label_wording", "label", prompts.label_wording, labels),
         ("domain_wording", "domain", prompts.domain_wording, domains),
@@ -130,7 +130,7 @@ def check_names(libraries: Mapping[str, Library], prompts: Prompts) -> None:
         for name in wording:
             if name not in known:
                 raise UserError(
-                    f"config.yaml: probe.prompts.{key}: no configured library has the {kind} {name!r}; "
+                    f"probe.prompts.{key}: no configured library has the {kind} {name!r}; "
                     f"{known_instead(name, sorted(known))}"
                 )
 
