@@ -14,7 +14,7 @@ import tabulate_overlap
 from wheretolisten.errors import UserError
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.table import read_localization, write_localization
-from wheretolisten.statistics import summary
+from wheretolisten.statistics import layout, page, summary
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.scoring import score_answer, score_draws
@@ -256,6 +256,30 @@ def check_latex(text: str) -> None:
 
 def test_latex_is_escaped_and_balanced(tables):
     check_latex((tables / "overlap.tex").read_text())
+
+
+def test_names_in_tables_are_text():
+    names = ["a|b", r"a\|b\\", "*a* _b_ `c`", "<b>x</b> &amp;", "[a](b) [c]: d", "$x^2$ ~{50%}~ #", "[1.0, 2.0] \n x"]
+    table = pd.DataFrame({"Model": names, "Other|name": [name[::-1] for name in names]})
+    section = layout.Section("Benchmark _a_ | *b*", "tab:x", table, "Of <i>$x$</i>.", n_words=2)
+    text = layout.as_markdown("A & B", "p < 0.05", [section])
+    assert "p < 0.05" in text
+    assert r"| \*a\* \_b\_ \`c\` " in text
+    assert r"\<b>x\</b> \&amp;" in text
+    assert r"[a]\(b) [c]\: d" in text
+    blocks = page.from_markdown(text)
+    shown = table.map(lambda cell: " ".join(cell.split()))
+    assert blocks == [
+        page.heading("A & B", 1),
+        page.paragraph("p < 0.05"),
+        page.heading("Benchmark _a_ | *b*"),
+        page.table(shown),
+        page.paragraph("Of <i>$x$</i>."),
+    ]
+    latex = layout.as_latex("A & B", "p < 0.05", [section])
+    assert r"\$x\textasciicircum{}2\$ \textasciitilde{}\{50\%\}\textasciitilde{} \#" in latex
+    assert r"a\textbackslash{}$|$b\textbackslash{}\textbackslash{} &" in latex
+    assert "\n{[}1.0, 2.0]" in latex
 
 
 def test_tables_are_reproducible(tables, tmp_path):

@@ -59,4 +59,5 @@ def draw_attention_change(
     bar = figure.colorbar(mesh, ax=axis, pad=0.015, aspect=18)
     bar.set_label("Change in share of\nattention (% per token)")
     bar.outline.set_linewidth(0.7)
+    style.fit_titles(figure)
     return figure

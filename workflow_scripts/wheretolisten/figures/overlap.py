@@ -56,6 +56,7 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
         columnspacing=1.4,
         handlelength=1.6,
     )
+    style.fit_titles(figure)
     return figure
 
 

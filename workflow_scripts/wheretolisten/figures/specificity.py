@@ -48,6 +48,7 @@ def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
         f"Event of which the window covers most; {counts} queries per row, the rest of a row covers no event",
         fontsize=8,
     )
+    style.fit_titles(figure)
     return figure
 
 

@@ -127,13 +127,14 @@ UNKNOWN_DURATION = ("Events of unknown duration", _UNKNOWN_NOTE)
 
 def as_markdown(title: str, note: str, sections: Sequence[Section]) -> str:
     """A page of tables in Markdown."""
-    parts = [f"# {title}", note]
+    parts = [f"# {_escape_markdown(title)}", _escape_markdown(note)]
     for section in sections:
         table = _markdown_table(section.table, section.n_words)
         # What the publication says of its numbers stands before them.
         published = section.heading == _PUBLISHED_HEADING
-        body = [section.note, table] if published else [table, section.note]
-        parts += [f"## {section.heading}", *(part for part in body if part)]
+        about = _escape_markdown(section.note)
+        body = [about, table] if published else [table, about]
+        parts += [f"## {_escape_markdown(section.heading)}", *(part for part in body if part)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -246,18 +247,22 @@ def _latex_table(section: Section, caption: str) -> str:
     )
 
 
+# Signs of Markdown, of tags, entities and formulas in it, and what would make a link of the brackets before it.
+_MARKDOWN = re.compile(r"[\\`*_{}|$~#]|[<&](?=[\w/!?#])|(?<=\])[(\[:]")
+
+
 def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\u2013": "--"}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
 
 
 def _escape_latex(text: str) -> str:
     text = "".join(_LATEX.get(character, character) for character in text)
     text = re.sub(r"(?<![\w.])([+-])(?=\d)", r"$\1$", text)
-    return re.sub(r"(?<= )<(?= )", "$<$", text)
+    return re.sub(r"^\[", "{[}", text)  # at the start of a line it would be an argument of the line break before
 
 
 def _slug(text: str) -> str:
