@@ -168,7 +168,6 @@ def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text
                 ha="center",
                 va="center",
                 fontsize=_NAME_SIZE,
-                linespacing=0.9,
                 clip_on=True,
             )
         )
