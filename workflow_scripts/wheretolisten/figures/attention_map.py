@@ -29,11 +29,15 @@ _NAME_SIZE = 6.5  # points
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass: its name, its text tokens, and their attention masses [layer, text_token, audio_token]."""
+    """One pass: its name, its text tokens, and their attention masses [layer, text_token, audio_token].
+
+    `failure` says why these are not finite, where they are not.
+    """
 
     name: str
     tokens: Sequence[str]
     attention: np.ndarray
+    failure: str = "attention is not finite"
 
 
 def drawn_blocks(n_layers: int) -> list[int]:
@@ -114,7 +118,7 @@ def draw_attention_map(
         lines = np.arange(len(one.tokens)) + 0.5 + 0.35 * size * len(one.tokens) / (72 * row_height)
         labels = [readable(token) for token in one.tokens]
         for row, (share, mass) in enumerate(zip(shares[column], masses[column], strict=True), start=1):
-            mesh = _draw_shares(maps[row], share, tokens_per_second, top, events, queried)
+            mesh = _draw_shares(maps[row], share, tokens_per_second, top, events, queried, one.failure)
             maps[row].set_yticks(lines, labels, fontsize=size, va="baseline")
             bars[row].barh(np.arange(len(mass)) + 0.5, mass, height=0.8, color=style.GREY, linewidth=0)
             bars[row].set_ylim(len(mass), 0)
@@ -177,7 +181,13 @@ def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text
 
 
 def _draw_shares(
-    axis: Axes, share: np.ndarray, tokens_per_second: float, top: float, events: Sequence[Event], queried: int
+    axis: Axes,
+    share: np.ndarray,
+    tokens_per_second: float,
+    top: float,
+    events: Sequence[Event],
+    queried: int,
+    failure: str,
 ) -> QuadMesh:
     n_text, n_audio = share.shape
     edges = np.arange(n_audio + 1) / tokens_per_second
@@ -188,7 +198,7 @@ def _draw_shares(
             for time in (event.onset, event.offset):
                 axis.axvline(time, **line)
     else:
-        axis.text(0.5, 0.5, "attention is not finite", transform=axis.transAxes, ha="center", va="center", fontsize=6.5)
+        axis.text(0.5, 0.5, failure, transform=axis.transAxes, ha="center", va="center", fontsize=6.5)
     axis.set_ylim(n_text, 0)
     axis.tick_params(axis="y", length=0, pad=1.5)
     return mesh
