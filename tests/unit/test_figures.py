@@ -368,6 +368,25 @@ def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, ca
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_figures_say_that_there_is_no_vector(results, tmp_path, caplog):
+    events = pd.read_csv(results / "events.csv", dtype={"sample_id": str}).assign(domain="animals")
+    events.to_csv(tmp_path / "events.csv", index=False)
+    absent = {"events": [str(tmp_path / "events.csv")], "vector": ["absent_label"]}  # all labels are in every sample
+    with caplog.at_level("INFO"):
+        plot_reading.main(reading_arguments(results, tmp_path / "a", **absent))
+        plot_attention_change.main(change_arguments(results, tmp_path / "b", **absent))
+    assert "sample 00004, middle: no vector" in caplog.text
+    assert "begin: sample has no vector for any sample: no label of domain 'animals' is absent from the" in caplog.text
+    for name in ("a", "b"):
+        check_files(tmp_path / name)
+    change = np.ones((3, N_TOKENS))
+    change[1] = np.nan
+    figure = draw_attention_change(change, POSITIONS, [(o, f) for _, o, f in EVENTS], RATE, "A title", 0)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no vector"]
+    assert figure.axes[0].collections[0].get_clim() == (-1, 1)
+    check_nothing_is_clipped(figure)
+
+
 def test_reading_of_an_unknown_sample_is_refused(results, tmp_path):
     with pytest.raises(UserError, match="sample 99"):
         plot_reading.main(reading_arguments(results, tmp_path / "a", sample=["99"]))
