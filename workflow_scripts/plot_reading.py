@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         window, found = without_vector(reason, rate), "no vector"
     layers = select_layers(settings.layers, len(base))
     # A failed query is drawn, too: attention that is not finite leaves gaps, and the reason stands in the last panel.
-    shares = [np.nan_to_num(mean_share(values[:, :n_tokens], layers)) for values in (base, steered)]
+    shares = [mean_share(values[:, :n_tokens], layers) for values in (base, steered)]
     figure = draw_reading(
         _read_audio(arguments.benchmark_folder / event["path"]),
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],

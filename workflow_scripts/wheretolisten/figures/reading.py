@@ -48,7 +48,7 @@ def draw_reading(
     queried
         Index of the event that is looked for.
     base, steered
-        Share of attention per audio token, [audio_token], summing to 1.
+        Share of attention per audio token, [audio_token], summing to 1; NaN where it is not known.
     window
         Outcome of the search.
     sample_seconds
@@ -122,7 +122,8 @@ def _draw_attention(axis: Axes, base: np.ndarray, steered: np.ndarray, tokens_pe
     edges = np.arange(base.size + 1) / tokens_per_second
     axis.stairs(100 * base, edges, baseline=None, color=style.BLACK, linewidth=1.0, label="base", linestyle=(0, (3, 1)))
     axis.stairs(100 * steered, edges, baseline=None, color=_CHOSEN, linewidth=1.1, label="steered")
-    top = 100 * max(base.max(), steered.max())
+    shares = np.concatenate([base, steered])
+    top = 100 * shares[np.isfinite(shares)].max(initial=0) or 1.0
     axis.set_ylim(0, 1.3 * top)  # room for the legend above the curves
     axis.set_ylabel("Share of attention\n(% per token)")
     axis.legend(loc="upper right", ncols=2, frameon=False, borderaxespad=0)
