@@ -143,7 +143,6 @@ def fit_into(text: Text, width: float, height: float) -> bool:
     Returns whether it does; where it does not, it ends in an ellipsis.
     """
     figure, words = text.figure, text.get_text()
-    text.set_linespacing(0.9)
     for size in np.arange(text.get_fontsize(), 4.9, -0.5):
         text.set_fontsize(size)
         lines = wrap(figure, words, text.get_fontproperties(), width)
@@ -151,6 +150,8 @@ def fit_into(text: Text, width: float, height: float) -> bool:
         if len(lines) <= max_lines and " ".join(lines).split() == words.split():  # no word is broken
             break
     text.set_text("\n".join(wrap(figure, words, text.get_fontproperties(), width, max_lines)))
+    if len(lines) > 1:  # one line would stand higher or lower, as it has descenders or not
+        text.set_linespacing(0.9)
     return len(lines) <= max_lines
 
 
