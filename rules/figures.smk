@@ -61,11 +61,12 @@ rule plot_attention_change:
     params:
         settings=CONFIG.probe.localization.as_json(),
         method=CONFIG.figures.reading_vector,
+        vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
     shell:
         "python {input.code[0]:q} --activations {input.activations:q}"
         " --attention-begin {input.begin:q} --attention-middle {input.middle:q} --attention-end {input.end:q}"
         " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --method {params.method}"
+        " --method {params.method} --vector {params.vector}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -93,9 +94,11 @@ rule plot_attention_map:
     resources:
         mem_mb=2000,
         runtime=10,
+    params:
+        vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
     shell:
         "python {input.code[0]:q} --attention {input.attention:q} --events {input.events:q}"
-        " --model {wildcards.model} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        " --vector {params.vector} --model {wildcards.model} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_reading:
@@ -130,10 +133,11 @@ rule plot_reading:
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
         method=CONFIG.figures.reading_vector,
+        vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
         # Not an input: the figure has no spectrogram where there is no audio.
         audio=f"results/benchmarks/{CONFIG.figures.overlap}",
     shell:
         "python {input.code[0]:q} --activations {input.activations:q} --attention {input.attention:q}"
         " --events {input.events:q} --benchmark-folder {params.audio:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --sample {params.sample} --position {params.position} --method {params.method}"
+        " --sample {params.sample} --position {params.position} --method {params.method} --vector {params.vector}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -8,7 +8,8 @@ _CLUSTERS = (
 _MEASURES = (
     "iou: intersection over union with the true event; hit: IoU of at least 0.5; pointing: the window's centre lies in the "
     "event; onset_error: predicted minus true onset in seconds, and its absolute value. Where windows tie, a query has "
-    "their mean; without a prediction it has IoU 0, no hit, no pointing and no onset error (n_missing)."
+    "their mean; without a prediction it has IoU 0, no hit, no pointing and no onset error (n_missing). Queries for which "
+    "a method has no vector are left out (n_without_vector)."
 )
 REPORTED_TABLES = {
     "overlap.md": (
@@ -47,7 +48,7 @@ REPORTED_TABLES = {
         "where windows land",
         "Share of predicted windows that land on each event of their recording. position is the event that is queried, or, "
         "where reference is steered, the event whose vector steered the query; landed_on is the event of which the window "
-        "covers most, none if it covers none or windows tie.",
+        "covers most, none if it covers none or windows tie. n queries count, n_without_vector have no vector of the method.",
     ),
     "audio_share.csv": (
         "Attention",

@@ -33,6 +33,7 @@ rule sweep_attention:
 rule score_sweep:
     input:
         unpack(sweep_files),
+        events=lambda wildcards: f"results/localization/events/{CONFIG.sweep_benchmark(wildcards.sweep)}.csv",
         code=code("score_sweep"),
     output:
         localization="results/localization/sweeps/{sweep}.csv",
@@ -53,10 +54,12 @@ rule score_sweep:
         identities=lambda wildcards: [CONFIG.models[m].identity for m in CONFIG.sweep_models(wildcards.sweep)],
         benchmark=lambda wildcards: CONFIG.sweep_benchmark(wildcards.sweep),
         samples=lambda wildcards: sum(CONFIG.sweep_samples(wildcards.sweep).values()),
+        vector=lambda wildcards: CONFIG.probe.methods[CONFIG.sweeps[wildcards.sweep].method].vector,
     shell:
         "python {input.code[0]:q} --settings {params.settings:q} --sweep {wildcards.sweep}"
         " --models {params.models} --identities {params.identities:q} --benchmark {params.benchmark}"
-        " --samples {params.samples} --shards {input.shards:q} --attention {input.attention:q}"
+        " --samples {params.samples} --shards {input.shards:q} --events {input.events:q} --vector {params.vector}"
+        " --attention {input.attention:q}"
         " --activations {input.activations:q} --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q}"
         " --output {output.localization:q} > {log:q} 2>&1"
 

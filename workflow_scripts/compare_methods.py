@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("compare_methods")
 
     comparisons = compare_methods(read_localization(arguments.localization))
-    for row in comparisons[comparisons["position"] == "overall"].itertuples():
+    for row in comparisons[(comparisons["position"] == "overall") & (comparisons["n_queries"] > 0)].itertuples():
         logger.info(
             "%s, %s, %s against %s: %+.2f points (p %.2g)",
             row.benchmark, row.model, row.method, row.other, row.difference, row.p_holm,

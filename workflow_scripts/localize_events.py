@@ -1,6 +1,7 @@
 """Predicted window and overlap of every query, by every method that a model answers with."""
 
 import argparse
+import json
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,11 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
-from wheretolisten.localization.table import write_localization
-from wheretolisten.localization.windows import find_window, find_window_of_any_width
+from wheretolisten.localization.table import no_vector, write_localization
+from wheretolisten.localization.windows import find_window, find_window_of_any_width, without_vector
+from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.scoring import score_answer, score_unknown_duration, score_window
+from wheretolisten.steering.kinds import missing_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -50,6 +53,8 @@ def main(argv: list[str] | None = None) -> None:
                 "delete both and run the workflow again"
             )
 
+    kinds = json.loads(steered[POSITIONS[0]].attributes["vectors"])
+    missing = [missing_vectors(kind, events) for kind in kinds]
     rows, unknown = [], []
     for event in events.to_dict("records"):
         sample = row_of[event["sample_id"]]
@@ -64,21 +69,38 @@ def main(argv: list[str] | None = None) -> None:
         others = {"prompt_only": activations.prompted[sample, place]} | {
             f"steering_{name}": attention.steered[sample, number] for number, name in enumerate(attention.methods)
         }
+        reasons = {
+            f"steering_{name}": reason
+            for name, of_method in zip(attention.methods, missing, strict=True)
+            if (reason := of_method.get((event["sample_id"], event["position"])))
+        }
         for method, other in others.items():
-            window = find_window(activations.base[sample], other, event["duration"], rate, n_tokens, settings)
+            if method in reasons:
+                window = of_any_width = without_vector(reasons[method], rate)
+            else:
+                base = activations.base[sample]
+                window = find_window(base, other, event["duration"], rate, n_tokens, settings)
+                of_any_width = find_window_of_any_width(base, other, rate, n_tokens, settings)
             rows.append(score_window(event, window, method, args.model, args.benchmark))
-            window = find_window_of_any_width(activations.base[sample], other, rate, n_tokens, settings)
-            unknown.append(score_unknown_duration(event, window, candidates, method, args.model, args.benchmark))
+            unknown.append(score_unknown_duration(event, of_any_width, candidates, method, args.model, args.benchmark))
         answer = answer_of[event["sample_id"], event["position"]]
         rows.append(score_answer(event, answer, args.model, args.benchmark))
     write_localization(rows, args.output)
     write_localization(unknown, args.unknown_duration)
-    for method, group in pd.DataFrame(rows).groupby("method"):
-        logger.info(
-            "%s: %d queries, mean overlap %.1f %% (chance %.1f %%), %d tied, %d unparsed, %d failed",
-            method, len(group), 100 * group["overlap"].mean(), 100 * group["chance"].mean(),
-            group["tied"].sum(), (~group["parsed"]).sum(), (group["failure"] != "").sum(),
-        )  # fmt: skip
+    for method, of_method in pd.DataFrame(rows).groupby("method"):
+        unsteered = no_vector(of_method)
+        if unsteered.any():
+            logger.warning(
+                "%s: %d of %d queries are not scored: %s",
+                *(method, unsteered.sum(), len(of_method), count_reasons(of_method[unsteered], most=5)),
+            )
+        group = of_method[~unsteered]
+        if len(group):
+            logger.info(
+                "%s: %d queries, mean overlap %.1f %% (chance %.1f %%), %d tied, %d unparsed, %d failed",
+                method, len(group), 100 * group["overlap"].mean(), 100 * group["chance"].mean(),
+                group["tied"].sum(), (~group["parsed"]).sum(), (group["failure"] != "").sum(),
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from wheretolisten.figures.attention_change import draw_attention_change
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.attention import mean_attention_change
 from wheretolisten.statistics.names import method_name, model_name
+from wheretolisten.steering.kinds import missing_vectors
 from wheretolisten.store import read_activations, read_attention
 
 
@@ -28,6 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--settings", required=True, help="section localization as JSON; its layers are averaged")
     parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
+    parser.add_argument("--vector", default="sample", help="kind of its vectors")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -42,6 +44,8 @@ def main(argv: list[str] | None = None) -> None:
             "token by token; choose a benchmark with equal clip_seconds"
         )
     layers = select_layers(settings.layers, activations.base.shape[1])
+    events = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    missing = missing_vectors(arguments.vector, events)
     changes, counts = [], []
     for position in POSITIONS:
         paths = getattr(arguments, f"attention_{position}")
@@ -50,18 +54,27 @@ def main(argv: list[str] | None = None) -> None:
             raise UserError(
                 f"{paths[0]}: holds other samples than {arguments.activations[0]}; run steer_attention again"
             )
+        reasons = [missing.get((sample_id, position)) for sample_id in activations.sample_id]
+        if all(reasons):
+            logger.warning("%s: %s has no vector for any sample: %s", position, arguments.method, reasons[0])
+            changes.append(np.full(n_tokens, np.nan))
+            counts.append(0)
+            continue
         steered = attention.steered[:, attention.methods.index(arguments.method), :, :n_tokens]
         change, count = mean_attention_change(activations.base[:, :, :n_tokens], steered, layers)
         if count == 0:
             raise UserError(f"{paths[0]}: no sample has finite attention; look at the log of steer_attention")
-        if count < len(activations.sample_id):
-            logger.warning("%s: %d samples without attention left out", position, len(activations.sample_id) - count)
+        if count < len(reasons):
+            logger.warning(
+                "%s: %d samples left out, %d of them without a vector, the others without attention",
+                *(position, len(reasons) - count, len(reasons) - reasons.count(None)),
+            )
         changes.append(change)
         counts.append(count)
     figure = draw_attention_change(
         np.stack(changes),
         POSITIONS,
-        _true_events(arguments.events),
+        _true_events(events, arguments.events),
         activations.tokens_per_second,
         f"{model_name(arguments.model)}: {method_name(f'steering_{arguments.method}').lower()}, "
         f"{_describe(layers)} weighted equally",
@@ -71,9 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     logger.info("%d samples, %d audio tokens: %s", min(counts), n_tokens, arguments.pdf)
 
 
-def _true_events(path: Path) -> list[tuple[float, float]]:
+def _true_events(events: pd.DataFrame, path: Path) -> list[tuple[float, float]]:
     """Onset and offset at each position, in seconds; all samples must agree."""
-    events = pd.read_csv(path, dtype={"sample_id": str}, keep_default_na=False)
     times = []
     for position in POSITIONS:
         rows = events.loc[events["position"] == position, ["onset", "offset"]]

@@ -11,6 +11,7 @@ from wheretolisten.figures.attention_map import Pass, draw_attention_map
 from wheretolisten.figures.reading import Event
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.names import method_name, model_name
+from wheretolisten.steering.kinds import missing_vectors
 from wheretolisten.store import read_attention_map
 
 
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attention", type=Path, required=True, help="attention of one query by text token, HDF5")
     parser.add_argument("--events", type=Path, required=True)
+    parser.add_argument("--vector", default="sample", help="kind of the vector that steered")
     parser.add_argument("--model", required=True)
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
@@ -27,6 +29,9 @@ def main(argv: list[str] | None = None) -> None:
 
     query = read_attention_map(arguments.attention)
     events = read_shard(arguments.events)
+    missing = missing_vectors(arguments.vector, events).get((query.sample_id, query.position))
+    if missing:
+        logger.warning("%s has no vector for the query: %s", query.method, missing)
     events = events[events["sample_id"] == query.sample_id].set_index("position")
     if set(events.index) != set(POSITIONS):
         raise UserError(
@@ -40,7 +45,10 @@ def main(argv: list[str] | None = None) -> None:
         "steered": method_name(f"steering_{query.method}"),
     }
     figure = draw_attention_map(
-        [Pass(names[name], *of_pass) for name, *of_pass in zip(query.passes, query.text, query.attention, strict=True)],
+        [
+            Pass(names[name], *of_pass, *(["no vector"] if missing and name == "steered" else []))
+            for name, *of_pass in zip(query.passes, query.text, query.attention, strict=True)
+        ],
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
         POSITIONS.index(query.position),
         query.tokens_per_second,

@@ -16,10 +16,11 @@ from wheretolisten.errors import UserError
 from wheretolisten.figures.reading import Event, draw_reading
 from wheretolisten.figures.style import save
 from wheretolisten.files import refusal
-from wheretolisten.localization.windows import find_window
+from wheretolisten.localization.windows import find_window, without_vector
 from wheretolisten.statistics.attention import mean_share
 from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.overlap import window_overlap
+from wheretolisten.steering.kinds import missing_vectors
 from wheretolisten.store import read_activations, read_attention
 
 _log = logging.getLogger("plot_reading")
@@ -37,13 +38,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, required=True, help="index of the sample")
     parser.add_argument("--position", choices=POSITIONS, required=True)
     parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
+    parser.add_argument("--vector", default="sample", help="kind of its vectors")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
     log.start("plot_reading")
 
     settings = Localization.from_json(arguments.settings)
-    events = _events_of(arguments.events, arguments.sample)
+    of_benchmark = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    events = _events_of(of_benchmark, arguments.events, arguments.sample)
     sample_id = events["sample_id"].iloc[0]
     queried = POSITIONS.index(arguments.position)
     event = events.iloc[queried]
@@ -57,10 +60,12 @@ def main(argv: list[str] | None = None) -> None:
     steered = attention.steered[_row_of(sample_id, attention.sample_id, arguments.attention), method]
     rate = activations.tokens_per_second
     window = find_window(base, steered, event["duration"], rate, n_tokens, settings)
-    overlap = 100 * window_overlap(window, event["onset"], event["offset"])
+    found = f"overlap {100 * window_overlap(window, event['onset'], event['offset']):.0f} %"
+    if reason := missing_vectors(arguments.vector, of_benchmark).get((sample_id, arguments.position)):
+        window, found = without_vector(reason, rate), "no vector"
     layers = select_layers(settings.layers, len(base))
     # A failed query is drawn, too: attention that is not finite leaves gaps, and the reason stands in the last panel.
-    shares = [np.nan_to_num(mean_share(values[:, :n_tokens], layers)) for values in (base, steered)]
+    shares = [mean_share(values[:, :n_tokens], layers) for values in (base, steered)]
     figure = draw_reading(
         _read_audio(arguments.benchmark_folder / event["path"]),
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
@@ -69,14 +74,13 @@ def main(argv: list[str] | None = None) -> None:
         window,
         event["sample_seconds"],
         f"{model_name(arguments.model)}, sample {sample_id}: where is the sound of {event['label']}? "
-        f"Overlap {overlap:.0f} %",
+        f"{found.capitalize()}",
     )
     save(figure, arguments.pdf, arguments.png)
-    _log.info("sample %s, %s: overlap %.1f %%: %s", sample_id, arguments.position, overlap, arguments.pdf)
+    _log.info("sample %s, %s: %s: %s", sample_id, arguments.position, found, arguments.pdf)
 
 
-def _events_of(path: Path, sample: int) -> pd.DataFrame:
-    events = pd.read_csv(path, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+def _events_of(events: pd.DataFrame, path: Path, sample: int) -> pd.DataFrame:
     events = events[events["sample_id"].astype(int) == sample].set_index("position", drop=False)
     if set(events["position"]) != set(POSITIONS):
         raise UserError(f"{path}: sample {sample} is not listed with all its positions; choose another sample")

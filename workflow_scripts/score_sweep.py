@@ -12,8 +12,11 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.sweeps import ScoreSettings
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
+from wheretolisten.localization.table import no_vector
+from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.sweeps import score_sweep
 from wheretolisten.statistics.tables import write_table
+from wheretolisten.steering.kinds import missing_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -26,6 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--benchmark", required=True, help="name of the benchmark")
     parser.add_argument("--samples", type=int, required=True, help="how many samples of the benchmark count")
     parser.add_argument("--shards", nargs="+", required=True, help="shards of the benchmark, csv")
+    parser.add_argument("--events", help="all events of the benchmark, csv; by default those of the shards")
+    parser.add_argument("--vector", default="sample", help="kind of the vectors of the method that steers")
     parser.add_argument("--attention", nargs="*", default=[], help="attention of the sweep, HDF5")
     parser.add_argument("--activations", nargs="*", default=[], help="where the sweep has no passes: the run's, HDF5")
     for position in POSITIONS:
@@ -37,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
+    missing = missing_vectors(args.vector, read_shard(args.events) if args.events else events)
     events = events[events["sample_id"].isin(events["sample_id"].unique()[: args.samples])]
     rows = []
     for number, (model, identity) in enumerate(zip(args.models, args.identities, strict=True)):
@@ -46,13 +52,15 @@ def main(argv: list[str] | None = None) -> None:
             attention = _of_the_run(args.activations[here], steered, digests, identity, settings.variation.method)
         else:
             attention = store.read_sweep(args.attention[here], digests, identity)
-        found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark)
+        found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark, missing)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)
     write_table(queries, args.output, decimals=6)
     logger.info("%d queries at %d values", len(queries), queries["value"].nunique())
-    if (queries["failure"] != "").any():
-        logger.warning("%d queries score 0: %s", (queries["failure"] != "").sum(), ", ".join(set(queries["failure"])))
+    failed, unsteered = queries["failure"] != "", no_vector(queries)
+    for rows, what in ((queries[failed & ~unsteered], "score 0"), (queries[unsteered], "are not scored")):
+        if len(rows):
+            logger.warning("%d queries %s: %s", len(rows), what, count_reasons(rows, most=5))
 
 
 def _of_the_run(

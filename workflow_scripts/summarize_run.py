@@ -20,8 +20,8 @@ from wheretolisten.statistics.throughput import Job, find_jobs, summarize_throug
 
 COVERAGE = (
     "Queries of each benchmark by what became of them. Ties are among the answered ones and score the mean of the tied "
-    "windows; unparsed, failed and skipped queries have no window, and all but the skipped count in the tables with "
-    "overlap 0."
+    "windows; unparsed and failed queries have no window and count in the tables with overlap 0. Those that were "
+    "skipped, or that the method has no vector for, do not count."
 )
 THROUGHPUT = (
     "Summed over jobs; of a job that went on after an interruption, its last sitting. Samples per second count from "

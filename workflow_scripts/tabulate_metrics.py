@@ -27,7 +27,9 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("tabulate_metrics")
 
     metrics = summarize_metrics(read_localization(arguments.localization))
-    for row in metrics[(metrics["position"] == "overall") & (metrics["metric"] == "iou")].itertuples():
+    for row in metrics[
+        (metrics["position"] == "overall") & (metrics["metric"] == "iou") & (metrics["n"] > 0)
+    ].itertuples():
         logger.info("%s, %s, %s: IoU %.2f %%", row.benchmark, row.model, row.method, row.value)
     write_table(metrics, arguments.metrics)
     sections = metric_sections(metrics, arguments.table.replace("_", "-"))

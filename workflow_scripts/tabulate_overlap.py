@@ -5,7 +5,8 @@ from pathlib import Path
 
 from wheretolisten import log
 from wheretolisten.files import write_text
-from wheretolisten.localization.table import read_localization
+from wheretolisten.localization.table import no_vector, read_localization
+from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.layout import OVERLAP, as_latex, as_markdown, overlap_sections
 from wheretolisten.statistics.summary import count_failures, read_published, summarize_overlap
 from wheretolisten.statistics.tables import write_table
@@ -28,8 +29,11 @@ def main(argv: list[str] | None = None) -> None:
     localization = read_localization(arguments.localization)
     published = read_published(arguments.published)
     overlap = summarize_overlap(localization)
-    for row in overlap[overlap["position"] == "overall"].itertuples():
+    for row in overlap[(overlap["position"] == "overall") & (overlap["n_queries"] > 0)].itertuples():
         logger.info("%s, %s, %s: %.2f %% (lift %+.2f)", row.benchmark, row.model, row.method, row.overlap_pct, row.lift)
+    unsteered = localization[no_vector(localization)]
+    for key, rows in unsteered.groupby(["benchmark", "model", "method"], sort=False):
+        logger.warning("%s, %s, %s: %d queries are left out: %s", *key, len(rows), count_reasons(rows, most=5))
     for row in count_failures(localization).itertuples():
         logger.warning(
             "%s, %s, %s: %d queries score 0: %s", row.benchmark, row.model, row.method, row.n_queries, row.failure

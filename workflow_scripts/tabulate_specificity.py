@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
 
     table = summarize_specificity(read_localization(arguments.localization), json.loads(arguments.vectors))
     write_table(table, arguments.output, decimals=6)
-    own = table[table["landed_on"] == table["position"]]
+    own = table[(table["landed_on"] == table["position"]) & (table["n"] > 0)]
     for key, rows in own.groupby(["model", "benchmark", "method", "reference"], sort=False):
         logger.info("%s, %s, %s: %.1f %% land on the event %s", *key[:3], 100 * rows["share"].mean(), key[3])
 

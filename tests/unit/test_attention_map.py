@@ -6,7 +6,14 @@ import pandas as pd
 import plot_attention_map
 import pytest
 
-from tests.unit.test_figures import EVENTS, RATE, check_files, check_nothing_is_clipped
+from tests.unit.test_figures import (
+    EVENTS,
+    RATE,
+    USERS_TEXT,
+    check_files,
+    check_names_lie_in_their_events,
+    check_nothing_is_clipped,
+)
 from wheretolisten.benchmark.shards import COLUMNS
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
@@ -84,12 +91,12 @@ def test_script_refuses_events_of_another_benchmark(stored):
         plot_attention_map.main(arguments(stored, "a"))
 
 
-def draw(n_layers: int, spoiled: bool = False):
+def draw(n_layers: int, spoiled: bool = False, labels: tuple[str, ...] = ("cat", "dog", "cow")):
     passes = [Pass(name, tokens, masses(n_layers, len(tokens), n)) for n, (name, tokens) in enumerate(TEXT.items())]
     if spoiled:
         passes[2].attention[1:] = np.nan
-    events = [Event(*event) for event in EVENTS]
-    return draw_attention_map(passes, events, 1, RATE, 17.0, "Tiny Qwen2-Audio, sample 00001: a title")
+    events = [Event(label, onset, offset) for label, (_, onset, offset) in zip(labels, EVENTS, strict=True)]
+    return draw_attention_map(passes, events, 1, RATE, 17.0, f"Tiny Qwen2-Audio, sample 00001: queried: {labels[1]}")
 
 
 @pytest.mark.parametrize(("n_layers", "n_drawn"), [(2, 2), (10, 10), (32, 8)])
@@ -122,6 +129,13 @@ def test_attention_that_is_not_finite_is_said_to_be():
     figure = draw(3, spoiled=True)
     said = [text for text in figure.findobj(plt.Text) if text.get_text() == "attention is not finite"]
     assert len(said) == 2
+    check_nothing_is_clipped(figure)
+
+
+@pytest.mark.parametrize("labels", USERS_TEXT.values(), ids=USERS_TEXT)
+def test_labels_of_users_stay_in_their_events(labels):
+    figure = draw(2, labels=labels)
+    check_names_lie_in_their_events(figure, labels)
     check_nothing_is_clipped(figure)
 
 

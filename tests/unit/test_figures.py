@@ -1,6 +1,8 @@
 """Figures, drawn from small synthetic results through the scripts."""
 
 import builtins
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -143,6 +145,34 @@ def check_files(target: Path) -> None:
     assert image[..., :3].std() > 0.05
 
 
+USERS_TEXT = {
+    "signs": ["Ba$$in", "a_b^c", r"50% {x} \n"],
+    "AudioSet": [
+        "Male speech, man speaking",
+        "Domestic animals, pets, and more of a kind that never seems to end",
+        "Heavy metal, rock music, electric guitar (distorted)",
+    ],
+    "scripts": ["собака", "狗叫", "🐶" * 25],
+}
+"""Labels that users have."""
+
+
+def check_names_lie_in_their_events(figure, labels) -> None:
+    """The names of the events, each whole or ending in an ellipsis, do not reach beyond their stretches of time."""
+    figure.canvas.draw()
+    for label, (_, onset, offset) in zip(labels, EVENTS, strict=True):
+        names = [text for text in figure.findobj(plt.Text) if text.get_position() == ((onset + offset) / 2, 0.5)]
+        assert names
+        for name in names:
+            shown = "".join(name.get_text().split())
+            assert shown.removesuffix("…") == "".join(label.split())[: len(shown.removesuffix("…"))]
+            assert shown.endswith("…") or len(shown) == len("".join(label.split()))
+            box = name.axes.transData.transform([(onset, 0), (offset, 1)])
+            extent = name.get_window_extent()
+            assert box[0, 0] <= extent.x0 < extent.x1 <= box[1, 0]
+            assert box[0, 1] - 1 <= extent.y0 < extent.y1 <= box[1, 1] + 1
+
+
 def overlap_rows(models, n_samples: int = 20) -> list[dict]:
     rng = np.random.default_rng(0)
     return [
@@ -185,18 +215,53 @@ def test_other_methods_have_colours_of_their_own():
     assert {method: colours[method] for method in METHODS} == style.METHOD_COLOURS
 
 
-def test_overlap_script_writes_equal_files_twice(tmp_path):
-    table = pd.DataFrame(overlap_rows(["tiny-qwen2-audio", "tiny-audio-flamingo-3"]))
+def test_overlap_script_writes_equal_files_whatever_the_user_has_set(tmp_path, monkeypatch):
+    table = pd.DataFrame(overlap_rows(["tiny-qwen2-audio", "模型"]))
     write_table(summarize_overlap(table), tmp_path / "overlap.csv")
     arguments = ["--table", str(tmp_path / "overlap.csv")]
+    # What a notebook or a matplotlibrc has set in this process, and what the user's environment would set in a job's.
+    monkeypatch.setitem(plt.rcParams, "savefig.bbox", "tight")
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "matplotlibrc").write_bytes("text.usetex: True\nfont.size: 30  # größer".encode("latin-1"))
+    backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "MATPLOTLIBRC": str(own / "matplotlibrc")}
     for name in ("a", "b"):
         outputs = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
-        plot_overlap.main([*arguments, "--benchmark", "main", *outputs])
+        if name == "a":
+            plot_overlap.main([*arguments, "--benchmark", "main", *outputs])
+        else:
+            command = [sys.executable, plot_overlap.__file__, *arguments, "--benchmark", "main", *outputs]
+            log = subprocess.run(command, env=os.environ | backend, cwd=own, check=True, capture_output=True, text=True)
+            # One line for all characters that no font has, and none by matplotlib.
+            assert log.stderr.count("模") <= 1
+            assert "Glyph" not in log.stderr
         check_files(tmp_path / name)
     for suffix in (".pdf", ".png"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     with pytest.raises(UserError, match="other"):
         plot_overlap.main([*arguments, "--benchmark", "other", *outputs])
+
+
+def test_lines_break_at_spaces_or_within_words_and_end_in_an_ellipsis():
+    def fits(line):
+        return len(line) <= 6
+
+    assert style.break_lines("one two three", fits) == ["one", "two", "three"]
+    assert style.break_lines("a b c\td", fits) == ["a b c", "d"]
+    assert style.break_lines("abcdefghijklm no", fits) == ["abcdef", "ghijkl", "m no"]
+    assert style.break_lines("one two three", fits, 2) == ["one", "two…"]
+    assert style.break_lines("abcdefghijklm", fits, 1) == ["abcde…"]
+    assert style.break_lines("", fits, 1) == [""]
+    assert style.break_lines("ab c", lambda line: False, 2) == ["a", "…"]
+
+
+def test_long_names_of_models_do_not_run_into_each_other():
+    names = ["a-model-whose-name-is-as-long-as-a-sentence-and-then-goes-on-to-end-in", "x" * 90]
+    figure = draw_overlap(summarize_overlap(pd.DataFrame(overlap_rows(names, 4))))
+    figure.canvas.draw()
+    first, second = (axis.title.get_window_extent() for axis in figure.axes if axis.get_title())
+    assert first.x1 < second.x0
+    check_nothing_is_clipped(figure)
 
 
 @pytest.mark.parametrize("n_models", [1, 2, 3])
@@ -243,7 +308,10 @@ def test_attention_change_refuses_events_that_differ(results, tmp_path):
 def test_attention_change_figure_is_centred_and_not_clipped(scale):
     change = scale * np.random.default_rng(0).normal(0, 0.02, (3, N_TOKENS)) - 0.01 * scale
     times = [(onset, offset) for _, onset, offset in EVENTS]
-    figure = draw_attention_change(change, POSITIONS, times, RATE, "Tiny Qwen2-Audio: a long enough title", 48)
+    title = (
+        "Tiny Qwen2-Audio: a title that is long enough for a model and a method whose names are $very$ long and no less"
+    )
+    figure = draw_attention_change(change, POSITIONS, times, RATE, title, 48)
     low, high = figure.axes[0].collections[0].get_clim()
     assert low == -high
     assert figure.axes[0].get_xlim()[1] == pytest.approx(17.0)
@@ -300,6 +368,25 @@ def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, ca
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_figures_say_that_there_is_no_vector(results, tmp_path, caplog):
+    events = pd.read_csv(results / "events.csv", dtype={"sample_id": str}).assign(domain="animals")
+    events.to_csv(tmp_path / "events.csv", index=False)
+    absent = {"events": [str(tmp_path / "events.csv")], "vector": ["absent_label"]}  # all labels are in every sample
+    with caplog.at_level("INFO"):
+        plot_reading.main(reading_arguments(results, tmp_path / "a", **absent))
+        plot_attention_change.main(change_arguments(results, tmp_path / "b", **absent))
+    assert "sample 00004, middle: no vector" in caplog.text
+    assert "begin: sample has no vector for any sample: no label of domain 'animals' is absent from the" in caplog.text
+    for name in ("a", "b"):
+        check_files(tmp_path / name)
+    change = np.ones((3, N_TOKENS))
+    change[1] = np.nan
+    figure = draw_attention_change(change, POSITIONS, [(o, f) for _, o, f in EVENTS], RATE, "A title", 0)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no vector"]
+    assert figure.axes[0].collections[0].get_clim() == (-1, 1)
+    check_nothing_is_clipped(figure)
+
+
 def test_reading_of_an_unknown_sample_is_refused(results, tmp_path):
     with pytest.raises(UserError, match="sample 99"):
         plot_reading.main(reading_arguments(results, tmp_path / "a", sample=["99"]))
@@ -316,6 +403,8 @@ def test_reading_figure_is_not_clipped(case):
     if case == "failed":
         window = Window(31, RATE, failure="attention is not finite")
     shares = [mean_share(attention, [2, 3]) for attention in (base, other)]
+    if case == "failed":
+        shares[1][:] = np.nan
     figure = draw_reading(
         np.random.default_rng(0).normal(0, 0.1, 17 * 16_000),
         [Event(*event) for event in EVENTS],
@@ -329,3 +418,27 @@ def test_reading_figure_is_not_clipped(case):
     expected = {"found": "chosen window", "tied": "windows tie: none chosen", "failed": "attention is not finite"}
     assert any(expected[case] in text for text in texts)
     check_nothing_is_clipped(figure)
+
+
+@pytest.mark.parametrize("labels", USERS_TEXT.values(), ids=USERS_TEXT)
+def test_labels_of_users_are_read_as_they_are(labels, tmp_path, caplog):
+    attention = np.random.default_rng(0).gamma(5, 1.0, (N_LAYERS, N_TOKENS))
+    share = mean_share(attention, [2, 3])
+    window = find_window(attention, bump(attention, 6.0, 11.0), 5.0, RATE, N_TOKENS, Localization())
+    events = [Event(label, onset, offset) for label, (_, onset, offset) in zip(labels, EVENTS, strict=True)]
+    title = f"Tiny Qwen2-Audio, sample 00004: where is the sound of {labels[1]}? Overlap 98 %"
+    sound = np.random.default_rng(0).normal(0, 0.1, 17 * 16_000)
+    figure = draw_reading(sound, events, 1, share, share, window, 17.0, title)
+    assert figure.axes[0].get_title().replace("\n", " ") == title
+    check_names_lie_in_their_events(figure, labels)
+    check_nothing_is_clipped(figure)
+    style.save(figure, tmp_path / "a.pdf", tmp_path / "a.png")
+    check_files(tmp_path / "a")
+    if labels == USERS_TEXT["scripts"]:
+        (said,) = (record.getMessage() for record in caplog.records if record.levelname == "WARNING")
+        # Fonts of this machine may have some of them.
+        assert "no font at hand has the characters" in said
+        assert "б" not in said
+        assert "a.pdf" in said
+    else:
+        assert not caplog.records

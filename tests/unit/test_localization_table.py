@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from wheretolisten.errors import UserError
-from wheretolisten.localization.table import COLUMNS, order_methods, read_localization, write_localization
+from wheretolisten.localization.table import COLUMNS, no_vector, order_methods, read_localization, write_localization
 
 
 def row(**changes):
@@ -129,3 +129,14 @@ def test_unreadable_file_is_named(tmp_path):
 def test_table_without_rows_has_a_header(tmp_path):
     write_localization([], tmp_path / "a.csv")
     assert read_localization([tmp_path / "a.csv"]).empty
+
+
+def test_a_query_has_no_score_only_where_a_reason_is_given(tmp_path):
+    nothing = dict.fromkeys(("overlap", "iou", "hit", "pointing", "predicted_start", "predicted_end"), np.nan)
+    write_localization([row(**nothing, failure="no vector: no other sample has label 'NA'")], tmp_path / "a.csv")
+    table = read_localization([tmp_path / "a.csv"])
+    assert no_vector(table).tolist() == [True]
+    assert table["chance"].notna().all()
+    for wrong in (row(**nothing), row(chance=np.nan, failure="no vector: none")):
+        with pytest.raises(UserError, match="must lie between 0 and 1; run localize_events again"):
+            write_localization([wrong], tmp_path / "b.csv")

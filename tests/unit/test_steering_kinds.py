@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from wheretolisten.config.constants import POSITIONS
@@ -10,6 +11,7 @@ from wheretolisten.config.probe import contrasted_states
 from wheretolisten.steering.kinds import (
     BenchmarkSums,
     Sample,
+    missing_vectors,
     other_position,
     steering_labels,
     steering_vectors,
@@ -196,3 +198,42 @@ def test_targets_name_the_event_that_a_vector_is_of(benchmark, kind, own):
     assert target_positions(kind, "00003") == (list(POSITIONS) if own else [""] * 3)
     if kind != "absent_label":
         assert steering_labels(kind, samples[3], sums) == (list(samples[3].labels) if own else [""] * 3)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2, 6])
+def test_queries_without_a_vector_are_known_from_the_labels_and_named_with_the_reason(n_samples):
+    rng = np.random.default_rng(n_samples)
+    labels = np.array([["cat", "cow", "dog"], *(rng.permutation(list(LABELS))[:3] for _ in range(n_samples - 1))])
+    sample_ids = [f"{number:05d}" for number in range(n_samples)]
+    # Of the domain everyday every recording that holds one label holds both, or the benchmark has no other.
+    domain_of = {label: LABELS[label] for label in labels.ravel()}
+    events = pd.DataFrame(
+        [
+            {"sample_id": sample_id, "position": position, "label": label, "domain": domain_of[label]}
+            for sample_id, of_sample in zip(sample_ids, labels, strict=True)
+            for position, label in zip(POSITIONS, of_sample, strict=True)
+        ]
+    )
+    shuffled, vectors = shuffle_labels(labels, sample_ids), rng.normal(size=(3 * n_samples, *SHAPE)).astype("f4")
+    sums = [sum_by_label(vectors, of.ravel(), sorted(domain_of)) for of in (labels, shuffled)]
+    reasons = set()
+    for kind in ("sample", "label_mean", "absent_label", "shuffled_labels", "random_direction", "other_label"):
+        missing = missing_vectors(kind, events)
+        for number, sample_id in enumerate(sample_ids):
+            own = vectors[3 * number : 3 * number + 3]
+            states = {"positive": own, "negative": np.zeros((1, *SHAPE), "f4")}
+            domains = tuple(domain_of[label] for label in labels[number])
+            sample = Sample(sample_id, tuple(labels[number]), domains, tuple(shuffled[number]), states)
+            found = steering_vectors(kind, sample, BenchmarkSums(*sums, domain_of))
+            for position, vector in zip(POSITIONS, found, strict=True):
+                assert np.isnan(vector).all() == ((sample_id, position) in missing), (kind, sample_id, position)
+        reasons |= set(missing.values())
+    if n_samples == 1:
+        assert reasons == {
+            *(
+                f"no other sample has label {label!r}{end}"
+                for label in labels[0].tolist()
+                for end in ("", " after shuffling")
+            ),
+            "no label of domain 'animals' is absent from the recording",
+        }

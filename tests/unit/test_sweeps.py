@@ -20,6 +20,7 @@ from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.windows import find_window
 from wheretolisten.statistics.sweeps import COLUMNS, best_heads, halves, summarize_sweep
 from wheretolisten.statistics.sweeps import score_sweep as score
+from wheretolisten.steering.kinds import missing_vectors
 
 from .test_figures import check_files, check_nothing_is_clipped
 
@@ -343,6 +344,36 @@ def test_scoring_and_drawing_by_script(written, caplog):
     (written / "table.csv").write_text("model,value\nm,1\n")
     with pytest.raises(UserError, match=r"table\.csv: column .*overlap_pct.* is missing; run tabulate_sweep again"):
         plot_sweep.main(["--table", str(written / "table.csv"), "--vary", "heads", "--own", "averaged", *outputs])
+
+
+def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
+    # The shard has one sample; in the whole benchmark, which is larger, one of its labels is in another sample, too.
+    events = events_of(2)
+    events["label"] = ["cat", "dog", "cow", "hen", "dog", "pig"]
+    write_shard(events, written / "all.csv")
+    more = {"events": [str(written / "all.csv")], "vector": ["label_mean"], "samples": ["1"]}
+    score_sweep.main(score_arguments(written, **more))
+    table = tabulated(written).set_index(["value", "position"]).loc["0.1"]
+    assert table["n_queries"].tolist() == [0, 1, 0, 1]
+    assert table["n_without_vector"].tolist() == [1, 0, 1, 2]
+    assert table["overlap_pct"].isna().tolist() == [True, False, True, False]
+    assert table["overlap_pct"].iloc[1] == table["overlap_pct"].iloc[3]
+    assert "4 queries are not scored: no vector: no other sample has label" in caplog.text
+    outputs = ["--pdf", str(written / "a.pdf"), "--png", str(written / "a.png")]
+    for vary in ("steering.scale", "localization.layers"):
+        plot_sweep.main(["--table", str(written / "table.csv"), "--vary", vary, "--own", "0.1", *outputs])
+        check_files(written / "a")
+    variation = Variation(vary="heads", values=[1], method="label_mean")
+    with pytest.raises(UserError, match=r"'label_mean' has no vector for any query that heads.*no other sample has"):
+        score(
+            attention_of(2, [[1, 1, 1, 1]]),
+            events,
+            variation,
+            Probe(),
+            "m",
+            "b",
+            missing_vectors("label_mean", events.assign(label=[*"abcdef"])),
+        )
 
 
 def test_a_sweep_without_passes_reads_the_attention_of_the_run(written):

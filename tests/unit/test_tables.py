@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import compare_methods
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +13,24 @@ import tabulate_metrics
 import tabulate_overlap
 
 from wheretolisten.errors import UserError
+from wheretolisten.figures.overlap import draw_overlap
+from wheretolisten.figures.specificity import draw_specificity
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.table import read_localization, write_localization
-from wheretolisten.statistics import summary
+from wheretolisten.localization.windows import Window, without_vector
+from wheretolisten.statistics import layout, page, summary
+from wheretolisten.statistics.coverage import count_coverage
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.names import method_name, model_name
-from wheretolisten.statistics.scoring import score_answer, score_draws
-from wheretolisten.statistics.summary import COLUMNS, COMPARISON_COLUMNS, METRIC_COLUMNS, read_published
+from wheretolisten.statistics.scoring import score_answer, score_draws, score_window
+from wheretolisten.statistics.specificity import summarize_specificity
+from wheretolisten.statistics.summary import (
+    COLUMNS,
+    COMPARISON_COLUMNS,
+    METRIC_COLUMNS,
+    read_published,
+    summarize_overlap,
+)
 
 PUBLISHED = Path(__file__).parents[2] / "resources" / "published_overlap.csv"
 
@@ -258,6 +270,30 @@ def test_latex_is_escaped_and_balanced(tables):
     check_latex((tables / "overlap.tex").read_text())
 
 
+def test_names_in_tables_are_text():
+    names = ["a|b", r"a\|b\\", "*a* _b_ `c`", "<b>x</b> &amp;", "[a](b) [c]: d", "$x^2$ ~{50%}~ #", "[1.0, 2.0] \n x"]
+    table = pd.DataFrame({"Model": names, "Other|name": [name[::-1] for name in names]})
+    section = layout.Section("Benchmark _a_ | *b*", "tab:x", table, "Of <i>$x$</i>.", n_words=2)
+    text = layout.as_markdown("A & B", "p < 0.05", [section])
+    assert "p < 0.05" in text
+    assert r"| \*a\* \_b\_ \`c\` " in text
+    assert r"\<b>x\</b> \&amp;" in text
+    assert r"[a]\(b) [c]\: d" in text
+    blocks = page.from_markdown(text)
+    shown = table.map(lambda cell: " ".join(cell.split()))
+    assert blocks == [
+        page.heading("A & B", 1),
+        page.paragraph("p < 0.05"),
+        page.heading("Benchmark _a_ | *b*"),
+        page.table(shown),
+        page.paragraph("Of <i>$x$</i>."),
+    ]
+    latex = layout.as_latex("A & B", "p < 0.05", [section])
+    assert r"\$x\textasciicircum{}2\$ \textasciitilde{}\{50\%\}\textasciitilde{} \#" in latex
+    assert r"a\textbackslash{}$|$b\textbackslash{}\textbackslash{} &" in latex
+    assert "\n{[}1.0, 2.0]" in latex
+
+
 def test_tables_are_reproducible(tables, tmp_path):
     tabulate_overlap.main(
         ["--localization", str(tables / "random.csv"), str(tables / "model.csv"), "--published", str(PUBLISHED)]
@@ -274,6 +310,127 @@ def test_failures_are_logged_by_reason(tables, tmp_path, caplog):
             + [f"--{name}={tmp_path / file}" for name, file in OUTPUTS.items()]
         )
     assert "direct_prompt: 500 queries score 0" in caplog.text
+
+
+@pytest.fixture(scope="module")
+def with_gaps(tmp_path_factory):
+    """Tables of methods that have a vector for every query, for some (not for cats) and for none, and their folder."""
+    folder = tmp_path_factory.mktemp("gaps")
+    events = make_events(20)
+    rows, found = [], Window(31, 6.25, np.ones(5), np.array([2]))
+    for event in events:
+        lost = without_vector("no other sample has label 'cat'", 6.25)
+        rows += [
+            score_answer(event, "none", "tiny", "main"),
+            score_window(event, found, "prompt_only", "tiny", "main"),
+            score_window(event, found, "steering_sample", "tiny", "main"),
+            score_window(event, lost if event["label"] == "cat" else found, "steering_label_mean", "tiny", "main"),
+            score_window(event, lost, "steering_absent_label", "tiny", "main"),
+        ]
+        rows.append(score_draws(event, np.array([0.0, 5.0]), "-", "main"))
+    write_localization(rows, folder / "all.csv")
+    return folder, read_localization([folder / "all.csv"])
+
+
+def test_a_query_without_a_vector_is_left_out_and_counted_but_no_answer_scores_0(with_gaps, caplog):
+    folder, localization = with_gaps
+    outputs = [f"--{name}={folder / file}" for name, file in OUTPUTS.items()]
+    tabulate_overlap.main(["--localization", str(folder / "all.csv"), "--published", str(PUBLISHED), *outputs])
+    table = pd.read_csv(folder / "overlap.csv").set_index(["method", "position"])
+    none, some, own, direct = (
+        table.loc[method]
+        for method in ("steering_absent_label", "steering_label_mean", "steering_sample", "direct_prompt")
+    )
+    assert none["n_queries"].tolist() == [0] * 4
+    assert none["n_without_vector"].tolist() == [20, 20, 20, 60]
+    assert none.drop(columns=["model", "benchmark"]).filter(regex="^(?!n_)").isna().all(axis=None)
+    assert some.loc["overall", ["n_queries", "n_without_vector"]].tolist() == [40, 20]
+    kept = localization[(localization["method"] == "steering_sample") & (localization["label"] != "cat")]
+    assert some.loc["overall", "overlap_pct"] == pytest.approx(100 * kept["overlap"].mean(), abs=1e-3)
+    assert some.loc["overall", "lift"] == pytest.approx(100 * (kept["overlap"] - kept["chance"]).mean(), abs=1e-3)
+    alone = summary.summarize_overlap(pd.concat([kept, localization[localization["method"] == "random"]]))
+    alone = alone[(alone["method"] == "steering_sample") & (alone["position"] == "overall")].iloc[0]
+    for name in ("ci_low", "ci_high", "n_clusters"):
+        assert some.loc["overall", name] == pytest.approx(alone[name], abs=1e-3)
+    assert own["n_without_vector"].tolist() == [0] * 4
+    assert direct.loc["overall", ["overlap_pct", "n_queries", "n_unparsed", "n_without_vector"]].tolist() == [
+        0,
+        60,
+        60,
+        0,
+    ]
+    by_label = pd.read_csv(folder / "overlap_by_label.csv").query("method == 'steering_label_mean' and label == 'cat'")
+    assert by_label["overlap_pct"].isna().all()
+    assert by_label["n_without_vector"].sum() == 40
+    text = (folder / "overlap.md").read_text()
+    assert re.search(r"Steering, absent label +\|( +– \|){5} +0 \| +0 \| +0 \| +60 \|", text)
+    assert "No vector: queries for which the method has none" in text
+    chance = re.search(r"expected to cover .* ([0-9.]+) % overall", text)[1]
+    assert float(chance) == pytest.approx(100 * localization["chance"].mean(), abs=0.01)
+    assert "Steering, absent label & -- & -- & -- & -- & --" in (folder / "overlap.tex").read_text()
+    assert (
+        "steering_absent_label: 60 queries are left out: no vector: no other sample has label 'cat': 60" in caplog.text
+    )
+    assert "steering_absent_label: 60 queries score 0" not in caplog.text
+    assert "direct_prompt: 60 queries score 0" in caplog.text
+
+
+def test_methods_are_compared_and_measured_where_there_are_vectors(with_gaps):
+    folder, localization = with_gaps
+    outputs = [f"--{name}={folder / file}" for name, file in COMPARISON_OUTPUTS.items()]
+    compare_methods.main(["--localization", str(folder / "all.csv"), *outputs])
+    table = pd.read_csv(folder / "comparisons.csv").query("position == 'overall'").set_index("method")
+    assert table["n_queries"].to_dict() == {
+        "steering_sample": 60,
+        "steering_label_mean": 40,
+        "steering_absent_label": 0,
+    }
+    assert table.loc["steering_absent_label", ["difference", "ci_low", "effect_size", "p", "p_holm"]].isna().all()
+    assert table.loc["steering_label_mean", "difference"] == 0
+    assert re.search(
+        r"absent label +\| Prompt only +\| +– \| +n/a \| +n/a \| +0 \|", (folder / "comparisons.md").read_text()
+    )
+
+    outputs = [f"--{name}={folder / file}" for name, file in METRIC_OUTPUTS.items()]
+    tabulate_metrics.main(["--localization", str(folder / "all.csv"), "--table", "metrics", *outputs])
+    cells = pd.read_csv(folder / "metrics.csv").query("position == 'overall'").set_index(["method", "metric"])
+    assert cells.loc[("steering_absent_label", "iou"), ["n", "n_missing", "n_without_vector"]].tolist() == [0, 0, 60]
+    assert np.isnan(cells.loc[("steering_absent_label", "iou"), "value"])
+    assert cells.loc[("steering_label_mean", "hit"), ["n", "n_missing", "n_without_vector"]].tolist() == [40, 0, 20]
+    assert cells.loc[("direct_prompt", "onset_error"), ["n", "n_missing", "n_without_vector"]].tolist() == [0, 60, 0]
+    assert "No vector" in (folder / "metrics.md").read_text()
+
+    coverage = count_coverage(localization).set_index("method")
+    columns = ["n_queries", "n_answered", "n_unparsed", "n_failed", "n_without_vector"]
+    assert coverage.loc["steering_label_mean", columns].tolist() == [60, 40, 0, 0, 20]
+    assert coverage.loc["direct_prompt", columns].tolist() == [60, 0, 60, 0, 0]
+
+
+def test_no_bar_stands_for_a_method_without_vectors(with_gaps):
+    _, localization = with_gaps
+    rows = localization[localization["model"] != "-"].replace(
+        {"steering_absent_label": "steering_random_direction", "steering_sample": "steering_other"}
+    )
+    figure = draw_overlap(summarize_overlap(rows))
+    heights = [bar.get_height() for bar in figure.axes[0].patches]
+    assert len(heights) == 3 * 4  # direct_prompt, prompt_only, label_mean
+    assert np.isfinite(heights).all()
+    texts = [text.get_text() for text in figure.findobj(plt.Text)]
+    assert texts.count("–") == 4
+    assert any("Dash: no query has a vector." in text for text in texts)
+    plt.close(figure)
+
+    events = rows[rows["method"].str.startswith("steering_")]
+    table = summarize_specificity(events, {"label_mean": "label_mean", "random_direction": "absent_label"})
+    none = table[table["method"] == "steering_random_direction"]
+    assert none["share"].isna().all()
+    assert set(zip(none["n"], none["n_without_vector"], strict=True)) == {(0, 20)}
+    some = table[table["method"] == "steering_label_mean"]
+    assert some.groupby("position")["share"].sum().tolist() == pytest.approx([1, 1, 1])
+    assert (some["n"] + some["n_without_vector"] == 20).all()
+    figure = draw_specificity(table, "Tiny")
+    assert [text.get_text() for text in figure.findobj(plt.Text)].count("–") == 9
+    plt.close(figure)
 
 
 def test_published_table_is_complete_and_checked(tmp_path):

@@ -23,7 +23,8 @@ def draw_attention_change(
     Parameters
     ----------
     change
-        Steered minus base share of attention, [position, audio_token], in percent per token.
+        Steered minus base share of attention, [position, audio_token], in percent per token; NaN where no sample has a
+        vector.
     positions
         Names of the rows: the position of the event whose label steers.
     events
@@ -37,7 +38,8 @@ def draw_attention_change(
     """
     style.apply()
     figure, axis = plt.subplots(figsize=(style.PAGE_WIDTH, 2.5))
-    limit = float(np.abs(change).max()) or 1.0
+    known = np.isfinite(change)
+    limit = float(np.abs(change[known]).max(initial=0)) or 1.0
     edges = np.arange(change.shape[1] + 1) / tokens_per_second
     rows = np.arange(len(positions) + 1)
     mesh = axis.pcolormesh(edges, rows, change, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
@@ -47,6 +49,8 @@ def draw_attention_change(
         box = Rectangle((onset, row), offset - onset, 1, fill=False, edgecolor=style.BLACK, linewidth=1.6, zorder=3)
         box.set_clip_on(False)
         axis.add_patch(box)
+    for row in np.flatnonzero(~known.any(axis=1)):
+        axis.text(0.5, row + 0.5, "no vector", transform=axis.get_yaxis_transform(), ha="center", va="center")
     for row in rows[1:-1]:
         axis.axhline(row, color="white", linewidth=1.5)
     axis.set_yticks(rows[:-1] + 0.5, [position.capitalize() for position in positions])
@@ -59,4 +63,5 @@ def draw_attention_change(
     bar = figure.colorbar(mesh, ax=axis, pad=0.015, aspect=18)
     bar.set_label("Change in share of\nattention (% per token)")
     bar.outline.set_linewidth(0.7)
+    style.fit_titles(figure)
     return figure

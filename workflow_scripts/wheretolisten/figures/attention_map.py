@@ -8,9 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from wheretolisten.figures import style
-from wheretolisten.figures.reading import Event
+from wheretolisten.figures.reading import Event, fit_names
 from wheretolisten.localization.windows import attention_shares
 
 MOST_BLOCKS = 10
@@ -21,16 +22,22 @@ _TRUE = style.VERMILLION
 _PAGE_HEIGHT = 10.8  # inches
 _TOKEN_HEIGHT = 6.4  # points, where the page has room for it
 _MARGINS = 1.5  # inches: title, events, axis of time, colour bar
+_EVENTS_HEIGHT, _LONG_EVENTS_HEIGHT = 0.17, 0.45  # inches, the other where names need several lines
 _LONGEST_TOKEN = 13  # characters
+_NAME_SIZE = 6.5  # points
 
 
 @dataclass(frozen=True)
 class Pass:
-    """One pass: its name, its text tokens, and their attention masses [layer, text_token, audio_token]."""
+    """One pass: its name, its text tokens, and their attention masses [layer, text_token, audio_token].
+
+    `failure` says why these are not finite, where they are not.
+    """
 
     name: str
     tokens: Sequence[str]
     attention: np.ndarray
+    failure: str = "attention is not finite"
 
 
 def drawn_blocks(n_layers: int) -> list[int]:
@@ -94,24 +101,25 @@ def draw_attention_map(
         2 * len(passes),
         figsize=(style.PAGE_WIDTH, _MARGINS + len(blocks) * row_height),
         gridspec_kw={
-            "height_ratios": [0.17, *[row_height] * len(blocks)],
+            "height_ratios": [_EVENTS_HEIGHT, *[row_height] * len(blocks)],
             "width_ratios": [1, 0.16] * len(passes),
         },
         sharex="col",
     )
     figure.get_layout_engine().set(w_pad=0.025, h_pad=0.015, wspace=0, hspace=0)
     size = min(6.0, 72 * row_height / longest)
+    names = []
     for column, one in enumerate(passes):
         maps, bars = axes[:, 2 * column], axes[:, 2 * column + 1]
-        _draw_events(maps[0], events, queried)
+        names += _draw_events(maps[0], events, queried)
         maps[0].set_title(one.name, fontsize=8)
         bars[0].set_axis_off()
         # Labels stand on the lower third of their row: centred ones would move up and down with their descenders.
         lines = np.arange(len(one.tokens)) + 0.5 + 0.35 * size * len(one.tokens) / (72 * row_height)
         labels = [readable(token) for token in one.tokens]
         for row, (share, mass) in enumerate(zip(shares[column], masses[column], strict=True), start=1):
-            mesh = _draw_shares(maps[row], share, tokens_per_second, top, events, queried)
-            maps[row].set_yticks(lines, labels, fontsize=size, va="baseline", parse_math=False)
+            mesh = _draw_shares(maps[row], share, tokens_per_second, top, events, queried, one.failure)
+            maps[row].set_yticks(lines, labels, fontsize=size, va="baseline")
             bars[row].barh(np.arange(len(mass)) + 0.5, mass, height=0.8, color=style.GREY, linewidth=0)
             bars[row].set_ylim(len(mass), 0)
             bars[row].set_yticks([])
@@ -132,6 +140,15 @@ def draw_attention_map(
     )
     bar.outline.set_linewidth(0.7)
     figure.suptitle(title, fontsize=9)
+    style.fit_titles(figure)
+    all_events = list(events) * len(passes)
+    if not fit_names(names, all_events):
+        figure.set_figheight(figure.get_figheight() + _LONG_EVENTS_HEIGHT - _EVENTS_HEIGHT)
+        axes[0, 0].get_gridspec().set_height_ratios([_LONG_EVENTS_HEIGHT, *[row_height] * len(blocks)])
+        figure.draw_without_rendering()
+        for name, event in zip(names, all_events, strict=True):
+            name.set(text=event.label, fontsize=_NAME_SIZE)
+        fit_names(names, all_events)
     return figure
 
 
@@ -141,27 +158,36 @@ def _finite_quantile(values: Sequence[np.ndarray], quantile: float) -> float:
     return float(np.quantile(pooled, quantile)) or 1.0 if pooled.size else 1.0
 
 
-def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> None:
-    longest = max(len(word) for event in events for word in event.label.split())
+def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text]:
+    names = []
     for number, event in enumerate(events):
         named = number == queried
         axis.axvspan(event.onset, event.offset, color=_TRUE if named else "#d0d0d0", linewidth=0)
-        axis.text(
-            (event.onset + event.offset) / 2,
-            0.5,
-            "\n".join(event.label.split()),
-            color="white" if named else style.BLACK,
-            ha="center",
-            va="center",
-            fontsize=min(6.5, 48 / longest),
-            linespacing=0.9,
+        names.append(
+            axis.text(
+                (event.onset + event.offset) / 2,
+                0.5,
+                event.label,
+                color="white" if named else style.BLACK,
+                ha="center",
+                va="center",
+                fontsize=_NAME_SIZE,
+                clip_on=True,
+            )
         )
     axis.set_ylim(0, 1)
     axis.set_axis_off()
+    return names
 
 
 def _draw_shares(
-    axis: Axes, share: np.ndarray, tokens_per_second: float, top: float, events: Sequence[Event], queried: int
+    axis: Axes,
+    share: np.ndarray,
+    tokens_per_second: float,
+    top: float,
+    events: Sequence[Event],
+    queried: int,
+    failure: str,
 ) -> QuadMesh:
     n_text, n_audio = share.shape
     edges = np.arange(n_audio + 1) / tokens_per_second
@@ -172,7 +198,7 @@ def _draw_shares(
             for time in (event.onset, event.offset):
                 axis.axvline(time, **line)
     else:
-        axis.text(0.5, 0.5, "attention is not finite", transform=axis.transAxes, ha="center", va="center", fontsize=6.5)
+        axis.text(0.5, 0.5, failure, transform=axis.transAxes, ha="center", va="center", fontsize=6.5)
     axis.set_ylim(n_text, 0)
     axis.tick_params(axis="y", length=0, pad=1.5)
     return mesh

@@ -54,6 +54,7 @@ def draw_audio_share(table: pd.DataFrame, title: str) -> Figure:
         title="Bands: 95 % interval over recordings.",
         columnspacing=1.6,
     )
+    style.fit_titles(figure)
     return figure
 
 

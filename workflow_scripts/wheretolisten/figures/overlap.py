@@ -23,8 +23,8 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
     ----------
     table
         Rows of one benchmark as in overlap.csv, with the columns model, method, position, overlap_pct, ci_low, ci_high,
-        lift and n_queries. Drawn are the methods of `localization.table.METHODS`, others have figures of their own; the
-        random baseline is not drawn as bars, because the lines of chance are its expectation.
+        lift, n_queries and n_without_vector. Drawn are the methods of `localization.table.METHODS`, others have figures
+        of their own; the random baseline is not drawn as bars, because the lines of chance are its expectation.
     """
     style.apply()
     models = list(dict.fromkeys(table["model"]))
@@ -56,6 +56,7 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
         columnspacing=1.4,
         handlelength=1.6,
     )
+    style.fit_titles(figure)
     return figure
 
 
@@ -66,6 +67,9 @@ def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str]) -> None:
         for method in present:
             x = column + _BAR * (methods.index(method) - (len(methods) - 1) / 2)
             value = bars.loc[(method, position), "overlap_pct"]
+            if np.isnan(value):  # no query has a vector
+                axis.text(x, 1.5, "–", ha="center", va="bottom", fontsize=6.5)
+                continue
             axis.bar(x, value, 0.92 * _BAR, color=style.METHOD_COLOURS[method], linewidth=0)
             if value < 1:  # a bar too low to be seen
                 axis.text(x, 1.5, f"{value:.0f}", ha="center", va="bottom", fontsize=6.5)
@@ -75,9 +79,10 @@ def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str]) -> None:
                 error = [[value - low], [high - value]]
                 axis.errorbar(x, value, error, fmt="none", ecolor="#404040", elinewidth=0.8, capsize=1.5, capthick=0.8)
         if present:
-            chance = np.mean(
-                [bars.loc[(m, position), "overlap_pct"] - bars.loc[(m, position), "lift"] for m in present]
-            )
+            here = bars.loc[[(method, position) for method in present]]
+            # Of all queries, if there is a method that has a vector for each.
+            here = here[here["n_without_vector"] == here["n_without_vector"].min()]
+            chance = np.mean((here["overlap_pct"] - here["lift"]).to_numpy())
             half = _BAR * len(methods) / 2 + 0.04
             axis.plot([column - half, column + half], [chance] * 2, color="white", linewidth=2.2, zorder=4)
             axis.plot(
@@ -107,5 +112,6 @@ def _caption(table: pd.DataFrame, separator: str) -> str:
         [
             f"Queries per bar: {', '.join(texts)}.",
             "Error bars: 95 % interval.",
+            *(["Dash: no query has a vector."] if table["overlap_pct"].isna().any() else []),
         ]
     )

@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy.signal import spectrogram
 
 from wheretolisten.config.constants import SAMPLING_RATE
@@ -47,7 +48,7 @@ def draw_reading(
     queried
         Index of the event that is looked for.
     base, steered
-        Share of attention per audio token, [audio_token], summing to 1.
+        Share of attention per audio token, [audio_token], summing to 1; NaN where it is not known.
     window
         Outcome of the search.
     sample_seconds
@@ -60,7 +61,7 @@ def draw_reading(
         4, 1, figsize=(style.PAGE_WIDTH, 5.4), sharex=True, gridspec_kw={"height_ratios": [1.6, 0.35, 1.3, 1.3]}
     )
     _draw_sound(axes[0], audio)
-    _draw_events(axes[1], events, queried)
+    names = _draw_events(axes[1], events, queried)
     _draw_attention(axes[2], base, steered, window.tokens_per_second)
     _draw_score(axes[3], window, events[queried])
     for axis in axes[2:]:
@@ -70,7 +71,21 @@ def draw_reading(
     axes[0].set_title(title)
     axes[-1].set_xlabel("Time (s)")
     figure.align_ylabels(axes)
+    style.fit_titles(figure)
+    fit_names(names, events)
     return figure
+
+
+def fit_names(names: Sequence[Text], events: Sequence[Event]) -> bool:
+    """Make the names of events fit into their stretches of time; the layout must be known. Returns whether all do."""
+    fitted = []
+    for name, event in zip(names, events, strict=True):
+        axis, figure = name.axes, name.figure
+        seconds = np.ptp(axis.get_xlim())
+        width = axis.get_position().width * figure.get_figwidth() * (event.offset - event.onset) / seconds
+        height = axis.get_position().height * figure.get_figheight()
+        fitted.append(style.fit_into(name, width - 0.04, height))
+    return all(fitted)
 
 
 def _draw_sound(axis: Axes, audio: np.ndarray | None) -> None:
@@ -89,23 +104,26 @@ def _draw_sound(axis: Axes, audio: np.ndarray | None) -> None:
     axis.figure.colorbar(image, ax=axis, pad=0.01, aspect=10, ticks=[-80, -40, 0]).set_label("Level (dB)")
 
 
-def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> None:
+def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text]:
+    names = []
     for number, event in enumerate(events):
         colour = _TRUE if number == queried else "#c8c8c8"
         axis.axvspan(event.onset, event.offset, color=colour, linewidth=0)
         ink = "white" if number == queried else style.BLACK
         middle = (event.onset + event.offset) / 2
-        axis.text(middle, 0.5, event.label, color=ink, ha="center", va="center", fontsize=8, clip_on=True)
+        names.append(axis.text(middle, 0.5, event.label, color=ink, ha="center", va="center", fontsize=8, clip_on=True))
     axis.set_ylim(0, 1)
     axis.set_yticks([])
     axis.set_ylabel("True\nevents")
+    return names
 
 
 def _draw_attention(axis: Axes, base: np.ndarray, steered: np.ndarray, tokens_per_second: float) -> None:
     edges = np.arange(base.size + 1) / tokens_per_second
     axis.stairs(100 * base, edges, baseline=None, color=style.BLACK, linewidth=1.0, label="base", linestyle=(0, (3, 1)))
     axis.stairs(100 * steered, edges, baseline=None, color=_CHOSEN, linewidth=1.1, label="steered")
-    top = 100 * max(base.max(), steered.max())
+    shares = np.concatenate([base, steered])
+    top = 100 * shares[np.isfinite(shares)].max(initial=0) or 1.0
     axis.set_ylim(0, 1.3 * top)  # room for the legend above the curves
     axis.set_ylabel("Share of attention\n(% per token)")
     axis.legend(loc="upper right", ncols=2, frameon=False, borderaxespad=0)

@@ -1,6 +1,7 @@
 """Which event the windows land on: one confusion matrix per method."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,6 +49,7 @@ def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
         f"Event of which the window covers most; {counts} queries per row, the rest of a row covers no event",
         fontsize=8,
     )
+    style.fit_titles(figure)
     return figure
 
 
@@ -58,7 +60,7 @@ def _draw_method(axis: Axes, table: pd.DataFrame):
     for row, values in enumerate(shares):
         for column, value in enumerate(values):
             colour = "white" if value > 55 else style.BLACK
-            axis.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour)
+            axis.text(column, row, "–" if np.isnan(value) else f"{value:.0f}", ha="center", va="center", color=colour)
     names = [position.capitalize() for position in POSITIONS]
     axis.set_xticks(range(len(POSITIONS)), names)
     axis.set_yticks(range(len(POSITIONS)), names, rotation=90, va="center")

@@ -1,12 +1,11 @@
 """Overlap by the value of one varied key: one panel per model."""
 
-import textwrap
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -17,6 +16,8 @@ from wheretolisten.statistics.summary import ROWS
 _COLOURS = dict(zip(ROWS, (style.ORANGE, style.GREEN, style.BLUE, style.BLACK), strict=True))
 # Taking turns, because chance is the same at begin and end.
 _DASHES = {position: (3 * number, (3, 6)) for number, position in enumerate(ROWS)}
+_LABEL_WIDTH = 1.5  # inches
+_MOST_LINES = 10
 _NAMES = {
     "steering.scale": "Strength of steering λ",
     "steering.layers": "Steered blocks",
@@ -48,14 +49,15 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
     n_columns = min(2, len(models))
     n_rows = -(-len(models) // n_columns)
     width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
-    height = 2.2 if numeric else max(1.5, 0.6 + 0.36 * len(values))
-    figure, axes = plt.subplots(
-        n_rows, n_columns, figsize=(width, height * n_rows + 0.75), sharex=True, sharey=True, squeeze=False
-    )
+    figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, 1), sharex=True, sharey=True, squeeze=False)
+    labels = {value: _wrapped(figure, value.replace("_", " ")) for value in values}
+    row_height = max(0.36, 0.13 * max(label.count("\n") + 1 for label in labels.values()))
+    height = 2.2 if numeric else max(1.5, 0.6 + row_height * len(values))
+    figure.set_figheight(height * n_rows + 0.75)
     draw = _draw_lines if numeric else _draw_dots
     overlap, varied = "Overlap (% of the event)", _NAMES.get(vary, vary)
     for number, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
-        draw(axis, table[table["model"] == model], values, own)
+        draw(axis, table[table["model"] == model], labels, own)
         axis.set_title(model_name(model))
         axis.spines[["top", "right"]].set_visible(False)
         if number + n_columns >= len(models):  # the lowest panel of its column
@@ -82,11 +84,18 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
         columnspacing=1.4,
         handlelength=1.6,
     )
+    style.fit_titles(figure)
     return figure
 
 
-def _draw_lines(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> None:
-    numbers = sorted(map(float, values))
+def _wrapped(figure: Figure, value: str) -> str:
+    """A value as a label beside its row: a prompt may be several sentences long."""
+    font = FontProperties(size=plt.rcParams["ytick.labelsize"])
+    return "\n".join(style.wrap(figure, value, font, _LABEL_WIDTH, _MOST_LINES))
+
+
+def _draw_lines(axis: Axes, table: pd.DataFrame, labels: dict[str, str], own: str) -> None:
+    numbers = sorted(map(float, labels))
     smallest = min((abs(number) for number in numbers if number), default=1.0)
     axis.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     if _is_number(own):
@@ -104,9 +113,9 @@ def _draw_lines(axis: Axes, table: pd.DataFrame, values: list[str], own: str) ->
     axis.set_yticks(range(0, 101, 20))
 
 
-def _draw_dots(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> None:
+def _draw_dots(axis: Axes, table: pd.DataFrame, labels: dict[str, str], own: str) -> None:
     # Read from top to bottom, in the order of the configuration.
-    heights = {value: -number for number, value in enumerate(values)}
+    heights = {value: -number for number, value in enumerate(labels)}
     if own in heights:
         axis.axhspan(heights[own] - 0.5, heights[own] + 0.5, color=style.LIGHT_GREY, alpha=0.4, linewidth=0, zorder=0)
     for number, (position, colour) in enumerate(_COLOURS.items()):
@@ -116,9 +125,9 @@ def _draw_dots(axis: Axes, table: pd.DataFrame, values: list[str], own: str) -> 
         error = np.abs([rows["overlap_pct"] - rows["ci_low"], rows["ci_high"] - rows["overlap_pct"]])
         axis.errorbar(rows["overlap_pct"], y, xerr=error, fmt="o", color=colour, markersize=3.5, elinewidth=0.9)
         axis.axvline(rows["chance"].mean(), color=colour, linestyle=_DASHES[position], linewidth=0.9, zorder=1)
-    axis.set_yticks(list(heights.values()), [textwrap.fill(value.replace("_", " "), 24) for value in values])
+    axis.set_yticks(list(heights.values()), list(labels.values()))
     axis.tick_params(axis="y", length=0)
-    axis.set_ylim(0.5 - len(values), 0.5)
+    axis.set_ylim(0.5 - len(labels), 0.5)
     axis.set_xlim(-2, 104)
     axis.set_xticks(range(0, 101, 20))
 

@@ -55,13 +55,18 @@ COLUMNS = (
 )
 """Columns in order. Times and onset errors in seconds; overlap, chance, iou, hit and pointing from 0 to 1 (see
 `statistics.measures`); predicted times are empty where there are none (random draws, ties, failures), onset errors
-where nothing was predicted (failures)."""
+where nothing was predicted (failures), and all measures where a method had no vector for the query (`no_vector`)."""
 
 _STEERING = re.compile(r"steering_[a-z0-9_]+")
 _KEY = ["model", "benchmark", "method", "sample_id", "position"]
 _SHARES = ["overlap", "chance", "iou", "hit", "pointing"]
 _TIMES = ["onset", "offset", "predicted_start", "predicted_end", "onset_error", "absolute_onset_error"]
 _FLAGS = ["tied", "parsed"]
+
+
+def no_vector(table: pd.DataFrame) -> pd.Series:
+    """Whether a query was not steered for want of a vector: it has no score, and its `failure` says why."""
+    return table["overlap"].isna()
 
 
 def order_methods(methods: Iterable[str]) -> list[str]:
@@ -128,7 +133,9 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
             raise UserError(f"{where}: column {column} must hold True or False; run localize_events again")
         table[column] = flags.astype(bool)
     for column in _SHARES:
-        if not table[column].between(0, 1 + 1e-6).all():
+        # Empty only with a reason, and never a chance.
+        empty = table[column].isna() & (table["failure"] != "") & (column != "chance")
+        if not (table[column].between(0, 1 + 1e-6) | empty).all():
             raise UserError(f"{where}: column {column} must lie between 0 and 1; run localize_events again")
     for column, allowed in (("method", METHODS), ("position", POSITIONS)):
         unknown = sorted(set(table[column]) - set(allowed))

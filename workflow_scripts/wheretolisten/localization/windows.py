@@ -26,6 +26,8 @@ class Window:
         First tokens of the best windows, [window]: one, or several where they tie; empty on failure.
     failure
         Why no window could be chosen; empty if one could, or if several tie.
+    steered
+        False where there was no vector, so that there is nothing to score; `failure` says why.
     """
 
     width: int | np.ndarray
@@ -33,6 +35,7 @@ class Window:
     score: np.ndarray = field(default_factory=lambda: np.empty(0))
     tied_starts: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))
     failure: str = ""
+    steered: bool = True
 
     @property
     def tied(self) -> bool:
@@ -54,6 +57,11 @@ class Window:
         """Starts and ends of the best windows, in seconds, [window]; empty on failure."""
         ends = self.tied_starts + self.width
         return self.tied_starts / self.tokens_per_second, ends / self.tokens_per_second
+
+
+def without_vector(reason: str, tokens_per_second: float) -> Window:
+    """Outcome of a query that nothing steered, because its method has no vector for it."""
+    return Window(0, tokens_per_second, failure=f"no vector: {reason}", steered=False)
 
 
 def window_width(duration: float, tokens_per_second: float) -> int:

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from wheretolisten.localization.table import no_vector
+
 COLUMNS = (
     "model",
     "benchmark",
@@ -11,11 +13,20 @@ COLUMNS = (
     "n_tied",
     "n_unparsed",
     "n_failed",
+    "n_without_vector",
     "n_skipped",
     "failures",
 )
-"""Columns of coverage.csv. The queries are answered (`n_tied` of them by windows that tie), unparsed, failed or skipped
-(no row); `failures` counts the reasons, as "reason: 2; other reason: 1"."""
+"""Columns of coverage.csv. The queries are answered (`n_tied` of them by windows that tie), unparsed, failed, without a
+vector of the method or skipped (no row); `failures` counts the reasons, as "reason: 2; other reason: 1"."""
+
+
+def count_reasons(rows: pd.DataFrame, most: int | None = None) -> str:
+    """How often each failure occurs among rows of the localization table, at most the `most` frequent ones."""
+    counts = rows["failure"].value_counts().sort_index()
+    shown = counts if most is None else counts.sort_values(ascending=False, kind="stable")[:most]
+    rest = len(counts) - len(shown)
+    return "; ".join(f"{reason}: {count}" for reason, count in shown.items()) + (f"; {rest} more" if rest else "")
 
 
 def count_coverage(localization: pd.DataFrame) -> pd.DataFrame:
@@ -35,8 +46,8 @@ def count_coverage(localization: pd.DataFrame) -> pd.DataFrame:
     queries = localization.drop_duplicates(["benchmark", "sample_id", "position"])["benchmark"].value_counts()
     rows = []
     for (model, benchmark, method), group in localization.groupby(["model", "benchmark", "method"], sort=False):
-        failed = group[group["parsed"] & (group["failure"] != "")]
-        reasons = failed["failure"].value_counts().sort_index()
+        unsteered = no_vector(group)
+        failed = group[group["parsed"] & (group["failure"] != "") & ~unsteered]
         n_queries, n_unparsed = int(queries[benchmark]), int((~group["parsed"]).sum())
         rows.append(
             {
@@ -44,12 +55,13 @@ def count_coverage(localization: pd.DataFrame) -> pd.DataFrame:
                 "benchmark": benchmark,
                 "method": method,
                 "n_queries": n_queries,
-                "n_answered": len(group) - n_unparsed - len(failed),
+                "n_answered": len(group) - n_unparsed - len(failed) - int(unsteered.sum()),
                 "n_tied": int(group["tied"].sum()),
                 "n_unparsed": n_unparsed,
                 "n_failed": len(failed),
+                "n_without_vector": int(unsteered.sum()),
                 "n_skipped": n_queries - len(group),
-                "failures": "; ".join(f"{reason}: {count}" for reason, count in reasons.items()),
+                "failures": count_reasons(group[group["parsed"] & (group["failure"] != "")]),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -24,6 +24,10 @@ _OVERLAP_NOTE = (
     "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those "
     "between other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0."
 )
+_NO_VECTOR_NOTE = (
+    "No vector: queries for which the method has none, because no other sample holds the label, or the recording holds "
+    "every label of its domain; they are left out of the row, and a dash stands where none is left."
+)
 _PUBLISHED_HEADING = "Published numbers of other models on another benchmark"
 _PUBLISHED_NOTE = (
     "Copied from {source} for orientation, not produced by this run. They belong to other models on another benchmark "
@@ -46,6 +50,7 @@ _UNKNOWN_NOTE = (
     "windows. Hit: IoU of at least 0.5. Conventions as for the other measures; unknown_duration.csv has the positions "
     "and 95 % intervals."
 )
+_NOTHING = "–"  # nothing was measured
 _METRIC_HEADINGS = dict(
     zip(MEASURES, ("IoU (%)", "Hit (%)", "Pointing (%)", "Onset error (s)", "Absolute error (s)"), strict=True)
 )
@@ -72,7 +77,9 @@ def overlap_sections(overlap: pd.DataFrame, published: pd.DataFrame) -> list[Sec
     published
         As `summary.read_published` returns it.
     """
-    sections = _by_benchmark(overlap, "overlap", _wide, note=_chance_note)
+    sections = _by_benchmark(
+        overlap, "overlap", _wide, note=lambda rows: _joined(_chance_note(rows), _vector_note(rows))
+    )
     if len(published):
         sections.append(
             Section(_PUBLISHED_HEADING, "tab:overlap-published", _wide(published), _published_note(published))
@@ -89,7 +96,7 @@ def comparison_sections(comparisons: pd.DataFrame) -> list[Section]:
                 "Model": model_name(row.model),
                 "Method": method_name(row.method),
                 "Against": method_name(row.other),
-                "Difference": f"{row.difference:+.1f} {_interval(row.ci_low, row.ci_high, '+.1f')}",
+                "Difference": _with_interval(row.difference, row.ci_low, row.ci_high, "+.1f"),
                 "d": _number(row.effect_size, "+.2f"),
                 "p": "n/a" if pd.isna(row.p_holm) else f"{row.p_holm:.2g}",
                 "Queries": str(row.n_queries),
@@ -98,7 +105,10 @@ def comparison_sections(comparisons: pd.DataFrame) -> list[Section]:
         ]
         return pd.DataFrame(lines)
 
-    return _by_benchmark(comparisons[comparisons["position"] == "overall"], "comparisons", rows_of, n_words=3)
+    def note(rows: pd.DataFrame) -> str:
+        return "A dash: for no query do both methods have a vector." if (rows["n_queries"] == 0).any() else ""
+
+    return _by_benchmark(comparisons[comparisons["position"] == "overall"], "comparisons", rows_of, note, n_words=3)
 
 
 def metric_sections(metrics: pd.DataFrame, label: str) -> list[Section]:
@@ -112,10 +122,11 @@ def metric_sections(metrics: pd.DataFrame, label: str) -> list[Section]:
             for metric, heading in _METRIC_HEADINGS.items():
                 form = "+.2f" if metric == "onset_error" else ".2f" if heading.endswith("(s)") else ".1f"
                 line[heading] = _number(by_metric.loc[metric, "value"], form)
-            lines.append(line | {"Missing": str(group["n_missing"].max())})
+            line["Missing"] = str(group["n_missing"].max())
+            lines.append(line | _without_vector(rows, group.iloc[0]))
         return pd.DataFrame(lines)
 
-    return _by_benchmark(metrics[metrics["position"] == "overall"], label, rows_of)
+    return _by_benchmark(metrics[metrics["position"] == "overall"], label, rows_of, note=_vector_note)
 
 
 OVERLAP = ("Overlap of predicted and true events", _OVERLAP_NOTE)
@@ -127,13 +138,14 @@ UNKNOWN_DURATION = ("Events of unknown duration", _UNKNOWN_NOTE)
 
 def as_markdown(title: str, note: str, sections: Sequence[Section]) -> str:
     """A page of tables in Markdown."""
-    parts = [f"# {title}", note]
+    parts = [f"# {_escape_markdown(title)}", _escape_markdown(note)]
     for section in sections:
         table = _markdown_table(section.table, section.n_words)
         # What the publication says of its numbers stands before them.
         published = section.heading == _PUBLISHED_HEADING
-        body = [section.note, table] if published else [table, section.note]
-        parts += [f"## {section.heading}", *(part for part in body if part)]
+        about = _escape_markdown(section.note)
+        body = [about, table] if published else [table, about]
+        parts += [f"## {_escape_markdown(section.heading)}", *(part for part in body if part)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -171,11 +183,12 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
             line[position.capitalize()] = _overlap_cell(by_position.loc[position], own) if known else "n/a"
         if own:
             overall = by_position.loc["overall"]
-            line["Lift"] = f"{overall['lift']:+.1f}"
+            line["Lift"] = _number(overall["lift"], "+.1f", _NOTHING)
             line |= {
                 name: str(overall[column])
                 for name, column in (("Queries", "n_queries"), ("Ties", "n_ties"), ("Unparsed", "n_unparsed"))
             }
+            line |= _without_vector(rows, overall)
         lines.append(line)
     return pd.DataFrame(lines)
 
@@ -184,18 +197,34 @@ def _overlap_cell(row: pd.Series, own: bool) -> str:
     if not own:
         return f"{row['overlap_pct']:.2f}"
     mark = "*" if row["p_vs_random"] < SIGNIFICANT else ""
-    return f"{row['overlap_pct']:.1f}{mark} {_interval(row['ci_low'], row['ci_high'], '.1f')}".rstrip()
+    return _with_interval(row["overlap_pct"], row["ci_low"], row["ci_high"], ".1f", mark)
 
 
-def _interval(low: float, high: float, form: str) -> str:
-    return "" if pd.isna(low) else f"[{low:{form}}, {high:{form}}]"
+def _with_interval(value: float, low: float, high: float, form: str, mark: str = "") -> str:
+    if pd.isna(value):
+        return _NOTHING
+    return f"{value:{form}}{mark}" + ("" if pd.isna(low) else f" [{low:{form}}, {high:{form}}]")
 
 
-def _number(value: float, form: str) -> str:
-    return "n/a" if pd.isna(value) else f"{value:{form}}"
+def _number(value: float, form: str, unknown: str = "n/a") -> str:
+    return unknown if pd.isna(value) else f"{value:{form}}"
+
+
+def _without_vector(rows: pd.DataFrame, row: pd.Series) -> dict[str, str]:
+    """The column of queries without a vector, of a benchmark that has any."""
+    return {"No vector": str(row["n_without_vector"])} if rows["n_without_vector"].any() else {}
+
+
+def _vector_note(rows: pd.DataFrame) -> str:
+    return _NO_VECTOR_NOTE if rows["n_without_vector"].any() else ""
+
+
+def _joined(*notes: str) -> str:
+    return " ".join(note for note in notes if note)
 
 
 def _chance_note(rows: pd.DataFrame) -> str:
+    rows = rows[rows["n_without_vector"] == 0]  # of all queries, as the random baseline
     chance = (rows["overlap_pct"] - rows["lift"]).groupby(rows["position"]).mean()
     values = ", ".join(f"{chance[position]:.2f} % {position}" for position in ROWS if position in chance)
     return f"A randomly drawn window is expected to cover {values} (closed form)."
@@ -246,18 +275,22 @@ def _latex_table(section: Section, caption: str) -> str:
     )
 
 
+# Signs of Markdown, of tags, entities and formulas in it, and what would make a link of the brackets before it.
+_MARKDOWN = re.compile(r"[\\`*_{}|$~#]|[<&](?=[\w/!?#])|(?<=\])[(\[:]")
+
+
 def _escape_markdown(text: str) -> str:
-    return text.replace("|", r"\|").replace("*", r"\*")
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\u2013": "--"}
-_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
+_LATEX |= {character: f"\\{character}" for character in "&%$#_{}"} | {sign: f"${sign}$" for sign in "<>|"}
 
 
 def _escape_latex(text: str) -> str:
     text = "".join(_LATEX.get(character, character) for character in text)
     text = re.sub(r"(?<![\w.])([+-])(?=\d)", r"$\1$", text)
-    return re.sub(r"(?<= )<(?= )", "$<$", text)
+    return re.sub(r"^\[", "{[}", text)  # at the start of a line it would be an argument of the line break before
 
 
 def _slug(text: str) -> str:

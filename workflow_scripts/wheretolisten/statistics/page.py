@@ -58,7 +58,7 @@ def preformatted(text: str) -> str:
 def table(cells: pd.DataFrame) -> str:
     """A table; columns that hold nothing but numbers stand right, what is missing is a dash."""
     texts = cells.map(_cell)
-    classes = [' class="number"' if all(map(_NUMBER.fullmatch, texts[name])) else "" for name in texts]
+    classes = [' class="number"' if all(map(_NUMBER.fullmatch, column)) else "" for _, column in texts.items()]
     lines = [_row("th", texts.columns, classes), *(_row("td", row, classes) for row in texts.to_numpy())]
     return '<div class="wide"><table>\n' + "\n".join(lines) + "\n</table></div>"
 

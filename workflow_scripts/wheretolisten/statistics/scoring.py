@@ -19,6 +19,8 @@ _NONE = np.empty(0)
 def score_window(event: Mapping[str, Any], window: Window, method: str, model: str, benchmark: str) -> dict[str, Any]:
     """Row of a query that was answered by the window score (prompt_only and steering methods).
 
+    Where there was no vector the query has no score, not even 0: nothing was tried that could have failed.
+
     Parameters
     ----------
     event
@@ -28,7 +30,7 @@ def score_window(event: Mapping[str, Any], window: Window, method: str, model: s
     row = _row(event, method, model, benchmark, *window.tied_seconds)
     row["predicted_start"], row["predicted_end"] = window.start_seconds, window.end_seconds
     row["tied"], row["failure"] = window.tied, window.failure
-    return row
+    return row if window.steered else row | dict.fromkeys(("overlap", "iou", "hit", "pointing"), np.nan)
 
 
 def score_answer(event: Mapping[str, Any], answer: str, model: str, benchmark: str) -> dict[str, Any]:

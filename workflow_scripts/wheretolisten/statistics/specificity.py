@@ -6,14 +6,15 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.localization.table import no_vector
 from wheretolisten.steering.kinds import target_positions
 
 LANDED_ON = (*POSITIONS, "none")
 """Values of the column `landed_on`; none: the window covers no event, or windows tie or scoring failed."""
 
-COLUMNS = ("model", "benchmark", "method", "reference", "position", "landed_on", "share", "n")
+COLUMNS = ("model", "benchmark", "method", "reference", "position", "landed_on", "share", "n", "n_without_vector")
 """Columns of specificity.csv. `position` is the event that is queried, or, where `reference` says `steered`, the event
-whose vector steered the query; `share` is of its `n` queries, from 0 to 1."""
+whose vector steered the query; `share` is of its `n` queries, from 0 to 1, without those that had no vector."""
 
 
 def landings(windows: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
@@ -51,7 +52,8 @@ def summarize_specificity(localization: pd.DataFrame, vectors: Mapping[str, str]
     """
     windows = localization[localization["method"] != "random"].reset_index(drop=True)
     events = windows.drop_duplicates(["benchmark", "sample_id", "position"])
-    windows = pd.concat([windows, pd.DataFrame(landings(windows, events), columns=list(LANDED_ON))], axis=1)
+    landed = pd.DataFrame(landings(windows, events), columns=list(LANDED_ON)).mask(no_vector(windows), axis=0)
+    windows = pd.concat([windows, landed], axis=1)
     kinds = windows["method"].str.removeprefix("steering_").map(vectors)
     targets = [
         "" if pd.isna(kind) else target_positions(kind, sample_id)[POSITIONS.index(position)]
@@ -64,7 +66,8 @@ def summarize_specificity(localization: pd.DataFrame, vectors: Mapping[str, str]
         order = POSITIONS if key == "position" else dict.fromkeys(both[key])
         both[key] = pd.Categorical(both[key], list(order), ordered=True)
     groups = both.groupby(keys, observed=True)
-    table = groups[list(LANDED_ON)].mean().assign(n=groups.size()).reset_index()
-    table = table.melt([*keys, "n"], var_name="landed_on", value_name="share", ignore_index=False)
+    counts = {"n": groups["none"].count(), "n_without_vector": groups.size() - groups["none"].count()}
+    table = groups[list(LANDED_ON)].mean().assign(**counts).reset_index()
+    table = table.melt([*keys, *counts], var_name="landed_on", value_name="share", ignore_index=False)
     table = table.sort_index(kind="stable").reset_index(drop=True)
     return table[list(COLUMNS)].astype(dict.fromkeys(keys, str))

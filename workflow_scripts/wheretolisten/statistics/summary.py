@@ -8,7 +8,7 @@ import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.localization.table import order_methods
+from wheretolisten.localization.table import no_vector, order_methods
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.measures import MEASURES
@@ -39,9 +39,12 @@ COLUMNS = (
     "n_clusters",
     "n_ties",
     "n_unparsed",
+    "n_without_vector",
 )
 """Columns of overlap.csv. Percent and percentage points; d is in standard deviations of the queries' differences; p is
-corrected after Holm within a benchmark. overlap_by_label.csv has `label` after `method`, and no effects."""
+corrected after Holm within a benchmark. Of the queries that were asked, `n_queries` are averaged and
+`n_without_vector` are not, because the method has no vector for them; numbers are empty where it has none for any.
+overlap_by_label.csv has `label` after `method`, and no effects."""
 
 COMPARISON_COLUMNS = (
     "model",
@@ -58,7 +61,8 @@ COMPARISON_COLUMNS = (
     "n_queries",
     "n_clusters",
 )
-"""Columns of comparisons.csv: difference in percentage points, effect size in standard deviations of it."""
+"""Columns of comparisons.csv: difference in percentage points, effect size in standard deviations of it, over the
+`n_queries` for which both methods have a vector; empty where there is none."""
 
 METRIC_COLUMNS = (
     "model",
@@ -72,8 +76,10 @@ METRIC_COLUMNS = (
     "ci_high",
     "n",
     "n_missing",
+    "n_without_vector",
 )
-"""Columns of metrics.csv and unknown_duration.csv; `n` queries have a value, `n_missing` have none."""
+"""Columns of metrics.csv and unknown_duration.csv; `n` queries have a value, `n_missing` have none, and
+`n_without_vector` were not steered for want of a vector."""
 
 PUBLISHED_COLUMNS = ("model", "benchmark", "method", "position", "overlap_pct", "source")
 
@@ -107,8 +113,12 @@ class _Benchmark:
         self.dependence = Dependence(self.queries["sample_id"].to_numpy(), self.queries["source"].to_numpy())
 
     def values(self, model: str, method: str, column: str) -> np.ndarray:
-        """A column of the localization table, [query]; NaN where the method has no such row."""
+        """A column of the localization table, [query]; NaN where the method has no such row, or no score in it."""
         return self._rows[model, method][column].reindex(self._index).to_numpy(dtype=float)
+
+    def asked(self, model: str, method: str, masks: np.ndarray) -> np.ndarray:
+        """How many queries of each subset, [subset, query], the method has a row for, with or without a score."""
+        return np.isfinite(masks * self.values(model, method, "chance")).sum(axis=-1)
 
     def subsets(self, by_label: bool = False) -> tuple[list[dict[str, str]], np.ndarray]:
         """Groups of queries that are averaged, and what they hold, [subset, query]: 1 for its queries, else NaN."""
@@ -133,7 +143,8 @@ def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.
 
     `overall` is the plain mean over all queries. `lift` is the mean overlap minus the mean chance of the same queries,
     in percentage points, because chance differs by position; it is also `effect_vs_random`, the effect of which
-    `p_vs_random` is the test. Failures and unparsed answers count with overlap 0.
+    `p_vs_random` is the test. Failures and unparsed answers count with overlap 0, queries without a
+    vector do not count.
 
     Parameters
     ----------
@@ -162,7 +173,7 @@ def _overlap_of(benchmark: _Benchmark, by_label: bool) -> pd.DataFrame:
         part = pd.DataFrame(subsets).assign(model=model, benchmark=benchmark.name, method=method)
         part = part.assign(overlap_pct=100 * means.mean, ci_low=100 * low, ci_high=100 * high, lift=100 * lift)
         part = part.assign(n_queries=means.n_queries, n_clusters=means.n_clusters)
-        parts.append(part[means.n_queries > 0])
+        parts.append(part[benchmark.asked(model, method, masks) > 0])
     table = pd.concat(parts, ignore_index=True)
     return table if by_label else _with_effects(table, benchmark)
 
@@ -236,13 +247,15 @@ def _test(benchmark: _Benchmark, keys: list[dict[str, str]], differences: list[n
     table = pd.DataFrame([key | subset for key in keys for subset in subsets]).assign(benchmark=benchmark.name)
     table = table.assign(difference=found.mean, ci_low=low, ci_high=high, effect_size=effect_size, p=p, p_holm=holm(p))
     table = table.assign(n_queries=found.n_queries, n_clusters=found.n_clusters)
-    return table.loc[found.n_queries > 0, list(COMPARISON_COLUMNS)]
+    held = np.tile(np.isfinite(masks).any(axis=-1), len(keys))
+    return table.loc[held, list(COMPARISON_COLUMNS)]
 
 
 def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
     """Means of the other measures (`measures.MEASURES`) by model, benchmark, method and position.
 
-    Shares are in percent, onset errors in seconds; these leave out queries without a prediction and count them.
+    Shares are in percent, onset errors in seconds; these leave out queries without a prediction and count them. All
+    leave out queries without a vector.
 
     Parameters
     ----------
@@ -253,7 +266,8 @@ def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
     for benchmark in _benchmarks_of(localization):
         subsets, masks = benchmark.subsets()
         for model, method in benchmark.answers:
-            asked = np.isfinite(masks * benchmark.values(model, method, "overlap")).sum(axis=-1)
+            asked = benchmark.asked(model, method, masks)
+            scored = np.isfinite(masks * benchmark.values(model, method, "overlap")).sum(axis=-1)
             for metric in MEASURES:
                 means = estimate(masks * benchmark.values(model, method, metric), benchmark.dependence)
                 in_seconds = metric.endswith("onset_error")
@@ -262,20 +276,25 @@ def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
                 part = pd.DataFrame(subsets).assign(model=model, benchmark=benchmark.name, method=method)
                 part = part.assign(metric=metric, unit=unit, value=factor * means.mean)
                 part = part.assign(ci_low=factor * low, ci_high=factor * high, n=means.n_queries)
-                parts.append(part.assign(n_missing=asked - means.n_queries)[asked > 0])
+                part = part.assign(n_missing=scored - means.n_queries, n_without_vector=asked - scored)
+                parts.append(part[asked > 0])
     return pd.concat(parts, ignore_index=True)[list(METRIC_COLUMNS)]
 
 
 def _count(localization: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Ties and unparsed answers, by the columns of `keys`."""
+    """Ties, unparsed answers and queries without a vector, by the columns of `keys`."""
     table = pd.concat([localization, localization.assign(position="overall")], ignore_index=True)
-    table["unparsed"] = ~table["parsed"].astype(bool)
-    return table.groupby(keys).agg(n_ties=("tied", "sum"), n_unparsed=("unparsed", "sum")).reset_index()
+    table["unparsed"], table["without_vector"] = ~table["parsed"].astype(bool), no_vector(table)
+    counts = {"n_ties": "tied", "n_unparsed": "unparsed", "n_without_vector": "without_vector"}
+    return table.groupby(keys).agg(**{name: (column, "sum") for name, column in counts.items()}).reset_index()
 
 
 def count_failures(localization: pd.DataFrame) -> pd.DataFrame:
-    """Queries without a prediction, by model, benchmark, method and reason: the columns end with failure, n_queries."""
-    failed = localization[localization["failure"] != ""]
+    """Queries without a prediction, by model, benchmark, method and reason: the columns end with failure, n_queries.
+
+    Those without a vector, which were not tried, are not among them.
+    """
+    failed = localization[(localization["failure"] != "") & ~no_vector(localization)]
     return failed.groupby(["model", "benchmark", "method", "failure"], sort=False).size().reset_index(name="n_queries")
 
 

@@ -1,7 +1,8 @@
 """Sweeps: from attention at every point to windows, and from windows to overlap by value."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Probe
 from wheretolisten.config.sweeps import AVERAGED, HEADS, Variation, check_heads, points
 from wheretolisten.errors import UserError
-from wheretolisten.localization.windows import Window, find_window
+from wheretolisten.localization.table import no_vector
+from wheretolisten.localization.windows import Window, find_window, without_vector
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.overlap import window_overlap
 from wheretolisten.statistics.scoring import score_window
@@ -29,8 +31,9 @@ COLUMNS = (
     "ci_high",
     "chance",
     "n_queries",
+    "n_without_vector",
 )
-"""Columns of the table of a sweep; overlap, interval and chance in percent."""
+"""Columns of the table of a sweep; overlap, interval and chance in percent, of the queries that have a vector."""
 
 Row = dict[str, Any]
 
@@ -38,7 +41,13 @@ _log = logging.getLogger(__name__)
 
 
 def score_sweep(
-    attention: SweptAttention, events: pd.DataFrame, variation: Variation, probe: Probe, model: str, benchmark: str
+    attention: SweptAttention,
+    events: pd.DataFrame,
+    variation: Variation,
+    probe: Probe,
+    model: str,
+    benchmark: str,
+    missing: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> list[Row]:
     """One row per query and value: that of `scoring.score_window` and the value.
 
@@ -50,6 +59,8 @@ def score_sweep(
         Of the samples of `attention` (see `benchmark.COLUMNS`).
     probe
         The run's probe, of which the localization is read.
+    missing
+        Queries that the method has no vector for, as `steering.kinds.missing_vectors` finds them.
 
     Raises
     ------
@@ -57,7 +68,7 @@ def score_sweep(
         If there are fewer heads than a value asks for, or no samples to choose them on.
     """
     if variation.vary == HEADS:
-        return _score_heads(attention, events, variation, probe, model, benchmark)
+        return _score_heads(attention, events, variation, probe, model, benchmark, missing)
     if variation.passes == "none":
         swept = [(point.value, 0, point.probe) for point in points(variation, probe, attention.base.shape[2])]
     else:
@@ -65,14 +76,19 @@ def score_sweep(
     readings = _readings(attention, events)
     rows = []
     for event, base, steered, n_tokens in readings:
+        reason = missing.get((event["sample_id"], event["position"]))
         for value, number, probe_there in swept:
-            window = find_window(
-                base[min(number, len(base) - 1)],
-                steered[number],
-                event["duration"],
-                attention.tokens_per_second,
-                n_tokens,
-                probe_there.localization,
+            window = (
+                without_vector(reason, attention.tokens_per_second)
+                if reason
+                else find_window(
+                    base[min(number, len(base) - 1)],
+                    steered[number],
+                    event["duration"],
+                    attention.tokens_per_second,
+                    n_tokens,
+                    probe_there.localization,
+                )
             )
             row = score_window(event, window, f"steering_{variation.method}", model, benchmark)
             rows.append({"value": value} | row)
@@ -119,7 +135,13 @@ def halves(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _score_heads(
-    attention: SweptAttention, events: pd.DataFrame, variation: Variation, probe: Probe, model: str, benchmark: str
+    attention: SweptAttention,
+    events: pd.DataFrame,
+    variation: Variation,
+    probe: Probe,
+    model: str,
+    benchmark: str,
+    missing: Mapping[tuple[str, str], str],
 ) -> list[Row]:
     """The points of `attention` are heads here; those of the scored blocks are candidates, and weigh alike."""
     layers = select_layers(probe.localization.layers, attention.base.shape[2])
@@ -129,6 +151,8 @@ def _score_heads(
 
     def window_of(reading: tuple, chosen: Sequence[tuple[int, int]] | None) -> Window:
         event, base, steered, n_tokens = reading
+        if reason := missing.get((event["sample_id"], event["position"])):
+            return without_vector(reason, attention.tokens_per_second)
         if chosen is None:
             base, steered = base.mean(axis=0), steered.mean(axis=0)
         else:
@@ -138,7 +162,16 @@ def _score_heads(
         return find_window(base, steered, event["duration"], attention.tokens_per_second, n_tokens, settings)
 
     chosen_on, reported = halves(events)
-    readings = _readings(attention, chosen_on)
+    readings = [
+        reading
+        for reading in _readings(attention, chosen_on)
+        if (reading[0]["sample_id"], reading[0]["position"]) not in missing
+    ]
+    if not readings:
+        raise UserError(
+            f"method {variation.method!r} has no vector for any query that heads could be chosen on "
+            f"({next(iter(missing.values()))}); choose another method, or raise the benchmark's n_samples"
+        )
     alone = [
         [window_overlap(window_of(reading, [head]), reading[0]["onset"], reading[0]["offset"]) for reading in readings]
         for head in heads
@@ -189,6 +222,7 @@ def summarize_sweep(queries: pd.DataFrame) -> pd.DataFrame:
             dependence = Dependence(here["sample_id"].to_numpy(), here["source"].to_numpy())
             found = estimate(here["overlap"].to_numpy()[None], dependence)
             (low,), (high,) = found.share_interval()
-            shares = (100 * share for share in (found.mean[0], low, high, here["chance"].mean()))
-            rows.append((model, sweep, value, position, *shares, len(here)))
+            scored = ~no_vector(here)
+            shares = (100 * share for share in (found.mean[0], low, high, here.loc[scored, "chance"].mean()))
+            rows.append((model, sweep, value, position, *shares, scored.sum(), (~scored).sum()))
     return pd.DataFrame(rows, columns=list(COLUMNS))

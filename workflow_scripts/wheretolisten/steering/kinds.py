@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.probe import contrasted_states
-from wheretolisten.steering.labels import LabelSums, absent_labels
+from wheretolisten.steering.labels import LabelSums, absent_labels, shuffle_labels
 from wheretolisten.steering.vectors import contrast, random_direction
 
 _OF_NO_EVENT = ("random_direction", "absent_label", "shuffled_labels", "neutral")
@@ -76,6 +77,44 @@ def steering_vectors(kind: str, sample: Sample, benchmark: BenchmarkSums) -> np.
     if kind in ("label_mean", "absent_label"):
         return _means(benchmark.sums, steering_labels(kind, sample, benchmark), own, sample.labels)
     return own
+
+
+def missing_vectors(kind: str, events: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Queries of a benchmark for which `steering_vectors` has none of a kind, and why.
+
+    It follows from the labels alone, so that a query that nothing steered is told from one whose states or attention
+    are not finite.
+
+    Parameters
+    ----------
+    events
+        All events of the benchmark: sample_id, position, label, domain.
+
+    Returns
+    -------
+    dict
+        Sample id and position → reason.
+    """
+    if kind not in ("label_mean", "absent_label", "shuffled_labels"):
+        return {}
+    order = events["sample_id"].drop_duplicates()
+    table = events.pivot(index="sample_id", columns="position", values=["label", "domain"]).loc[order]
+    labels, domains = (table[name][list(POSITIONS)].to_numpy().astype(str) for name in ("label", "domain"))
+    domain_of = dict(zip(labels.ravel().tolist(), domains.ravel().tolist(), strict=True))
+    averaged = shuffle_labels(labels, order.tolist()) if kind == "shuffled_labels" else labels
+    count = dict(zip(*np.unique(averaged, return_counts=True), strict=True))
+    missing = {}
+    for sample_id, own, of_sample, own_domains in zip(order, labels, averaged, domains, strict=True):
+        sought = own
+        if kind == "absent_label":
+            sought = absent_labels(sample_id, own.tolist(), own_domains.tolist(), domain_of)
+        for position, label, domain in zip(POSITIONS, sought, own_domains, strict=True):
+            if not label:
+                missing[sample_id, position] = f"no label of domain {str(domain)!r} is absent from the recording"
+            elif count[label] == (of_sample == label).sum():
+                shuffled = " after shuffling" if kind == "shuffled_labels" else ""
+                missing[sample_id, position] = f"no other sample has label {str(label)!r}{shuffled}"
+    return missing
 
 
 def steering_labels(kind: str, sample: Sample, benchmark: BenchmarkSums) -> list[str]:
