@@ -462,9 +462,7 @@ def test_wording_is_for_names_that_a_library_has(esc50, sounds):
             check_names(libraries, Prompts(**{key: words}))
         assert str(caught.value) == f"probe.prompts.{key}: {message}"
     libraries["mine"] = folder_library(sounds, domains={"home": ["doorbell"]})
-    with pytest.raises(
-        UserError, match=r"^libraries\.mine: domains: .* no label 'doorbell'; did you mean"
-    ):
+    with pytest.raises(UserError, match=r"^libraries\.mine: domains: .* no label 'doorbell'; did you mean"):
         check_names(libraries, Prompts())
 
 
