@@ -127,8 +127,24 @@ def by_name(paths):
 
 
 def by_digest(paths):
-    """Beside `by_name`, as a parameter: digests of the other files, so that reruns follow their content, too."""
-    return lambda wildcards: {path: digest_of_file(path) for path in paths(wildcards) if UNFIT_NAME.search(path)}
+    """Beside `by_name`, as a parameter: digests of the other files, so that reruns follow their content, too.
+
+    And where linked files lie: a link to another folder brings other files, which may be older than the results.
+    """
+
+    def others(wildcards):
+        found = {path: (is_linked(path), bool(UNFIT_NAME.search(path))) for path in paths(wildcards)}
+        return {
+            path: [os.path.realpath(path)] * linked + [digest_of_file(path)] * unfit
+            for path, (linked, unfit) in found.items()
+            if linked or unfit
+        }
+
+    return others
+
+
+def is_linked(path):
+    return os.path.realpath(path) != os.path.normpath(os.path.join(os.path.realpath(os.curdir), path))
 
 
 # Remembered, because every job of a model asks for the same checkpoint.

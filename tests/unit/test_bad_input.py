@@ -420,9 +420,10 @@ def test_an_entry_keeps_its_type(tmp_path, monkeypatch, section):
     is_refused(rf"^b\.yaml: line 2: {sentence}", configuration.find_places, ["a.yaml", "b.yaml"])
     arguments = {section: {"mine": {"type": "other"}}}
     is_refused(rf"^--config: {sentence}", configuration.find_places, ["a.yaml"], arguments)
-    # Taken out before, it is another entry of that name; the same type is a change of its other keys.
+    # Snakemake merges overlays before it lays them over config.yaml, so that nothing takes it out in between.
     Path("none.yaml").write_text(f"{section}: {{mine: null}}\n")
-    configuration.find_places(["a.yaml", "none.yaml", "b.yaml"])
+    is_refused(rf"^b\.yaml: line 2: {sentence}", configuration.find_places, ["a.yaml", "none.yaml", "b.yaml"])
+    # The same type is a change of its other keys.
     configuration.find_places(["a.yaml", "a.yaml"])
 
 
@@ -908,6 +909,13 @@ CHECKPOINTS = [
     ("an adapter beside the weights", LORA, ADAPTER.format(r"adapter_config\.json")),
     ("nothing but an adapter", only(LORA, written("adapter_model.bin", b"")), ADAPTER.format(r"adapter_config\.json")),
     ("an adapter's weights", tensors("adapter_model.safetensors"), ADAPTER.format(r"adapter_model\.safetensors")),
+    ("an adapter of older MLX", written("adapters.npz", b""), ADAPTER.format(r"adapters\.npz")),
+    (
+        "a variant of an adapter",
+        written("adapter_model.fp16.safetensors", b""),
+        ADAPTER.format(r"adapter_model.*"),
+    ),
+    ("an adapter for llama.cpp", written("my_lora.gguf", b""), ADAPTER.format(r"my_lora\.gguf")),
     ("what an adapter left out", written("non_lora_trainables.bin", b""), ADAPTER.format(r"non_lora_trainables\.bin")),
     (
         "an adapter by another name",

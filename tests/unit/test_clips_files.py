@@ -177,6 +177,13 @@ BAD_FILES = {
 }
 
 
+def test_a_knock_does_not_make_the_sound_around_it_silent(tmp_path):
+    faint = 0.003 * np.sin(2 * np.pi * 440 * np.arange(5 * RATE) / RATE)
+    faint[RATE : RATE + 320] = 0.9
+    write(tmp_path / "a.wav", faint)
+    assert len(decode(tmp_path / "a.wav", 1.0)) == 5 * RATE
+
+
 @pytest.mark.parametrize("reason", BAD_FILES)
 def test_a_bad_file_is_named_and_skipped_or_refused(sounds, tmp_path, caplog, reason):
     path = sounds / "dog" / "bad.wav"
@@ -217,6 +224,14 @@ def test_a_header_that_is_a_few_frames_off_is_forgiven(tmp_path):
     assert len(decode(tmp_path / "x.wav", 0.5)) == pytest.approx(2 * RATE, abs=50)
 
 
+@pytest.mark.parametrize("tail", [b"TAG" + bytes(125), bytes(5_000)])
+def test_what_stands_behind_the_audio_is_no_part_of_it(tmp_path, tail):
+    soundfile.write(tmp_path / "x.flac", NOISE, RATE)
+    with open(tmp_path / "x.flac", "ab") as file:
+        file.write(tail)
+    assert len(decode(tmp_path / "x.flac", 0.5)) == len(NOISE)
+
+
 @pytest.mark.parametrize("label", ["a|b", "a\nb", "a\tb", "a\\b", "_"])
 def test_a_label_that_tables_cannot_hold_is_bad(sounds, tmp_path, caplog, label):
     write(sounds / label / "a.wav")
@@ -232,6 +247,8 @@ ALIKE = {
     "case": ["Dog", "dog"],
     "an invisible letter": ["dog", "do\u200dg"],
     "a letter's case": ["Éclair", "e\u0301clair"],
+    "another hyphen": ["dog-bark", "dog\u2011bark"],
+    "wide letters": ["dog", "\uff44og"],
 }
 LAYOUTS = ("folder", "esc50", "sakura")
 

@@ -98,11 +98,17 @@ def test_what_the_system_refuses_is_named_with_its_own_way_out(expected):
 
 
 def test_storage_without_locks_is_named_whatever_number_it_gives():
-    for number in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES, errno.EIO):
+    for number in (errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EACCES, errno.EIO, errno.EINVAL):
         told = f"Unable to synchronously open file (unable to lock file, errno = {number}, error message = '...')"
         assert "its storage has no locks" in str(refusal("0.h5", OSError(number, told)))
     told = "Unable to synchronously open file (unable to lock file, errno = 11, error message = '...')"
     assert "another program holds it" in str(refusal("0.h5", OSError(errno.EAGAIN, told)))
+
+
+def test_a_lack_of_memory_is_no_damage():
+    told = "Can't synchronously read data (memory allocation failed for raw data chunk)"
+    for error in (OSError(told), MemoryError("Unable to allocate 1.49 GiB for an array"), MemoryError()):
+        assert "there is no memory left" in str(refusal("0.h5", error))
 
 
 def test_what_is_in_a_file_is_not_taken_for_the_system():

@@ -66,6 +66,13 @@ def test_onset_is_the_first_number(answer, seconds):
         ('The 808 kick: {"duration": 4, "start": 6}', 6),
         ('{"label": "808 kick", "time": "3.2 s"}', 3.2),
         ("I hear 2 sounds: [3.0, 8.0]", 3),
+        ("A 1.5 kHz tone begins at 3.2 seconds", 3.2),
+        ("The 7.1 surround test begins at 3.2 seconds", 3.2),
+        ("Version 2.0 starts at 3 seconds", 3),
+        ("2. Dog: 6.5 seconds", 6.5),
+        ("1) 6.5", 6.5),
+        ("95% sure: 3.2 seconds", 3.2),
+        ("6.5 (the clip is 20 seconds)", 6.5),
         ("The 808 starts at -3 seconds", None),
         # and so are durations and ends.
         ("lasts 5.00 seconds and starts at 3.2 seconds", 3.2),

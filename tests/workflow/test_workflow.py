@@ -408,6 +408,12 @@ def test_another_file_in_a_library_remakes_its_clips_whatever_it_is_called(clean
     plan = clean_copy.planned(overlay=overlay)
     assert plan["plot_reading"] == 1
     assert "prepare_clips" not in plan
+    # A link that leads to another folder, whose files of the same names are older than the clips.
+    shutil.copytree(root / "elsewhere/bell", root / "elsewhere/another bell")
+    os.utime(root / "elsewhere/another bell/a.wav", (0, 0))
+    (sounds / "bell").unlink()
+    (sounds / "bell").symlink_to(root / "elsewhere/another bell")
+    assert clean_copy.planned("results/clips/mine/clips.csv", overlay=overlay) == {"prepare_clips": 1}
     # A file behind a link, and the content of one whose name Snakemake would take for a pattern.
     soundfile.write(root / "elsewhere/dog/new.wav", tone, 16_000)
     soundfile.write(audio / "{library}.wav", tone[::2], 16_000)

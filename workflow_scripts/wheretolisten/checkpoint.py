@@ -22,8 +22,11 @@ _TRAINING_STATE = ("optimizer", "scheduler", "scaler", "rng_state", "training_ar
 # What PEFT writes, with its predecessors' and MLX's names; transformers reads none of them beside full weights, or only
 # where PEFT is installed (transformers#34733).
 _ADAPTER_FILE = re.compile(
-    r"adapter_config\.json|([\w-]+[_-])?(adapters?|lora)([_-][\w-]+)?\.(safetensors|bin|pt|pth)", re.IGNORECASE
+    r"adapter_config\.json|([\w.-]+[_.-])?(adapters?|lora)([_.-][\w.-]+)?\.(safetensors|bin|pt|pth|ckpt|npz|gguf|h5|msgpack)",
+    re.IGNORECASE,
 )
+# Merged weights in shards may be named after what was merged; what is in them is looked at in any case.
+_SHARD = re.compile(r"(?!adapter).*-\d{5}-of-\d{5}\.safetensors", re.IGNORECASE)
 _ADAPTER_TENSOR = re.compile(r"(^|\.)(lora_|base_model\.|base_layer\.)")
 _MERGE = (
     "merge it into the weights with PEFT (merge_and_unload(), then save_pretrained()) and point "
@@ -94,7 +97,7 @@ def check_names(where: str, names: Iterable[str]) -> None:
     """
     names = sorted(names)
     for name in names:
-        if _ADAPTER_FILE.fullmatch(name):
+        if _ADAPTER_FILE.fullmatch(name) and not _SHARD.fullmatch(name):
             raise UserError(
                 f"{where}: there is an adapter ({name}), which would be left out: the results would be those of the "
                 f"model without it; {_MERGE}"

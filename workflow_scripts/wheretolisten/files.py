@@ -83,6 +83,9 @@ _REFUSALS = {
 _OTHERWISE = ("the system or its storage fails", f"wait until it answers, or ask who runs it, {_AGAIN}")
 """The same for every other number: ESTALE and EIO, and what network storage says of its connection."""
 
+_NO_MEMORY = re.compile("allocation failed|allocate memory|unable to allocate", re.IGNORECASE)
+"""How HDF5 and numpy say that they got no memory, without a number."""
+
 _OF_CONTENT = {0, errno.EINVAL, errno.EFAULT, errno.EOVERFLOW}
 """Numbers that come from a nonsensical position or length, so from what stands in a file."""
 
@@ -104,10 +107,12 @@ def refusal(path: str | Path, error: BaseException, done: str = "read") -> UserE
     number = getattr(error, "errno", None)
     if number is None and (found := re.search(r"\berrno = (\d+)", str(error))):
         number = int(found[1])  # of h5py, which keeps the number in the text where it raises no OSError
-    if number is None or number in _OF_CONTENT:
-        return None
+    if isinstance(error, MemoryError) or (number is None and _NO_MEMORY.search(str(error))):
+        number = errno.ENOMEM
     # Storage says in many ways that it has no locks; one that somebody else has is refused as EAGAIN.
     no_locks = "unable to lock" in str(error) and number != errno.EAGAIN
+    if number is None or (number in _OF_CONTENT and not no_locks):
+        return None
     kind = errno.ENOLCK if no_locks else number
     what, way_out = next((refused for numbers, refused in _REFUSALS.items() if kind in numbers), _OTHERWISE)
     way_out = way_out.format(path=shlex.quote(str(path)))

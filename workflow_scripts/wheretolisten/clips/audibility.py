@@ -19,12 +19,17 @@ _WINDOW = SAMPLING_RATE // 50
 
 def audible(pcm: np.ndarray) -> np.ndarray:
     """Whether sound is heard at each frame of a clip, int16 [frame] at 16 kHz → bool [frame]."""
+    level = levels(pcm)
+    return (level >= FLOOR) & (level >= _RANGE * level.max(initial=0))
+
+
+def levels(pcm: np.ndarray) -> np.ndarray:
+    """Level of the window that each frame of a clip lies in, int16 [frame] at 16 kHz → float [frame], full scale 1."""
     if not len(pcm):
-        return np.zeros(0, dtype=bool)
+        return np.zeros(0)
     whole = pcm.astype(np.int64)
     # The last window takes what is left over.
     starts = np.arange(0, max(0, len(pcm) - _WINDOW) + 1, _WINDOW)
     lengths = np.diff(starts, append=len(pcm))
     energy = lengths * np.add.reduceat(np.square(whole), starts) - np.square(np.add.reduceat(whole, starts))
-    level = np.sqrt(energy) / (lengths * FULL_SCALE)
-    return np.repeat((level >= FLOOR) & (level >= _RANGE * level.max()), lengths)
+    return np.repeat(np.sqrt(energy) / (lengths * FULL_SCALE), lengths)

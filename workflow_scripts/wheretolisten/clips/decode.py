@@ -1,20 +1,20 @@
 """From any audio file to 16 kHz mono."""
 
 import io
+import math
 import re
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from wheretolisten.clips.audibility import FLOOR, audible
+from wheretolisten.clips.audibility import FLOOR, levels
 from wheretolisten.clips.pcm import quantise
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.files import refusal
 
 _BLOCK = 1 << 12  # frames; where reading fails within a block, the whole block is lost
 _LOWEST_RATE = 1_000  # Hz; a header that says less is wrong, and would blow up when resampled
-_LEAST_AUDIBLE = 0.1  # s; half the clip where that is less
 _CANCELLED = 1e-2  # level of the mix over that of the loudest channel; below, the channels are each other's inverse
 _SLACK = 0.01  # s; writers that count the header as audio promise a few frames too many
 # libsndfile's notes on sizes that go beyond the file: of WAV (data), AIFF (SSND), AU (Data Size), W64 (riff) and RF64.
@@ -29,11 +29,20 @@ class BadFileError(Exception):
     """A file that cannot serve as a clip; the message is the reason, to follow the file's name."""
 
 
-def decode(path: Path, min_seconds: float) -> np.ndarray:
+def decode(path: Path, min_seconds: float, least_audible: float = 0.1) -> np.ndarray:
     """Read a file in any format that libsndfile knows, mix it to mono and resample it → int16 [frame] at 16 kHz.
 
     A floating-point file that goes beyond full scale is made quieter as a whole. Files without a length, as programs
     write them into a pipe, are read to their end.
+
+    Parameters
+    ----------
+    path
+        The file.
+    min_seconds
+        Shortest duration, in seconds.
+    least_audible
+        How much of it has to be louder than the least that is heard, in seconds; half the file where that is less.
 
     Raises
     ------
@@ -69,8 +78,8 @@ def decode(path: Path, min_seconds: float) -> np.ndarray:
     if level < FLOOR:
         raise BadFileError("is silent")
     pcm = quantise(_fit(_resample(mono, rate)))
-    least = min(_LEAST_AUDIBLE, seconds / 2)
-    if (heard := np.count_nonzero(audible(pcm)) / SAMPLING_RATE) < least:
+    least = min(least_audible, seconds / 2)
+    if (heard := np.count_nonzero(levels(pcm) >= FLOOR) / SAMPLING_RATE) < least:
         raise BadFileError(f"is nearly silent: {heard:.2f} s of it can be heard, less than {least:.2g} s")
     return pcm
 
@@ -91,8 +100,11 @@ def _read_mono(path: Path) -> tuple[np.ndarray, int, float]:
     blocks, total, energy = [np.zeros(0)], 0.0, 0.0
     failure = ""
     with _open(path) as file:
+        # Behind the audio there may be tags, which are no audio.
+        left = file.frames if 0 < file.frames < _UNKNOWN else math.inf
         try:
-            while len(block := file.read(_BLOCK, dtype="float64", always_2d=True)):
+            while len(block := file.read(min(_BLOCK, left), dtype="float64", always_2d=True)):
+                left -= len(block)
                 if not np.isfinite(block).all():
                     raise BadFileError("holds values that are not finite numbers (NaN or infinity)")
                 blocks.append(block.mean(axis=1))

@@ -13,6 +13,8 @@ _BLANKS = re.compile(r"[ _\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]+")
 # Soft hyphen, blank of no width, word joiner, byte order mark: left behind by copying, they mean nothing in a name.
 _NOTHING = re.compile(r"[\u00ad\u200b\u2060\ufeff]")
 
+_DASHES = re.compile(r"[\u2010-\u2015\u2212]")
+
 
 def clean_label(text: str) -> str:
     """A name as people write it: letters composed (NFC), underscores and blanks of any kind and number as one blank."""
@@ -29,7 +31,8 @@ def refuse_alike(names: Iterable[str], what: str) -> None:
     """
     seen: dict[str, str] = {}
     for name in sorted(set(names)):
-        visible = "".join(letter for letter in name.lower() if unicodedata.category(letter) != "Cf")
+        folded = _DASHES.sub("-", unicodedata.normalize("NFKC", name).casefold())
+        visible = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf" and letter != "\ufe0f")
         other = seen.setdefault(visible, name)
         if other != name:
             raise ValueError(

@@ -84,6 +84,9 @@ def problems_of(error: ValidationError) -> list[str]:
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
             message = "unknown key; remove it or correct its spelling"
+        elif item["loc"][-1:] == ("[key]",):
+            location = ".".join(map(str, item["loc"][:-2]))
+            message = f"YAML reads the name {item['input']!r} as no text; put it in quotes"
         elif item["type"] == "missing":
             message = f"the {'value' if isinstance(item['loc'][-1], int) else 'key'} is missing; add it"
         elif item["type"] == "too_short":

@@ -434,9 +434,7 @@ def find_places(files: Sequence[str | Path], arguments: Mapping[str, Any] | None
             places[".".join(path)] = place
             if path[0] not in ("libraries", "questions"):
                 continue
-            if len(path) == 2 and value is None:
-                types.pop(path, None)
-            elif len(path) == 3 and path[2] == "type":
+            if len(path) == 3 and path[2] == "type":
                 first_place, first = types.setdefault(path[:2], (place, value))
                 if value != first:
                     # Merged, it would be one with the other keys of the first.

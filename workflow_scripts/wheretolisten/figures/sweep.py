@@ -50,7 +50,9 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
     n_rows = -(-len(models) // n_columns)
     width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
     figure, axes = plt.subplots(n_rows, n_columns, figsize=(width, 1), sharex=True, sharey=True, squeeze=False)
-    labels = {value: _wrapped(figure, value.replace("_", " ")) for value in values}
+    # Words of ours are read more easily with blanks; prompts are the user's.
+    shown = {value: value if vary.startswith("prompts.") else value.replace("_", " ") for value in values}
+    labels = {value: _wrapped(figure, text) for value, text in shown.items()}
     row_height = max(0.36, 0.13 * max(label.count("\n") + 1 for label in labels.values()))
     height = 2.2 if numeric else max(1.5, 0.6 + row_height * len(values))
     figure.set_figheight(height * n_rows + 0.75)

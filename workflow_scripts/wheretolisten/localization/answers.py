@@ -9,9 +9,11 @@ end; where there is none such, the first number. These forms are more than a pla
 
 Part of a name is a number in the label that was asked about, and a whole number beside a word that is not about time
 ("the 808 kick starts at 3.2", "track 2 begins at 0:07", "the 747 at 12 s"); a unit, or a word of the start before it
-("starts at 5"), makes it a time all the same. "Lasts 5 s", "for 5 s" and "5 s long" are durations, "ends at 9 s",
-"until 9 s" and the second number of a range are ends. A duration that only describes the sound counts as any number
-does: "the sound lasting 5.00 seconds starts at 7.10 seconds" reads as 5.00.
+("starts at 5"), makes it a time all the same. A decimal before such a word ("the 7.1 surround test begins at 3.2 s") is
+a time only where no other number is one. What counts lines or stands before another unit ("1) 6.5", "440.5 Hz") is
+none. "Lasts 5 s", "for 5 s" and "5 s long" are durations, "ends at 9 s", "until 9 s" and the second number of a range
+are ends. A duration that only describes the sound counts as any number does: "the sound lasting 5.00 seconds starts at
+7.10 seconds" reads as 5.00.
 
 Ordinals ("the 2nd sound") and digits inside words ("clip3") are no numbers. Numbers that are spelled out and negative
 numbers count as no answer, because no onset can be derived from them.
@@ -63,6 +65,8 @@ _BEFORE_TIMES = re.compile(
     re.IGNORECASE,
 )
 _BEHIND_TIMES = re.compile(r"and|ending|for|from|in|into|lasting|mark|or|till|to|until", re.IGNORECASE)
+_NO_TIME_BEHIND = re.compile(r"\s*(?:%|k?hz\b|kilohertz\b|db\b|bpm\b)", re.IGNORECASE)
+_MARKER_BEHIND = re.compile(r"[.)]\s+\S")
 _REACH = 80
 """Characters before a number that are looked at."""
 
@@ -79,7 +83,7 @@ def parse_onset(answer: str, label: str = "") -> float | None:
     """
     numbers = [*_numbers_of(_find_json(answer, label), label), *_numbers_in(answer, label)]
     # max() keeps the first of equals.
-    value, _ = max(numbers, key=lambda number: number[1], default=(None, False))
+    value, _ = max(numbers, key=lambda number: number[1], default=(None, 0))
     if value is None or not math.isfinite(value) or value < 0:
         return None
     return value
@@ -96,33 +100,33 @@ def _find_json(answer: str, label: str) -> Any:
         except (ValueError, RecursionError):
             continue
         # A time before the bracket comes first in the answer; a bracketed label or timestamp is then a mere remark.
-        earlier = any(is_onset for _, is_onset in _numbers_in(text[: match.start()], label))
+        earlier = any(likelihood for _, likelihood in _numbers_in(text[: match.start()], label))
         return None if earlier else document
     return None
 
 
-def _numbers_of(document: Any, label: str) -> Iterator[tuple[float, bool]]:
-    """Numbers of a JSON document in the order in which they are considered, each with whether it may be an onset."""
+def _numbers_of(document: Any, label: str) -> Iterator[tuple[float, int]]:
+    """Numbers of a JSON document in the order in which they are considered, each with its likelihood."""
     if isinstance(document, bool):
         return
     if isinstance(document, int | float):
         # Above 1e300 an integer of JSON may not fit a float; no onset is anywhere near.
-        yield (float(document) if abs(document) < 1e300 else math.nan), True
+        yield (float(document) if abs(document) < 1e300 else math.nan), 2
     elif isinstance(document, str):
         yield from _numbers_in(document, label)
     elif isinstance(document, dict):
         # sorted() is stable: keys that speak of the start come first, the others keep their order.
         for key in sorted(document, key=lambda key: not _START_KEY.search(key)):
             is_other = bool(_OTHER_KEY.search(key)) and not _START_KEY.search(key)
-            for value, is_onset in _numbers_of(document[key], label):
-                yield value, is_onset and not is_other
+            for value, likelihood in _numbers_of(document[key], label):
+                yield value, 0 if is_other else likelihood
     elif isinstance(document, list):
         for child in document:
             yield from _numbers_of(child, label)
 
 
-def _numbers_in(text: str, label: str) -> Iterator[tuple[float, bool]]:
-    """Numbers of a text in order, each with whether it may be an onset."""
+def _numbers_in(text: str, label: str) -> Iterator[tuple[float, int]]:
+    """Numbers of a text in order, each with its likelihood."""
     names = [match.span() for match in re.finditer(re.escape(label), text, re.IGNORECASE)] if label else []
     end_of_last = None
     for match in _NUMBER.finditer(text):
@@ -134,24 +138,34 @@ def _numbers_in(text: str, label: str) -> Iterator[tuple[float, bool]]:
             value = float(match["plain"].replace(",", "."))
         in_label = any(start <= match.start() and match.end() <= stop for start, stop in names)
         ends_range = end_of_last is not None and _RANGE.fullmatch(text, end_of_last, match.start())
-        yield -value if match["minus"] else value, not ends_range and _may_be_onset(text, match, in_label)
+        yield -value if match["minus"] else value, 0 if ends_range else _likelihood(text, match, in_label)
         end_of_last = match.end()
 
 
-def _may_be_onset(text: str, number: re.Match[str], in_label: bool) -> bool:
-    """Whether a number is neither part of a name nor said to be a duration or an end."""
+def _likelihood(text: str, number: re.Match[str], in_label: bool) -> int:
+    """2 for a number that may be an onset, 1 for one that may belong to a name, 0 for part of a name, duration, end."""
     before = text[max(0, number.start() - _REACH) : number.start()]
     unit = _UNIT.match(text, number.end())
     if _AFTER_OTHER.search(before) or (unit and unit["long"]):
-        return False
+        return 0
     if unit or in_label:
-        return bool(unit)
+        return 2 if unit else 0
     if number["clock"] or _AFTER_START.search(before):
-        return True
+        return 2
+    if _NO_TIME_BEHIND.match(text, number.end()) or _is_list_marker(text, number):
+        return 0
     word_before, word_behind = _WORD_BEFORE.search(before), _WORD_BEHIND.match(text, number.end())
     if re.search("[.,]", number["plain"]):
-        # Names hold whole numbers, but for "7.1kHz".
-        return word_behind is None or word_behind[1] is not None
-    return (word_before is None or bool(_BEFORE_TIMES.fullmatch(word_before[1] or ""))) and (
-        word_behind is None or bool(_BEHIND_TIMES.fullmatch(word_behind[1] or ""))
+        # Most names hold whole numbers, but for "7.1kHz" and "7.1 surround".
+        if word_behind is None or _BEHIND_TIMES.fullmatch(word_behind[1] or ""):
+            return 2
+        return int(word_behind[1] is not None)
+    fits = (word_before is None or _BEFORE_TIMES.fullmatch(word_before[1] or "")) and (
+        word_behind is None or _BEHIND_TIMES.fullmatch(word_behind[1] or "")
     )
+    return 2 if fits else 0
+
+
+def _is_list_marker(text: str, number: re.Match[str]) -> bool:
+    """Whether a number counts the lines of an answer: "1) 6.5"."""
+    return not text[: number.start()].rpartition("\n")[2].strip() and bool(_MARKER_BEHIND.match(text, number.end()))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
 from transformers import AutoProcessor, PretrainedConfig
 from transformers.utils import logging as transformers_logging
@@ -59,7 +60,12 @@ def load(model: Model) -> Adapter:
             _log.warning("%s: %d samples may be too many for the card", name, model.batch_samples)
         processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         network, report = _load_network(adapter_class, folder, config, dtype, device, model)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError, MemoryError) as error:
+        if isinstance(error, MemoryError) or should_reduce_batch_size(error):
+            raise UserError(
+                f"{name}: memory ran out while the checkpoint was loaded ({_first_line(error)}); end other programs "
+                "that use it, or take a larger card or more memory"
+            ) from error
         raise refusal(folder, error) or UserError(
             f"{name}: the checkpoint cannot be loaded ({_first_line(error)}); complete its files"
         ) from error

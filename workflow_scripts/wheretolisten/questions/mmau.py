@@ -128,7 +128,8 @@ def leave_out(what: str, on_bad_item: str) -> None:
 
 def answer_of(entry: Mapping[str, Any]) -> str | None:
     """The right answer of an entry; None where the set withholds it: the key is missing, null or empty."""
-    return (entry.get("answer") or "").strip() or None
+    answer = entry.get("answer")
+    return (answer.strip() or None) if isinstance(answer, str) else None
 
 
 def _problem(entry: Any) -> str | None:

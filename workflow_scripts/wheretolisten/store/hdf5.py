@@ -10,8 +10,8 @@ import h5py
 from wheretolisten.errors import UserError
 from wheretolisten.files import refusal
 
-_DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError)
-"""What h5py raises when it reads a damaged file; an OSError may be the operating system's, too (h5py#1082, #1101)."""
+_DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, MemoryError)
+"""What h5py raises when it reads a damaged file; some may be the operating system's, too (h5py#1082, #1101)."""
 
 
 class DamagedFileError(UserError):
