@@ -82,7 +82,7 @@ def test_the_summary_tells_what_was_run(finished_run, root):
     answered = coverage[coverage["benchmark"] == "sequences"]
     assert (answered["n_queries"] == 18).all()
     assert len(answered) == 1 + 8
-    parts = coverage[["n_answered", "n_unparsed", "n_failed", "n_skipped"]].sum(axis=1)
+    parts = coverage[["n_answered", "n_unparsed", "n_failed", "n_without_vector", "n_skipped"]].sum(axis=1)
     assert (parts == coverage["n_queries"]).all()
     throughput = pd.read_csv(folder / "throughput.csv").set_index(["model", "rule"])
     assert set(throughput.index.get_level_values("model")) == {MODEL}
