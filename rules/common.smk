@@ -144,6 +144,7 @@ def by_digest(paths):
 
 
 def is_linked(path):
+    """Whether a link lies on the way to a file; those above the working directory concern everything in it alike."""
     return os.path.realpath(path) != os.path.normpath(os.path.join(os.path.realpath(os.curdir), path))
 
 
