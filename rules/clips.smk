@@ -4,7 +4,6 @@
 rule prepare_clips:
     input:
         files=by_name(library_files),
-        code=code("prepare_clips"),
     output:
         clips="results/clips/{library}/clips.csv",
         audio=directory("results/clips/{library}/audio"),
@@ -14,13 +13,13 @@ rule prepare_clips:
         "results/performance/prepare_clips/{library}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=doubled(2000),
         runtime=doubled(60),
     params:
+        code=code("prepare_clips"),
         settings=lambda wildcards: CONFIG.libraries[wildcards.library].as_json(),
         others=by_digest(library_files),
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q}"
+        "python {params.code[0]:q} --settings {params.settings:q}"
         " --clips {output.clips:q} --audio {output.audio:q} > {log:q} 2>&1"

@@ -90,17 +90,17 @@ wildcard_constraints:
 
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated; with conda under that
 # of their rule's environment.
+START = from_repository("workflow_scripts/start.py")
 if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
-    shell.prefix('set -euo pipefail; python() ( exec {sys.executable:q} "$@" ); ')
+    shell.prefix('set -euo pipefail; python() ( exec {sys.executable:q} {START:q} "$@" ); ')
 
 
 # ------------------------------------------------------------------------------------------------ dependencies on code
 
 
 def code(script):
-    """A script and then the modules it imports, as inputs: editing one reruns the rules that depend on it, by checksum."""
-    first = os.path.relpath(provenance.SCRIPTS / f"{script}.py")
-    return [first, *sorted({os.path.relpath(path) for path in provenance.local_modules(script)} - {first})]
+    """A script, and a digest of what it and the modules it imports do: a rule's parameter, by which code reruns it."""
+    return [os.path.relpath(provenance.SCRIPTS / f"{script}.py"), provenance.code_digest(script)]
 
 
 def checkpoint_files(wildcards):

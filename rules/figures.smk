@@ -1,10 +1,16 @@
 """Figures, from tables and cached attention alone: no model is loaded."""
 
 
+localrules:
+    plot_overlap,
+    plot_attention_change,
+    plot_attention_map,
+    plot_reading,
+
+
 rule plot_overlap:
     input:
         overlap="results/tables/overlap.csv",
-        code=code("plot_overlap"),
     output:
         pdf="results/figures/overlap.pdf",
         png=report(
@@ -17,17 +23,13 @@ rule plot_overlap:
         "results/logs/plot_overlap/overlap.log",
     benchmark:
         "results/performance/plot_overlap/overlap.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("plot_overlap"),
         benchmark=CONFIG.figures.overlap,
     shell:
-        "python {input.code[0]:q} --table {input.overlap:q} --benchmark {params.benchmark}"
+        "python {params.code[0]:q} --table {input.overlap:q} --benchmark {params.benchmark}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -38,7 +40,6 @@ rule plot_attention_change:
         middle=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "middle"),
         end=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "end"),
         events=f"results/localization/events/{CONFIG.figures.attention_change}.csv",
-        code=code("plot_attention_change"),
     output:
         pdf="results/figures/attention_change/{model}.pdf",
         png=report(
@@ -51,19 +52,15 @@ rule plot_attention_change:
         "results/logs/plot_attention_change/{model}.log",
     benchmark:
         "results/performance/plot_attention_change/{model}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
+        code=code("plot_attention_change"),
         settings=CONFIG.probe.localization.as_json(),
         method=CONFIG.figures.reading_vector,
         vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
     shell:
-        "python {input.code[0]:q} --activations {input.activations:q}"
+        "python {params.code[0]:q} --activations {input.activations:q}"
         " --attention-begin {input.begin:q} --attention-middle {input.middle:q} --attention-end {input.end:q}"
         " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
         " --method {params.method} --vector {params.vector}"
@@ -74,7 +71,6 @@ rule plot_attention_map:
     input:
         attention=f"results/attention/{{model}}/{CONFIG.figures.overlap}/map.h5",
         events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
-        code=code("plot_attention_map"),
     output:
         pdf="results/figures/attention_map/{model}.pdf",
         png=report(
@@ -87,17 +83,13 @@ rule plot_attention_map:
         "results/logs/plot_attention_map/{model}.log",
     benchmark:
         "results/performance/plot_attention_map/{model}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
+        code=code("plot_attention_map"),
         vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
     shell:
-        "python {input.code[0]:q} --attention {input.attention:q} --events {input.events:q}"
+        "python {params.code[0]:q} --attention {input.attention:q} --events {input.events:q}"
         " --vector {params.vector} --model {wildcards.model} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -108,7 +100,6 @@ rule plot_reading:
             wildcards.model, CONFIG.figures.overlap, CONFIG.figures.reading_position
         ),
         events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
-        code=code("plot_reading"),
     output:
         pdf="results/figures/reading/{model}.pdf",
         png=report(
@@ -121,14 +112,10 @@ rule plot_reading:
         "results/logs/plot_reading/{model}.log",
     benchmark:
         "results/performance/plot_reading/{model}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=10,
     params:
+        code=code("plot_reading"),
         settings=CONFIG.probe.localization.as_json(),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
@@ -137,7 +124,7 @@ rule plot_reading:
         # Not an input: the figure has no spectrogram where there is no audio.
         audio=f"results/benchmarks/{CONFIG.figures.overlap}",
     shell:
-        "python {input.code[0]:q} --activations {input.activations:q} --attention {input.attention:q}"
+        "python {params.code[0]:q} --activations {input.activations:q} --attention {input.attention:q}"
         " --events {input.events:q} --benchmark-folder {params.audio:q} --model {wildcards.model} --settings {params.settings:q}"
         " --sample {params.sample} --position {params.position} --method {params.method} --vector {params.vector}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

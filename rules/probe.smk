@@ -5,7 +5,6 @@ rule extract_activations:
     input:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
         checkpoint=by_name(checkpoint_files),
-        code=code("extract_activations"),
     output:
         activations="results/activations/{model}/{benchmark}/{shard}.h5",
     log:
@@ -15,16 +14,16 @@ rule extract_activations:
         "results/performance/extract_activations/{model}/{benchmark}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=model_mem_mb,
         runtime=time_for(extraction_work),
         gpu=model_gpus,
     params:
+        code=code("extract_activations"),
         settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --output {output.activations:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -32,7 +31,6 @@ rule average_vectors:
     input:
         activations=lambda wildcards: activation_shards(wildcards.model, wildcards.benchmark),
         shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
-        code=code("average_vectors"),
     output:
         vectors="results/vectors/{model}/{benchmark}.h5",
     log:
@@ -41,14 +39,14 @@ rule average_vectors:
         "results/performance/average_vectors/{model}/{benchmark}.tsv"
     conda:
         "../envs/figures.yaml"
-    threads: 1
     resources:
         mem_mb=doubled(4000),
         runtime=doubled(60),
     params:
+        code=code("average_vectors"),
         identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
-        "python {input.code[0]:q} --activations {input.activations:q} --shards {input.shards:q}"
+        "python {params.code[0]:q} --activations {input.activations:q} --shards {input.shards:q}"
         " --identity {params.identity:q} --output {output.vectors:q} > {log:q} 2>&1"
 
 
@@ -58,7 +56,6 @@ rule map_attention:
         activations=reading_activations,
         vectors="results/vectors/{model}/{benchmark}.h5",
         checkpoint=by_name(checkpoint_files),
-        code=code("map_attention"),
     output:
         attention="results/attention/{model}/{benchmark}/map.h5",
     log:
@@ -68,19 +65,19 @@ rule map_attention:
         "results/performance/map_attention/{model}/{benchmark}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=model_mem_mb,
         runtime=time_for(map_work),
         gpu=model_gpus,
     params:
+        code=code("map_attention"),
         settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
         checkpoint=by_digest(checkpoint_files),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
         method=CONFIG.figures.reading_vector,
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --activations {input.activations:q} --vectors {input.vectors:q}"
         " --sample {params.sample} --position {params.position} --method {params.method}"
         " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
@@ -92,7 +89,6 @@ rule steer_attention:
         activations="results/activations/{model}/{benchmark}/{shard}.h5",
         vectors="results/vectors/{model}/{benchmark}.h5",
         checkpoint=by_name(checkpoint_files),
-        code=code("steer_attention"),
     output:
         attention="results/attention/{model}/{benchmark}/{position}/{shard}.h5",
     log:
@@ -102,16 +98,16 @@ rule steer_attention:
         "results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=model_mem_mb,
         runtime=time_for(steering_work),
         gpu=model_gpus,
     params:
+        code=code("steer_attention"),
         settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --activations {input.activations:q} --vectors {input.vectors:q}"
         " --position {wildcards.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"

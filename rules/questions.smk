@@ -1,27 +1,28 @@
 """Questions with choices, and how much attention goes to the audio while they are read (Figure 1)."""
 
 
+localrules:
+    compose_questions,
+    tabulate_audio_share,
+    plot_audio_share,
+
+
 rule compose_questions:
     input:
         events=lambda wildcards: f"results/benchmarks/{CONFIG.questions[wildcards.questions].benchmark}/events.csv",
-        code=code("compose_questions"),
     output:
         questions="results/questions/{questions}/questions.json",
     log:
         "results/logs/compose_questions/{questions}.log",
     benchmark:
         "results/performance/compose_questions/{questions}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("compose_questions"),
         settings=lambda wildcards: CONFIG.question_settings(wildcards.questions).as_json(),
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --events {input.events:q}"
+        "python {params.code[0]:q} --settings {params.settings:q} --events {input.events:q}"
         " --output {output.questions:q} > {log:q} 2>&1"
 
 
@@ -30,7 +31,6 @@ rule analyze_attention:
         questions=by_name(question_file),
         audio=by_name(question_audio),
         checkpoint=by_name(checkpoint_files),
-        code=code("analyze_attention"),
     output:
         shares="results/attention/{model}/audio_share/{questions}/{shard}.h5",
     log:
@@ -40,12 +40,12 @@ rule analyze_attention:
         "results/performance/analyze_attention/{model}/{questions}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=model_mem_mb,
         runtime=time_for(analysis_work),
         gpu=model_gpus,
     params:
+        code=code("analyze_attention"),
         settings=lambda wildcards: CONFIG.analysis_settings(wildcards.model, wildcards.questions).as_json(),
         checkpoint=by_digest(checkpoint_files),
         others=by_digest(lambda wildcards: question_file(wildcards) + question_audio(wildcards)),
@@ -54,7 +54,7 @@ rule analyze_attention:
         first=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[0],
         stop=lambda wildcards: question_range(wildcards.questions, int(wildcards.shard))[1],
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --questions={params.questions:q}"
+        "python {params.code[0]:q} --settings {params.settings:q} --questions={params.questions:q}"
         " --audio={params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
         " --output {output.shares:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
@@ -62,7 +62,6 @@ rule analyze_attention:
 rule tabulate_audio_share:
     input:
         shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
-        code=code("tabulate_audio_share"),
     output:
         by_layer="results/tables/audio_share.csv",
         second_half="results/tables/audio_share_second_half.csv",
@@ -70,25 +69,20 @@ rule tabulate_audio_share:
         "results/logs/tabulate_audio_share/audio_share.log",
     benchmark:
         "results/performance/tabulate_audio_share/audio_share.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("tabulate_audio_share"),
         # A function, because folders of models may hold braces.
         models=lambda wildcards: json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
     shell:
-        "python {input.code[0]:q} --shares {input.shares:q} --models {params.models:q}"
+        "python {params.code[0]:q} --shares {input.shares:q} --models {params.models:q}"
         " --by-layer {output.by_layer:q} --second-half {output.second_half:q} > {log:q} 2>&1"
 
 
 rule plot_audio_share:
     input:
         table="results/tables/audio_share.csv",
-        code=code("plot_audio_share"),
     output:
         pdf="results/figures/audio_share/{model}.pdf",
         png=report(
@@ -101,15 +95,11 @@ rule plot_audio_share:
         "results/logs/plot_audio_share/{model}.log",
     benchmark:
         "results/performance/plot_audio_share/{model}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("plot_audio_share"),
         questions=CONFIG.figures.audio_share,
     shell:
-        "python {input.code[0]:q} --table {input.table:q} --model {wildcards.model}"
+        "python {params.code[0]:q} --table {input.table:q} --model {wildcards.model}"
         " --questions {params.questions} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -79,6 +79,11 @@ if CONFIG.rehearsal:
     PAGES = []
 
 
+localrules:
+    summarize_run,
+    render_table,
+
+
 rule summarize_run:
     input:
         localizations=LOCALIZATIONS,
@@ -95,7 +100,6 @@ rule summarize_run:
         ),
         shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
         sweeps=[path for sweep in DEFAULT_SWEEPS for path in swept_shards(sweep)],
-        code=code("summarize_run"),
     output:
         resolved="results/report/config.yaml",
         coverage="results/report/coverage.csv",
@@ -108,20 +112,16 @@ rule summarize_run:
         "results/logs/summarize_run/run.log",
     benchmark:
         "results/performance/summarize_run/run.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
+        code=code("summarize_run"),
         # A function, because prompts hold braces.
         config=lambda wildcards: CONFIG.as_json(),
     # Files are found in the folder of results, because thousands of names would not fit into a command. Timings are read
     # where they are there: like logs, they change without the results, and may be left behind.
     shell:
-        "python {input.code[0]:q} --config {params.config:q} --localization {input.localizations:q}"
+        "python {params.code[0]:q} --config {params.config:q} --localization {input.localizations:q}"
         " --results results --resolved {output.resolved:q} --coverage {output.coverage:q}"
         " --throughput {output.throughput:q} --origins {output.origins:q} --page {output.page:q} > {log:q} 2>&1"
 
@@ -129,7 +129,6 @@ rule summarize_run:
 rule render_table:
     input:
         table="results/tables/{table}",
-        code=code("render_table"),
     output:
         page=report(
             "results/report/tables/{table}.html",
@@ -141,15 +140,11 @@ rule render_table:
         "results/logs/render_table/{table}.log",
     benchmark:
         "results/performance/render_table/{table}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("render_table"),
         about=lambda wildcards: REPORTED_TABLES[wildcards.table][2],
     shell:
-        "python {input.code[0]:q} --table {input.table:q} --about {params.about:q} --page {output.page:q}"
+        "python {params.code[0]:q} --table {input.table:q} --about {params.about:q} --page {output.page:q}"
         " > {log:q} 2>&1"

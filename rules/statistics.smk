@@ -1,10 +1,14 @@
 """Tables beside the overlap: methods compared on the same queries, and other measures of the same predictions."""
 
 
+localrules:
+    compare_methods,
+    tabulate_metrics,
+
+
 rule compare_methods:
     input:
         localizations=LOCALIZATIONS,
-        code=code("compare_methods"),
     output:
         comparisons="results/tables/comparisons.csv",
         markdown="results/tables/comparisons.md",
@@ -13,15 +17,12 @@ rule compare_methods:
         "results/logs/compare_methods/comparisons.log",
     benchmark:
         "results/performance/compare_methods/comparisons.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    params:
+        code=code("compare_methods"),
     shell:
-        "python {input.code[0]:q} --localization {input.localizations:q}"
+        "python {params.code[0]:q} --localization {input.localizations:q}"
         " --comparisons {output.comparisons:q} --markdown {output.markdown:q} --latex {output.latex:q}"
         " > {log:q} 2>&1"
 
@@ -29,7 +30,6 @@ rule compare_methods:
 rule tabulate_metrics:
     input:
         localizations=lambda wildcards: LOCALIZATIONS if wildcards.table == "metrics" else UNKNOWN_DURATIONS,
-        code=code("tabulate_metrics"),
     output:
         metrics="results/tables/{table}.csv",
         markdown="results/tables/{table}.md",
@@ -40,14 +40,11 @@ rule tabulate_metrics:
         "results/performance/tabulate_metrics/{table}.tsv"
     wildcard_constraints:
         table="metrics|unknown_duration",
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    params:
+        code=code("tabulate_metrics"),
     shell:
-        "python {input.code[0]:q} --table {wildcards.table}"
+        "python {params.code[0]:q} --table {wildcards.table}"
         " --localization {input.localizations:q} --metrics {output.metrics:q} --markdown {output.markdown:q}"
         " --latex {output.latex:q} > {log:q} 2>&1"

@@ -1,11 +1,16 @@
 """The probe with one key changed, value by value. A sweep that needs no passes of its own starts at score_sweep."""
 
 
+localrules:
+    score_sweep,
+    tabulate_sweep,
+    plot_sweep,
+
+
 rule sweep_attention:
     input:
         unpack(sweep_inputs),
         checkpoint=by_name(checkpoint_files),
-        code=code("sweep_attention"),
     output:
         attention="results/attention/{model}/sweeps/{sweep}/{shard}.h5",
     log:
@@ -15,17 +20,17 @@ rule sweep_attention:
         "results/performance/sweep_attention/{model}/{sweep}/{shard}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=model_mem_mb,
         runtime=time_for(sweep_work),
         gpu=model_gpus,
     params:
+        code=code("sweep_attention"),
         settings=lambda wildcards: CONFIG.sweep_settings(wildcards.sweep, wildcards.model).as_json(),
         checkpoint=by_digest(checkpoint_files),
         samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --samples {params.samples} --activations {input.activations:q} --vectors {input.vectors:q}"
         " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
@@ -34,21 +39,16 @@ rule score_sweep:
     input:
         unpack(sweep_files),
         events=lambda wildcards: f"results/localization/events/{CONFIG.sweep_benchmark(wildcards.sweep)}.csv",
-        code=code("score_sweep"),
     output:
         localization="results/localization/sweeps/{sweep}.csv",
     log:
         "results/logs/score_sweep/{sweep}.log",
     benchmark:
         "results/performance/score_sweep/{sweep}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=30,
     params:
+        code=code("score_sweep"),
         settings=lambda wildcards: CONFIG.score_settings(wildcards.sweep).as_json(),
         models=lambda wildcards: CONFIG.sweep_models(wildcards.sweep),
         identities=lambda wildcards: [CONFIG.models[m].identity for m in CONFIG.sweep_models(wildcards.sweep)],
@@ -56,7 +56,7 @@ rule score_sweep:
         samples=lambda wildcards: sum(CONFIG.sweep_samples(wildcards.sweep).values()),
         vector=lambda wildcards: CONFIG.probe.methods[CONFIG.sweeps[wildcards.sweep].method].vector,
     shell:
-        "python {input.code[0]:q} --settings {params.settings:q} --sweep {wildcards.sweep}"
+        "python {params.code[0]:q} --settings {params.settings:q} --sweep {wildcards.sweep}"
         " --models {params.models} --identities {params.identities:q} --benchmark {params.benchmark}"
         " --samples {params.samples} --shards {input.shards:q} --events {input.events:q} --vector {params.vector}"
         " --attention {input.attention:q}"
@@ -67,28 +67,23 @@ rule score_sweep:
 rule tabulate_sweep:
     input:
         localization="results/localization/sweeps/{sweep}.csv",
-        code=code("tabulate_sweep"),
     output:
         table="results/tables/sweeps/{sweep}.csv",
     log:
         "results/logs/tabulate_sweep/{sweep}.log",
     benchmark:
         "results/performance/tabulate_sweep/{sweep}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
+    params:
+        code=code("tabulate_sweep"),
     shell:
-        "python {input.code[0]:q} --localization {input.localization:q} --table {output.table:q} > {log:q} 2>&1"
+        "python {params.code[0]:q} --localization {input.localization:q} --table {output.table:q} > {log:q} 2>&1"
 
 
 rule plot_sweep:
     input:
         table="results/tables/sweeps/{sweep}.csv",
-        code=code("plot_sweep"),
     output:
         pdf="results/figures/sweeps/{sweep}.pdf",
         png=report(
@@ -101,16 +96,12 @@ rule plot_sweep:
         "results/logs/plot_sweep/{sweep}.log",
     benchmark:
         "results/performance/plot_sweep/{sweep}.tsv"
-    localrule: True
     conda:
         "../envs/figures.yaml"
-    threads: 1
-    resources:
-        mem_mb=1000,
-        runtime=10,
     params:
+        code=code("plot_sweep"),
         vary=lambda wildcards: CONFIG.sweeps[wildcards.sweep].vary,
         own=lambda wildcards: CONFIG.sweep_own_value(wildcards.sweep),
     shell:
-        "python {input.code[0]:q} --table {input.table:q} --vary {params.vary} --own {params.own:q}"
+        "python {params.code[0]:q} --table {input.table:q} --vary {params.vary} --own {params.own:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -2,8 +2,6 @@
 
 
 rule train_tiny_model:
-    input:
-        code=code("train_tiny_models"),
     output:
         card="results/tiny_models/{tiny_model}/README.md",
         scores="results/tiny_models/{tiny_model}/scores.json",
@@ -14,12 +12,12 @@ rule train_tiny_model:
         "results/performance/train_tiny_models/{tiny_model}.tsv"
     conda:
         "../envs/models.yaml"
-    threads: 1
     resources:
         mem_mb=doubled(8000),
         runtime=doubled(120),
     params:
+        code=code("train_tiny_models"),
         family=lambda wildcards: TINY_MODELS[wildcards.tiny_model],
         folder=subpath(output.card, parent=True),
     shell:
-        "python {input.code[0]:q} --model {params.family} --output {params.folder:q} > {log:q} 2>&1"
+        "python {params.code[0]:q} --model {params.family} --output {params.folder:q} > {log:q} 2>&1"

@@ -199,6 +199,29 @@ def test_only_models_engine_and_steering_may_import_torch():
         assert not imported & {"torch", "transformers"}, path
 
 
+def test_code_is_what_it_does_and_not_how_it_is_described(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "SCRIPTS", tmp_path)
+
+    def digest(text, helper="def twice(x):\n    return 2 * x\n"):
+        for function in (provenance.local_modules, provenance.code_digest, provenance._tree, provenance._meaning):
+            function.cache_clear()
+        provenance._imported_files.cache_clear()
+        (tmp_path / "script.py").write_text(text)
+        (tmp_path / "helper.py").write_text(helper)
+        return provenance.code_digest("script")
+
+    plain = "import helper\n\n\nclass A:\n    x = 1\n\n    def f(self):\n        return helper.twice(self.x)\n"
+    described = plain.replace("x = 1", 'x = 1  # one\n    """The number."""').replace(
+        "class A:", 'class A:\n    """A."""'
+    )
+    assert digest(plain) == digest('"""Script."""\n' + described.replace("return", '"""Twice."""\n        return'))
+    assert digest(plain) == digest(plain, '"""Helps."""\ndef twice(x):\n    return (2 * x)\n')
+    changes = [("x = 1", "x = 1.0"), ("x = 1", 'x = "1"'), ("self.x", "self.x + 1"), ("helper.twice", "A")]
+    digests = {digest(plain), *(digest(plain.replace(*change)) for change in changes)}
+    digests.add(digest(plain, "def twice(x):\n    return x + x\n"))
+    assert len(digests) == 6
+
+
 def test_provenance_follows_content(tmp_path):
     path = tmp_path / "shard.csv"
     path.write_text("one")

@@ -1,5 +1,6 @@
 """Logging of scripts: one format, to stderr, which the rule redirects into the job's log file."""
 
+import gc
 import logging
 import sys
 from collections.abc import Callable
@@ -19,8 +20,11 @@ def start(name: str) -> logging.Logger:
 def run(main: Callable[[], None]) -> None:
     """Run a script's `main`; a `UserError` ends it with its one sentence and exit status 1, without a traceback.
 
-    So does an error of the operating system that names a file.
+    So does an error of the operating system that names a file. What was imported is kept from the garbage collector,
+    which has nothing to find there (`start.py`).
     """
+    gc.freeze()
+    gc.enable()
     try:
         main()
     except UserError as error:

@@ -25,8 +25,7 @@ _PACKAGES = ("numpy", "scipy", "h5py", "torch", "transformers", "tokenizers", "a
 def local_modules(script: str) -> tuple[Path, ...]:
     """A script and every local module that it imports, directly or not, in sorted order.
 
-    Rules list them as inputs, so that editing a module reruns exactly the rules whose scripts import it. Imports are
-    read from the syntax tree, inside functions too, and nothing is executed.
+    Imports are read from the syntax tree, inside functions too, and nothing is executed.
 
     Parameters
     ----------
@@ -48,9 +47,14 @@ def _imported_files(path: Path) -> frozenset[Path]:
     return frozenset(file for name in set(_imported_names(path)) for file in _files_of(name))
 
 
+@functools.cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def _imported_names(path: Path) -> Iterable[str]:
     package = path.relative_to(SCRIPTS).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(_tree(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -75,9 +79,51 @@ def digest_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
+@functools.cache
 def code_digest(script: str) -> str:
-    """Hex SHA-256 of a script and the local modules it imports."""
-    return digest_of([(str(path.relative_to(SCRIPTS)), sha256_of_file(path)) for path in local_modules(script)])
+    """Hex SHA-256 of what a script and the local modules it imports do: comments, docstrings and layout are no part.
+
+    Rules pass it as a parameter, so that editing a module reruns exactly the rules whose scripts import it, and
+    describing it better reruns none. It is the same under every version of Python that reads the syntax alike.
+    """
+    return digest_of([(str(path.relative_to(SCRIPTS)), _meaning(path)) for path in local_modules(script)])
+
+
+@functools.cache
+def _meaning(path: Path) -> str:
+    words: list[str] = []
+    _spell(_tree(path), words)
+    return digest_of(words)
+
+
+def _spell(node: Any, words: list[str]) -> None:
+    """Append a syntax tree without docstrings. Written out by hand, because `ast.dump` takes five times as long."""
+    if isinstance(node, ast.AST):
+        words.append(type(node).__name__)
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name == "body" and isinstance(value, list):
+                value = [each for each in value if not _is_text(each)]
+            # Newer versions of Python know more fields, which are empty here.
+            if value is not None and value != []:
+                words.append(name)
+                _spell(value, words)
+        words.append(")")
+    elif isinstance(node, list):
+        for each in node:
+            _spell(each, words)
+        words.append("]")
+    else:
+        words.append(repr(node))
+
+
+def _is_text(statement: ast.AST) -> bool:
+    # A docstring of a module, class, function or, as a statement behind it, of a name.
+    return (
+        isinstance(statement, ast.Expr)
+        and isinstance(statement.value, ast.Constant)
+        and isinstance(statement.value.value, str)
+    )
 
 
 def versions() -> dict[str, str]:
