@@ -55,13 +55,13 @@ rule benchmark:
 
 rule activations:
     input:
-        shards=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in activation_shards(m, b)],
+        shards=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in state_shards(m, b)],
     localrule: True
 
 
 rule vectors:
     input:
-        vectors=expand("results/vectors/{model}/{benchmark}.h5", model=CONFIG.models, benchmark=CONFIG.benchmarks),
+        vectors=expand("results/directions/{model}/{benchmark}.h5", model=CONFIG.models, benchmark=CONFIG.benchmarks),
     localrule: True
 
 

@@ -23,12 +23,12 @@ rule prompt_directly:
         runtime=time_for(answers_work),
         gpu=model_gpus,
     params:
-        code=code("prompt_directly"),
+        code=code("extract_activations"),
         settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --threads {threads} --output {output.answers:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        " --threads {threads} --answers {output.answers:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule draw_random:

@@ -168,14 +168,37 @@ def reading_shard(wildcards):
     return benchmark_shards(wildcards.benchmark)[CONFIG.shard_of(wildcards.benchmark, CONFIG.figures.reading_sample)]
 
 
-def reading_activations(wildcards):
-    """The activations of that shard."""
+def reading_states(wildcards):
+    """The states of that shard."""
     shard = CONFIG.shard_of(wildcards.benchmark, CONFIG.figures.reading_sample)
-    return activation_shards(wildcards.model, wildcards.benchmark)[shard]
+    return state_shards(wildcards.model, wildcards.benchmark)[shard]
 
 
-def activation_shards(model, benchmark):
-    return [f"results/activations/{model}/{benchmark}/{shard}.h5" for shard in shards_of(benchmark)]
+def state_shards(model, benchmark):
+    return [f"results/states/{model}/{benchmark}/{shard}.h5" for shard in shards_of(benchmark)]
+
+
+def unsteered_shards(model, benchmark):
+    """Attention of the base and the prompted passes."""
+    return attention_shards(model, benchmark, "unsteered")
+
+
+# On this machine a job takes all events of a shard, because most of its time goes into starting; on a cluster there is one
+# job for each. The files are the same, byte for byte. A dry-run does not say where the jobs are to run, but profiles do
+# that pack the jobs of a cluster.
+ON_CLUSTER = (
+    workflow.remote_exec or not workflow.local_exec or "steer_attention" in workflow.group_settings.overwrite_groups
+)
+
+
+def together(path):
+    """Output of a steering job: the files of all events, or that of one."""
+    return expand(path, position=POSITIONS, allow_missing=True) if not ON_CLUSTER else path
+
+
+def by_position(path):
+    """The same for what a job has one of."""
+    return path.replace("/{position}", "") if not ON_CLUSTER else path
 
 
 def attention_shards(model, benchmark, position):
@@ -232,6 +255,12 @@ def audio_share_shards(model, questions):
     return [str(folder / f"{shard}.h5") for shard in range(n_shards)]
 
 
+def direction_of(method):
+    """What a method steers with, as JSON."""
+    return CONFIG.probe.direction_of(CONFIG.probe.methods[method]).as_json()
+
+
+READING_DIRECTION = direction_of(CONFIG.figures.reading_vector)
 LOCALIZATIONS = [
     f"results/localization/{model}/{benchmark}.csv"
     for model in ["random", *CONFIG.models]
@@ -280,8 +309,8 @@ def sweep_inputs(wildcards):
     benchmark = CONFIG.sweep_benchmark(wildcards.sweep)
     return {
         "shard": f"results/benchmarks/{benchmark}/shards/{wildcards.shard}.csv",
-        "activations": f"results/activations/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
-        "vectors": f"results/vectors/{wildcards.model}/{benchmark}.h5",
+        "states": f"results/states/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
+        "directions": f"results/directions/{wildcards.model}/{benchmark}.h5",
     }
 
 
@@ -290,17 +319,22 @@ def sweep_files(wildcards):
     sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
     shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
     own = swept_shards(sweep)
-    of_run = {
-        "activations": "results/activations/{model}/{benchmark}/{shard}.h5",
-        **{position: f"results/attention/{{model}}/{{benchmark}}/{position}/{{shard}}.h5" for position in POSITIONS},
-    }
+    needed = {"none": ["unsteered", *POSITIONS], "steered": ["unsteered"], "all": []}[CONFIG.sweeps[sweep].passes]
     return {
         "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards),
         "attention": own,
-        **{
-            kind: [] if own else expand(path, model=models, benchmark=benchmark, shard=shards)
-            for kind, path in of_run.items()
-        },
+        "of_run": [
+            path
+            for model in models
+            for kind in needed
+            for path in expand(
+                "results/attention/{model}/{benchmark}/{kind}/{shard}.h5",
+                model=model,
+                benchmark=benchmark,
+                kind=kind,
+                shard=shards,
+            )
+        ],
     }
 
 
@@ -357,15 +391,15 @@ def samples_of(wildcards):
 
 
 def extraction_work(wildcards):
-    # The recording and, for some vectors, silence of its length; the inference prompt, p- and p+, and further states.
-    states = CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).states
-    n_prompts = 2 + len(POSITIONS) * (1 + len(states))
-    return sizing.Work(*samples_of(wildcards), 1 + ("silence" in states), n_prompts)
+    # The recording and, for some states, silence of its length.
+    states = CONFIG.unsteered_settings(wildcards.model, wildcards.benchmark).states.values()
+    n_prompts = 1 + len(POSITIONS) + sum(len(POSITIONS) if state.of_event else 1 for state in states)
+    return sizing.Work(*samples_of(wildcards), 1 + any(state.heard == "silence" for state in states), n_prompts)
 
 
 def steering_work(wildcards):
-    n_methods = len(CONFIG.methods_of(wildcards.benchmark))
-    return sizing.Work(*samples_of(wildcards), n_methods, n_methods)
+    n_passes = len(CONFIG.methods_of(wildcards.benchmark)) * (1 if ON_CLUSTER else len(POSITIONS))
+    return sizing.Work(*samples_of(wildcards), n_passes, n_passes)
 
 
 def answers_work(wildcards):

@@ -19,10 +19,15 @@ rule tabulate_specificity:
         "../envs/figures.yaml"
     params:
         code=code("tabulate_specificity"),
-        vectors=json.dumps({name: method.vector for name, method in CONFIG.probe.methods.items()}, sort_keys=True),
+        # Those that query one event and steer with the vector of another one of the recording.
+        other_event=[
+            name
+            for name, method in CONFIG.probe.methods.items()
+            if CONFIG.probe.direction_of(method).control == "other_event"
+        ],
     shell:
         "python {params.code[0]:q} --localization {input.localizations:q}"
-        " --vectors {params.vectors:q} --output {output.specificity:q} > {log:q} 2>&1"
+        " --other-event {params.other_event} --output {output.specificity:q} > {log:q} 2>&1"
 
 
 rule plot_specificity:

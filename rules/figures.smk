@@ -35,10 +35,12 @@ rule plot_overlap:
 
 rule plot_attention_change:
     input:
-        activations=lambda wildcards: activation_shards(wildcards.model, CONFIG.figures.attention_change),
-        begin=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "begin"),
-        middle=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "middle"),
-        end=lambda wildcards: attention_shards(wildcards.model, CONFIG.figures.attention_change, "end"),
+        unsteered=lambda wildcards: unsteered_shards(wildcards.model, CONFIG.figures.attention_change),
+        steered=lambda wildcards: [
+            path
+            for position in POSITIONS
+            for path in attention_shards(wildcards.model, CONFIG.figures.attention_change, position)
+        ],
         events=f"results/localization/events/{CONFIG.figures.attention_change}.csv",
     output:
         pdf="results/figures/attention_change/{model}.pdf",
@@ -58,12 +60,12 @@ rule plot_attention_change:
         code=code("plot_attention_change"),
         settings=CONFIG.probe.localization.as_json(),
         method=CONFIG.figures.reading_vector,
-        vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
+        direction=READING_DIRECTION,
     shell:
-        "python {params.code[0]:q} --activations {input.activations:q}"
-        " --attention-begin {input.begin:q} --attention-middle {input.middle:q} --attention-end {input.end:q}"
+        "python {params.code[0]:q} --unsteered {input.unsteered:q}"
+        " --steered {input.steered:q}"
         " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --method {params.method} --vector {params.vector}"
+        " --method {params.method} --direction {params.direction:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -87,15 +89,17 @@ rule plot_attention_map:
         "../envs/figures.yaml"
     params:
         code=code("plot_attention_map"),
-        vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
+        method=CONFIG.figures.reading_vector,
+        direction=READING_DIRECTION,
     shell:
         "python {params.code[0]:q} --attention {input.attention:q} --events {input.events:q}"
-        " --vector {params.vector} --model {wildcards.model} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        " --method {params.method} --direction {params.direction:q} --model {wildcards.model}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_reading:
     input:
-        activations=lambda wildcards: activation_shards(wildcards.model, CONFIG.figures.overlap),
+        unsteered=lambda wildcards: unsteered_shards(wildcards.model, CONFIG.figures.overlap),
         attention=lambda wildcards: attention_shards(
             wildcards.model, CONFIG.figures.overlap, CONFIG.figures.reading_position
         ),
@@ -120,11 +124,11 @@ rule plot_reading:
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
         method=CONFIG.figures.reading_vector,
-        vector=CONFIG.probe.methods[CONFIG.figures.reading_vector].vector,
+        direction=READING_DIRECTION,
         # Not an input: the figure has no spectrogram where there is no audio.
         audio=f"results/benchmarks/{CONFIG.figures.overlap}",
     shell:
-        "python {params.code[0]:q} --activations {input.activations:q} --attention {input.attention:q}"
+        "python {params.code[0]:q} --unsteered {input.unsteered:q} --attention {input.attention:q}"
         " --events {input.events:q} --benchmark-folder {params.audio:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --sample {params.sample} --position {params.position} --method {params.method} --vector {params.vector}"
+        " --sample {params.sample} --position {params.position} --method {params.method} --direction {params.direction:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

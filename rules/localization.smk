@@ -10,10 +10,10 @@ localrules:
 rule localize_events:
     input:
         shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
-        activations=lambda wildcards: activation_shards(wildcards.model, wildcards.benchmark),
-        begin=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "begin"),
-        middle=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "middle"),
-        end=lambda wildcards: attention_shards(wildcards.model, wildcards.benchmark, "end"),
+        unsteered=lambda wildcards: unsteered_shards(wildcards.model, wildcards.benchmark),
+        steered=lambda wildcards: [
+            path for position in POSITIONS for path in attention_shards(wildcards.model, wildcards.benchmark, position)
+        ],
         answers=lambda wildcards: answer_shards(wildcards.model, wildcards.benchmark),
     output:
         localization="results/localization/{model}/{benchmark}.csv",
@@ -31,8 +31,7 @@ rule localize_events:
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --model {wildcards.model}"
         " --identity {params.identity:q} --benchmark {wildcards.benchmark} --shards {input.shards:q}"
-        " --activations {input.activations:q}"
-        " --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q} --answers {input.answers:q}"
+        " --unsteered {input.unsteered:q} --steered {input.steered:q} --answers {input.answers:q}"
         " --output {output.localization:q} --unknown-duration {output.unknown_duration:q} > {log:q} 2>&1"
 
 

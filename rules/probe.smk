@@ -6,7 +6,8 @@ rule extract_activations:
         shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
         checkpoint=by_name(checkpoint_files),
     output:
-        activations="results/activations/{model}/{benchmark}/{shard}.h5",
+        states="results/states/{model}/{benchmark}/{shard}.h5",
+        passes="results/attention/{model}/{benchmark}/unsteered/{shard}.h5",
     log:
         text="results/logs/extract_activations/{model}/{benchmark}/{shard}.log",
         performance="results/performance/extract_activations/{model}/{benchmark}/{shard}.json",
@@ -20,19 +21,19 @@ rule extract_activations:
         gpu=model_gpus,
     params:
         code=code("extract_activations"),
-        settings=lambda wildcards: CONFIG.extraction_settings(wildcards.model, wildcards.benchmark).as_json(),
+        settings=lambda wildcards: CONFIG.unsteered_settings(wildcards.model, wildcards.benchmark).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --threads {threads} --output {output.activations:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q} --threads {threads}"
+        " --states {output.states:q} --passes {output.passes:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule average_vectors:
     input:
-        activations=lambda wildcards: activation_shards(wildcards.model, wildcards.benchmark),
+        states=lambda wildcards: state_shards(wildcards.model, wildcards.benchmark),
         shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
     output:
-        vectors="results/vectors/{model}/{benchmark}.h5",
+        directions="results/directions/{model}/{benchmark}.h5",
     log:
         "results/logs/average_vectors/{model}/{benchmark}.log",
     benchmark:
@@ -44,17 +45,47 @@ rule average_vectors:
         runtime=doubled(60),
     params:
         code=code("average_vectors"),
+        settings=lambda wildcards: CONFIG.averaging_settings(wildcards.benchmark).as_json(),
         identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
-        "python {params.code[0]:q} --activations {input.activations:q} --shards {input.shards:q}"
-        " --identity {params.identity:q} --output {output.vectors:q} > {log:q} 2>&1"
+        "python {params.code[0]:q} --settings {params.settings:q} --states {input.states:q} --shards {input.shards:q}"
+        " --identity {params.identity:q} --output {output.directions:q} > {log:q} 2>&1"
+
+
+rule steer_attention:
+    input:
+        shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
+        states="results/states/{model}/{benchmark}/{shard}.h5",
+        directions="results/directions/{model}/{benchmark}.h5",
+        checkpoint=by_name(checkpoint_files),
+    output:
+        attention=together("results/attention/{model}/{benchmark}/{position}/{shard}.h5"),
+    log:
+        text=by_position("results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log"),
+        performance=by_position("results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.json"),
+    benchmark:
+        by_position("results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv")
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=time_for(steering_work),
+        gpu=model_gpus,
+    params:
+        code=code("steer_attention"),
+        settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),
+        checkpoint=by_digest(checkpoint_files),
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
+        " --states {input.states:q} --directions {input.directions:q} --threads {threads}"
+        " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule map_attention:
     input:
         shard=reading_shard,
-        activations=reading_activations,
-        vectors="results/vectors/{model}/{benchmark}.h5",
+        states=reading_states,
+        directions="results/directions/{model}/{benchmark}.h5",
         checkpoint=by_name(checkpoint_files),
     output:
         attention="results/attention/{model}/{benchmark}/map.h5",
@@ -70,44 +101,13 @@ rule map_attention:
         runtime=time_for(map_work),
         gpu=model_gpus,
     params:
-        code=code("map_attention"),
+        code=code("steer_attention"),
         settings=lambda wildcards: CONFIG.map_settings(wildcards.model).as_json(),
         checkpoint=by_digest(checkpoint_files),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
-        method=CONFIG.figures.reading_vector,
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --activations {input.activations:q} --vectors {input.vectors:q}"
-        " --sample {params.sample} --position {params.position} --method {params.method}"
-        " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
-
-
-rule steer_attention:
-    input:
-        shard="results/benchmarks/{benchmark}/shards/{shard}.csv",
-        activations="results/activations/{model}/{benchmark}/{shard}.h5",
-        vectors="results/vectors/{model}/{benchmark}.h5",
-        checkpoint=by_name(checkpoint_files),
-    output:
-        attention="results/attention/{model}/{benchmark}/{position}/{shard}.h5",
-    log:
-        text="results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log",
-        performance="results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.json",
-    benchmark:
-        "results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv"
-    conda:
-        "../envs/models.yaml"
-    resources:
-        mem_mb=model_mem_mb,
-        runtime=time_for(steering_work),
-        gpu=model_gpus,
-    params:
-        code=code("steer_attention"),
-        settings=lambda wildcards: CONFIG.steering_settings(wildcards.model, wildcards.benchmark).as_json(),
-        checkpoint=by_digest(checkpoint_files),
-    shell:
-        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --activations {input.activations:q} --vectors {input.vectors:q}"
-        " --position {wildcards.position} --threads {threads}"
+        " --states {input.states:q} --directions {input.directions:q}"
+        " --sample {params.sample} --event {params.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"

@@ -87,12 +87,12 @@ localrules:
 rule summarize_run:
     input:
         localizations=LOCALIZATIONS,
-        activations=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in activation_shards(m, b)],
+        states=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in state_shards(m, b)],
         attention=[
             path
             for m in CONFIG.models
             for b in CONFIG.benchmarks
-            for p in POSITIONS
+            for p in ("unsteered", *POSITIONS)
             for path in attention_shards(m, b, p)
         ],
         maps=expand(

@@ -25,13 +25,13 @@ rule sweep_attention:
         runtime=time_for(sweep_work),
         gpu=model_gpus,
     params:
-        code=code("sweep_attention"),
+        code=code("steer_attention"),
         settings=lambda wildcards: CONFIG.sweep_settings(wildcards.sweep, wildcards.model).as_json(),
         checkpoint=by_digest(checkpoint_files),
         samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --samples {params.samples} --activations {input.activations:q} --vectors {input.vectors:q}"
+        " --samples {params.samples} --states {input.states:q} --directions {input.directions:q}"
         " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -54,13 +54,13 @@ rule score_sweep:
         identities=lambda wildcards: [CONFIG.models[m].identity for m in CONFIG.sweep_models(wildcards.sweep)],
         benchmark=lambda wildcards: CONFIG.sweep_benchmark(wildcards.sweep),
         samples=lambda wildcards: sum(CONFIG.sweep_samples(wildcards.sweep).values()),
-        vector=lambda wildcards: CONFIG.probe.methods[CONFIG.sweeps[wildcards.sweep].method].vector,
+        direction=lambda wildcards: direction_of(CONFIG.sweeps[wildcards.sweep].method),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --sweep {wildcards.sweep}"
         " --models {params.models} --identities {params.identities:q} --benchmark {params.benchmark}"
-        " --samples {params.samples} --shards {input.shards:q} --events {input.events:q} --vector {params.vector}"
+        " --samples {params.samples} --shards {input.shards:q} --events {input.events:q} --direction {params.direction:q}"
         " --attention {input.attention:q}"
-        " --activations {input.activations:q} --begin {input.begin:q} --middle {input.middle:q} --end {input.end:q}"
+        " --of-run {input.of_run:q}"
         " --output {output.localization:q} > {log:q} 2>&1"
 
 

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logger = log.start("compose_questions")
     settings = QuestionSettings.from_json(args.settings)
-    items = compose(read_shard(args.events), settings.questions, settings.prompts)
+    items = compose(read_shard(args.events), settings.questions, settings.wording)
     write_text(args.output, json.dumps(items, indent=1, ensure_ascii=False) + "\n")
     counts = Counter(item["sub-category"] for item in items)
     logger.info("%d questions: %s", len(items), ", ".join(f"{n} {kind}" for kind, n in counts.items()))

@@ -2,21 +2,22 @@
 
 import argparse
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from wheretolisten import log, store
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.probe import Localization
+from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector, write_localization
 from wheretolisten.localization.windows import find_window, find_window_of_any_width, without_vector
 from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.scoring import score_answer, score_unknown_duration, score_window
-from wheretolisten.steering.kinds import missing_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,9 +28,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--identity", required=True, help="identity of the model, as the HDF5 files note it")
     parser.add_argument("--benchmark", required=True, help="name of the benchmark")
     parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, csv")
-    parser.add_argument("--activations", nargs="+", required=True, help="HDF5, one per shard")
-    for position in POSITIONS:
-        parser.add_argument(f"--{position}", nargs="+", required=True, help="steered attention, HDF5, one per shard")
+    parser.add_argument("--unsteered", nargs="+", required=True, help="un-steered passes, HDF5, one per shard")
+    parser.add_argument(
+        "--steered", nargs="+", required=True, help="steered passes, HDF5, <event>/<shard>.h5, in order of shards"
+    )
     parser.add_argument("--answers", nargs="+", required=True, help="direct answers, csv, one per shard")
     parser.add_argument("--output", required=True, help="localization table, csv")
     parser.add_argument("--unknown-duration", required=True, help="the same without knowing the event's duration, csv")
@@ -39,46 +41,48 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    activations = store.read_activations(args.activations, digests, args.identity)
-    steered = {
-        position: store.read_attention(getattr(args, position), digests, args.identity) for position in POSITIONS
-    }
+    unsteered = store.read_passes(args.unsteered, digests, args.identity)
+    paths_of: dict[str, list[str]] = {}
+    for path in args.steered:
+        paths_of.setdefault(Path(path).parent.name, []).append(path)
+    steered = {event: store.read_passes(paths, digests, args.identity) for event, paths in paths_of.items()}
     answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
     answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
-    row_of = {sample_id: row for row, sample_id in enumerate(activations.sample_id)}
-    for position, attention in steered.items():
-        if not np.array_equal(attention.sample_id, activations.sample_id):
+    row_of = {sample_id: row for row, sample_id in enumerate(unsteered.sample_id)}
+    for event, attention in steered.items():
+        if not np.array_equal(attention.sample_id, unsteered.sample_id):
             raise UserError(
-                f"{getattr(args, position)[0]}: its samples are not those of {args.activations[0]}; "
+                f"{paths_of[event][0]}: its samples are not those of {args.unsteered[0]}; "
                 "delete both and run the workflow again"
             )
 
-    kinds = json.loads(steered[POSITIONS[0]].attributes["vectors"])
-    missing = [missing_vectors(kind, events) for kind in kinds]
+    directions = json.loads(next(iter(steered.values())).attributes["directions"])
+    missing = {
+        name: missing_vectors(Direction.model_validate(direction), events) for name, direction in directions.items()
+    }
     rows, unknown = [], []
     for event in events.to_dict("records"):
         sample = row_of[event["sample_id"]]
-        place = POSITIONS.index(event["position"])
         attention = steered[event["position"]]
-        rate, n_tokens = activations.tokens_per_second, int(activations.n_audio_tokens[sample])
+        base = unsteered.of("base")[sample]
+        rate, n_tokens = unsteered.tokens_per_second, int(unsteered.n_audio_tokens[sample])
         # Attention that does not change ties everywhere: all candidate windows.
-        constant = np.ones((activations.base.shape[1], n_tokens))
+        constant = np.ones((len(base), n_tokens))
         candidates = find_window_of_any_width(constant, constant, rate, n_tokens, settings)
         drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.benchmark)
         unknown.append(drawn | {"tied": False})
-        others = {"prompt_only": activations.prompted[sample, place]} | {
-            f"steering_{name}": attention.steered[sample, number] for number, name in enumerate(attention.methods)
+        others = {"prompt_only": unsteered.of("prompted", event["position"])[sample]} | {
+            f"steering_{name}": attention.of(name, event["position"])[sample] for name in attention.names
         }
         reasons = {
             f"steering_{name}": reason
-            for name, of_method in zip(attention.methods, missing, strict=True)
+            for name, of_method in missing.items()
             if (reason := of_method.get((event["sample_id"], event["position"])))
         }
         for method, other in others.items():
             if method in reasons:
                 window = of_any_width = without_vector(reasons[method], rate)
             else:
-                base = activations.base[sample]
                 window = find_window(base, other, event["duration"], rate, n_tokens, settings)
                 of_any_width = find_window_of_any_width(base, other, rate, n_tokens, settings)
             rows.append(score_window(event, window, method, args.model, args.benchmark))

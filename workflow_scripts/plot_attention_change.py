@@ -8,60 +8,59 @@ import pandas as pd
 
 from wheretolisten import log
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization
+from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_change import draw_attention_change
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.attention import mean_attention_change
 from wheretolisten.statistics.names import method_name, model_name
-from wheretolisten.steering.kinds import missing_vectors
-from wheretolisten.store import read_activations, read_attention
+from wheretolisten.store import read_passes
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the heat map of one model as PDF and PNG."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--activations", type=Path, nargs="+", required=True)
-    for position in POSITIONS:
-        parser.add_argument(f"--attention-{position}", type=Path, nargs="+", required=True)
+    parser.add_argument("--unsteered", type=Path, nargs="+", required=True)
+    parser.add_argument("--steered", type=Path, nargs="+", required=True, help="<event>/<shard>.h5")
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--settings", required=True, help="section localization as JSON; its layers are averaged")
     parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
-    parser.add_argument("--vector", default="sample", help="kind of its vectors")
+    parser.add_argument("--direction", required=True, help="what it steers with, JSON")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = log.start("plot_attention_change")
 
     settings = Localization.from_json(arguments.settings)
-    activations = read_activations(arguments.activations)
-    n_tokens = int(activations.n_audio_tokens[0])
-    if (activations.n_audio_tokens != n_tokens).any():
+    unsteered = read_passes(arguments.unsteered)
+    base = unsteered.of("base")
+    n_tokens = int(unsteered.n_audio_tokens[0])
+    if (unsteered.n_audio_tokens != n_tokens).any():
         raise UserError(
-            f"{arguments.activations[0]}: samples have different numbers of audio tokens, so they cannot be averaged "
+            f"{arguments.unsteered[0]}: samples have different numbers of audio tokens, so they cannot be averaged "
             "token by token; choose a benchmark with equal clip_seconds"
         )
-    layers = select_layers(settings.layers, activations.base.shape[1])
+    layers = select_layers(settings.layers, base.shape[1])
     events = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    missing = missing_vectors(arguments.vector, events)
+    missing = missing_vectors(Direction.from_json(arguments.direction), events)
     changes, counts = [], []
     for position in POSITIONS:
-        paths = getattr(arguments, f"attention_{position}")
-        attention = read_attention(paths)
-        if not np.array_equal(attention.sample_id, activations.sample_id):
-            raise UserError(
-                f"{paths[0]}: holds other samples than {arguments.activations[0]}; run steer_attention again"
-            )
-        reasons = [missing.get((sample_id, position)) for sample_id in activations.sample_id]
+        paths = [path for path in arguments.steered if path.parent.name == position]
+        attention = read_passes(paths)
+        if not np.array_equal(attention.sample_id, unsteered.sample_id):
+            raise UserError(f"{paths[0]}: holds other samples than {arguments.unsteered[0]}; run steer_attention again")
+        reasons = [missing.get((sample_id, position)) for sample_id in unsteered.sample_id]
         if all(reasons):
             logger.warning("%s: %s has no vector for any sample: %s", position, arguments.method, reasons[0])
             changes.append(np.full(n_tokens, np.nan))
             counts.append(0)
             continue
-        steered = attention.steered[:, attention.methods.index(arguments.method), :, :n_tokens]
-        change, count = mean_attention_change(activations.base[:, :, :n_tokens], steered, layers)
+        steered = attention.of(arguments.method, position)[:, :, :n_tokens]
+        change, count = mean_attention_change(base[:, :, :n_tokens], steered, layers)
         if count == 0:
             raise UserError(f"{paths[0]}: no sample has finite attention; look at the log of steer_attention")
         if count < len(reasons):
@@ -75,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         np.stack(changes),
         POSITIONS,
         _true_events(events, arguments.events),
-        activations.tokens_per_second,
+        unsteered.tokens_per_second,
         f"{model_name(arguments.model)}: {method_name(f'steering_{arguments.method}').lower()}, "
         f"{_describe(layers)} weighted equally",
         min(counts),

@@ -6,13 +6,14 @@ from pathlib import Path
 from wheretolisten import log
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import Direction
+from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_map import Pass, draw_attention_map
 from wheretolisten.figures.reading import Event
 from wheretolisten.figures.style import save
 from wheretolisten.statistics.names import method_name, model_name
-from wheretolisten.steering.kinds import missing_vectors
-from wheretolisten.store import read_attention_map
+from wheretolisten.store import read_passes
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,44 +21,46 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--attention", type=Path, required=True, help="attention of one query by text token, HDF5")
     parser.add_argument("--events", type=Path, required=True)
-    parser.add_argument("--vector", default="sample", help="kind of the vector that steered")
+    parser.add_argument("--method", required=True, help="name of the method that steers")
+    parser.add_argument("--direction", required=True, help="what it steers with, JSON")
     parser.add_argument("--model", required=True)
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
     logger = log.start("plot_attention_map")
 
-    query = read_attention_map(arguments.attention)
+    query = read_passes([arguments.attention])
+    (sample_id,), position = query.sample_id, query.attributes["event"]
     events = read_shard(arguments.events)
-    missing = missing_vectors(arguments.vector, events).get((query.sample_id, query.position))
+    missing = missing_vectors(Direction.from_json(arguments.direction), events).get((sample_id, position))
     if missing:
-        logger.warning("%s has no vector for the query: %s", query.method, missing)
-    events = events[events["sample_id"] == query.sample_id].set_index("position")
+        logger.warning("%s has no vector for the query: %s", arguments.method, missing)
+    events = events[events["sample_id"] == sample_id].set_index("position")
     if set(events.index) != set(POSITIONS):
         raise UserError(
-            f"{arguments.events}: sample {query.sample_id} of {arguments.attention} is not listed with all its "
+            f"{arguments.events}: sample {sample_id} of {arguments.attention} is not listed with all its "
             "positions; build the benchmark again"
         )
     events = events.loc[list(POSITIONS)]
     names = {
         "base": "Base",
         "prompted": method_name("prompt_only"),
-        "steered": method_name(f"steering_{query.method}"),
+        "steered": method_name(f"steering_{arguments.method}"),
     }
     figure = draw_attention_map(
         [
-            Pass(names[name], *of_pass, *(["no vector"] if missing and name == "steered" else []))
-            for name, *of_pass in zip(query.passes, query.text, query.attention, strict=True)
+            Pass(names[name], text, values[:, : len(text)], *(["no vector"] if missing and name == "steered" else []))
+            for (name, _), text, values in zip(query.passes, query.text[0], query.values[0], strict=True)
         ],
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
-        POSITIONS.index(query.position),
+        POSITIONS.index(position),
         query.tokens_per_second,
         events["sample_seconds"].iloc[0],
-        f"{model_name(arguments.model)}, sample {query.sample_id}: where text reads the audio; "
-        f"queried: {events.loc[query.position, 'label']}",
+        f"{model_name(arguments.model)}, sample {sample_id}: where text reads the audio; "
+        f"queried: {events.loc[position, 'label']}",
     )
     save(figure, arguments.pdf, arguments.png)
-    logger.info("sample %s, %s: %s", query.sample_id, query.position, arguments.pdf)
+    logger.info("sample %s, %s: %s", sample_id, position, arguments.pdf)
 
 
 if __name__ == "__main__":

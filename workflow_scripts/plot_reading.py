@@ -10,8 +10,10 @@ import pandas as pd
 
 from wheretolisten import log
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization
+from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.figures.reading import Event, draw_reading
 from wheretolisten.figures.style import save
@@ -20,8 +22,7 @@ from wheretolisten.localization.windows import find_window, without_vector
 from wheretolisten.statistics.attention import mean_share
 from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.overlap import window_overlap
-from wheretolisten.steering.kinds import missing_vectors
-from wheretolisten.store import read_activations, read_attention
+from wheretolisten.store import read_passes
 
 _log = logging.getLogger("plot_reading")
 
@@ -29,7 +30,7 @@ _log = logging.getLogger("plot_reading")
 def main(argv: list[str] | None = None) -> None:
     """Write the reading of one sample and position as PDF and PNG."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--activations", type=Path, nargs="+", required=True)
+    parser.add_argument("--unsteered", type=Path, nargs="+", required=True)
     parser.add_argument("--attention", type=Path, nargs="+", required=True, help="steered at the position that is read")
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--benchmark-folder", type=Path, required=True, help="where paths of audio start")
@@ -38,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--sample", type=int, required=True, help="index of the sample")
     parser.add_argument("--position", choices=POSITIONS, required=True)
     parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
-    parser.add_argument("--vector", default="sample", help="kind of its vectors")
+    parser.add_argument("--direction", required=True, help="what it steers with, JSON")
     parser.add_argument("--pdf", type=Path, required=True)
     parser.add_argument("--png", type=Path, required=True)
     arguments = parser.parse_args(argv)
@@ -51,17 +52,17 @@ def main(argv: list[str] | None = None) -> None:
     queried = POSITIONS.index(arguments.position)
     event = events.iloc[queried]
 
-    activations = read_activations(arguments.activations)
-    attention = read_attention(arguments.attention)
-    row = _row_of(sample_id, activations.sample_id, arguments.activations)
-    n_tokens = int(activations.n_audio_tokens[row])
-    base = activations.base[row]
-    method = attention.methods.index(arguments.method)
-    steered = attention.steered[_row_of(sample_id, attention.sample_id, arguments.attention), method]
-    rate = activations.tokens_per_second
+    unsteered, attention = read_passes(arguments.unsteered), read_passes(arguments.attention)
+    row = _row_of(sample_id, unsteered.sample_id, arguments.unsteered)
+    n_tokens, rate = int(unsteered.n_audio_tokens[row]), unsteered.tokens_per_second
+    base = unsteered.of("base")[row]
+    steered = attention.of(arguments.method, arguments.position)
+    steered = steered[_row_of(sample_id, attention.sample_id, arguments.attention)]
     window = find_window(base, steered, event["duration"], rate, n_tokens, settings)
     found = f"overlap {100 * window_overlap(window, event['onset'], event['offset']):.0f} %"
-    if reason := missing_vectors(arguments.vector, of_benchmark).get((sample_id, arguments.position)):
+    if reason := missing_vectors(Direction.from_json(arguments.direction), of_benchmark).get(
+        (sample_id, arguments.position)
+    ):
         window, found = without_vector(reason, rate), "no vector"
     layers = select_layers(settings.layers, len(base))
     # A failed query is drawn, too: attention that is not finite leaves gaps, and the reason stands in the last panel.

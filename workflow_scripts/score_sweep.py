@@ -8,15 +8,15 @@ import pandas as pd
 
 from wheretolisten import log, store
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.sweeps import ScoreSettings
+from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector
 from wheretolisten.statistics.coverage import count_reasons
-from wheretolisten.statistics.sweeps import score_sweep
+from wheretolisten.statistics.sweeps import attention_of_run, score_sweep, swept_attention
 from wheretolisten.statistics.tables import write_table
-from wheretolisten.steering.kinds import missing_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -30,11 +30,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, required=True, help="how many samples of the benchmark count")
     parser.add_argument("--shards", nargs="+", required=True, help="shards of the benchmark, csv")
     parser.add_argument("--events", help="all events of the benchmark, csv; by default those of the shards")
-    parser.add_argument("--vector", default="sample", help="kind of the vectors of the method that steers")
-    parser.add_argument("--attention", nargs="*", default=[], help="attention of the sweep, HDF5")
-    parser.add_argument("--activations", nargs="*", default=[], help="where the sweep has no passes: the run's, HDF5")
-    for position in POSITIONS:
-        parser.add_argument(f"--{position}", nargs="*", default=[], help="the run's steered attention, HDF5")
+    parser.add_argument("--direction", required=True, help="what the method steers with, JSON")
+    parser.add_argument("--attention", nargs="*", default=[], help="passes of the sweep, HDF5")
+    parser.add_argument(
+        "--of-run", nargs="*", default=[], help="passes of the run that it needs, HDF5, <kind or event>/<shard>.h5"
+    )
     parser.add_argument("--output", type=Path, required=True, help="one row per query and value, csv")
     args = parser.parse_args(argv)
     logger = log.start("score_sweep")
@@ -42,16 +42,17 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    missing = missing_vectors(args.vector, read_shard(args.events) if args.events else events)
+    missing = missing_vectors(Direction.from_json(args.direction), read_shard(args.events) if args.events else events)
     events = events[events["sample_id"].isin(events["sample_id"].unique()[: args.samples])]
     rows = []
+    n_files = len(args.of_run) // len(args.models)
     for number, (model, identity) in enumerate(zip(args.models, args.identities, strict=True)):
-        here = slice(number * len(digests), (number + 1) * len(digests))
-        if settings.variation.passes == "none":
-            steered = [getattr(args, position)[here] for position in POSITIONS]
-            attention = _of_the_run(args.activations[here], steered, digests, identity, settings.variation.method)
+        own = args.attention[number * len(digests) : (number + 1) * len(digests)]
+        of_run = _read(args.of_run[number * n_files : (number + 1) * n_files], digests, identity)
+        if own:
+            attention = swept_attention(store.read_passes(own, digests, identity), of_run.get("unsteered"))
         else:
-            attention = store.read_sweep(args.attention[here], digests, identity)
+            attention = attention_of_run(of_run, settings.variation.method)
         found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark, missing)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)
@@ -63,26 +64,19 @@ def main(argv: list[str] | None = None) -> None:
             logger.warning("%d queries %s: %s", len(rows), what, count_reasons(rows, most=5))
 
 
-def _of_the_run(
-    activations: list[str], steered: list[list[str]], digests: list[str], identity: str, method: str
-) -> store.SweptAttention:
-    """Base and steered attention of the run, as the single point of a sweep."""
-    base = store.read_activations(activations, digests, identity)
-    of_positions = [store.read_attention(paths, digests, identity) for paths in steered]
-    for paths, attention in zip(steered, of_positions, strict=True):
-        if not np.array_equal(attention.sample_id, base.sample_id):
+def _read(paths: list[str], digests: list[str], identity: str) -> dict[str, store.Passes]:
+    """Kind or event → its passes, of the same samples."""
+    of: dict[str, list[str]] = {}
+    for path in paths:
+        of.setdefault(Path(path).parent.name, []).append(path)
+    found = {name: store.read_passes(files, digests, identity) for name, files in of.items()}
+    for name, passes in found.items():
+        if not np.array_equal(passes.sample_id, found["unsteered"].sample_id):
             raise UserError(
-                f"{paths[0]}: its samples are not those of {activations[0]}; delete both and run the workflow again"
+                f"{of[name][0]}: its samples are not those of {of['unsteered'][0]}; delete both and run the workflow "
+                "again"
             )
-    number = of_positions[0].methods.index(method)
-    return store.SweptAttention(
-        sample_id=base.sample_id,
-        n_audio_tokens=base.n_audio_tokens,
-        tokens_per_second=base.tokens_per_second,
-        points=(method,),
-        base=base.base[:, None],
-        steered=np.stack([attention.steered[:, [number]] for attention in of_positions], axis=1),
-    )
+    return found
 
 
 if __name__ == "__main__":

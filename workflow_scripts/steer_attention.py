@@ -1,84 +1,108 @@
-"""Steered passes over one shard: attention to the audio while vectors that ask for one position's event are added."""
+"""Passes over one shard while vectors that ask for an event are added, beside un-steered ones where there are any."""
 
-import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from wheretolisten import jobs, log, provenance, store
-from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.settings import SteeringSettings
-from wheretolisten.engine.passes import Engine
-from wheretolisten.models.memory import ROWS_PER_SAMPLE
-from wheretolisten.query_vectors import QueryVectors
+from wheretolisten import jobs, log, passes, store
+from wheretolisten.config.passes import Pass, PassSettings
+from wheretolisten.engine.forward import Heard
+from wheretolisten.errors import UserError
+from wheretolisten.stored_directions import Steered, StoredDirections
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Read every sample of a shard once per method, batch by batch, after the batches a killed job left."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="model, inference prompt, methods and readout, JSON")
+    """Read every sample of a shard once per pass and event, batch by batch, after the batches a killed job left."""
+    parser = jobs.parser_of(__doc__)
     parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
-    parser.add_argument("--activations", type=Path, required=True, help="states of the shard, HDF5")
-    parser.add_argument("--vectors", type=Path, required=True, help="label sums of the benchmark, HDF5")
-    parser.add_argument("--position", choices=POSITIONS, required=True, help="event whose label is steered for")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
-    parser.add_argument("--output", type=Path, required=True, help="attention, HDF5")
-    parser.add_argument("--performance", type=Path, required=True, help="speed and memory of the job, JSON")
+    parser.add_argument("--states", type=Path, required=True, help="states of the shard, HDF5")
+    parser.add_argument("--directions", type=Path, required=True, help="label sums of the benchmark, HDF5")
+    parser.add_argument("--samples", type=int, help="read the first samples only")
+    parser.add_argument("--sample", type=int, help="read this sample only, by its index")
+    parser.add_argument("--event", help="ask about this event only")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        nargs="+",
+        required=True,
+        help="passes, HDF5; in a folder with the name of an event those about this event, else those about all",
+    )
     args = parser.parse_args(argv)
     logger = log.start("steer_attention")
-    settings = SteeringSettings.from_json(args.settings)
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples)
+    settings = PassSettings.from_json(args.settings)
+    batches = jobs.batches_of(args.shard, settings.model.batch_samples, args.samples)
+    if args.sample is not None:
+        batches = jobs.only(batches, args.sample, args.shard)
+    positions = passes.positions_of(batches[0].examples)
+    if args.event not in (None, *positions):
+        raise UserError(f"{args.shard}: its samples have no event {args.event!r}; choose from {', '.join(positions)}")
+    inputs = {"benchmark": args.shard, "states": args.states, "directions": args.directions}
+    job = jobs.Job("steer_attention", settings, args.threads, inputs)
+    origin = (job.attributes["benchmark_digest"], job.attributes["model"])
+    sample_ids = [example.example_id for batch in batches for example in batch.examples]
+    source = StoredDirections(args.states, args.directions, sample_ids, *origin)
 
-    adapter, facts = jobs.load_model(settings.model, args.threads)
-    max_rows = ROWS_PER_SAMPLE * settings.model.batch_samples
-    engine = Engine(adapter, settings.readout.text_rows, settings.readout.kernel, max_rows)
-    first = batches[0].recording(adapter, 0)
-    # Methods that differ in their vectors only go through together.
-    groups: dict[str, list[str]] = {}
-    for name, method in settings.methods.items():
-        groups.setdefault(method.steering.as_json(), []).append(name)
-    for members in groups.values():
-        steering = settings.methods[members[0]].steering
-        logger.info("%s: %s", ", ".join(members), engine.describe(steering, first, settings.inference))
-    inputs = {"benchmark": args.shard, "activations": args.activations, "vectors": args.vectors}
-    identity, attributes = provenance.of_job("steer_attention", settings, inputs)
-    identity = provenance.digest_of(identity, args.position)
-    origin = (attributes["benchmark_digest"], attributes["model"])
-    sample_ids = [sample_id for batch in batches for sample_id in batch.sample_ids]
-    source = QueryVectors(args.activations, args.vectors, sample_ids, *origin)
-    names = [name for members in groups.values() for name in members]
-    kinds = [settings.methods[name].vector for name in names]
-    attributes |= facts | {"position": args.position, "methods": names, "vectors": kinds}
-    result = jobs.Saver(store.PartedFile(args.output, store.ATTENTION, identity, attributes), engine.meter)
-    for batch, recordings in jobs.unfinished(batches, result, engine.meter, lambda batch: batch.recordings(adapter)):
-        queries = [source.of_query(events, args.position, kinds) for events in batch.events]
-        vectors = np.stack([query.vectors for query in queries])
-        n_samples = len(queries)
-        heard = engine.hear(recordings)
-        attention = []
-        for members in groups.values():
-            own = vectors[:, [names.index(name) for name in members]]
-            reading = engine.read(
-                heard,
-                [settings.inference] * (n_samples * len(members)),
-                audio_index=np.repeat(np.arange(n_samples), len(members)).tolist(),
-                vectors=own.reshape(-1, *own.shape[2:]),
-                steering=settings.methods[members[0]].steering,
-            )
-            attention.append(reading.attention.reshape(n_samples, len(members), *reading.attention.shape[1:]))
-        result.write(
-            batch.number,
-            {
-                "sample_id": np.array(batch.sample_ids, dtype="S"),
-                "n_audio_tokens": reading.n_audio_tokens[:: len(members)],
-                "target": np.char.encode([query.targets for query in queries], "utf-8"),
-                "label": np.char.encode([query.labels for query in queries], "utf-8"),
-                "attention/steered": np.concatenate(attention, axis=1),
-            },
+    files = []
+    for path in args.output:
+        name = path.parent.name
+        asked = [args.event] if args.event else [name] if name in positions else positions
+        files.append(passes.columns_of(job.passes, asked))
+    schema = store.schema.passes(settings.readout, "steer_attention")
+    directions = {each.name: each.direction for each in job.passes if each.direction}
+    about = {
+        "samples": args.samples,
+        "event": args.event,
+        "directions": {name: direction.model_dump(mode="json") for name, direction in directions.items()},
+    }
+    results = [
+        job.file(path, schema, passes=[(each.name, event) for each, event in columns], **about)
+        for path, columns in zip(args.output, files, strict=True)
+    ]
+    job.describe(files[0], batches[0])
+
+    def work(batch: jobs.Batch, heard: Heard) -> list[dict[str, np.ndarray]]:
+        of_samples = [
+            dict(zip(directions, source.of_sample(example, list(directions.values())), strict=True))
+            for example in batch.examples
+        ]
+        return [_part(job, batch, heard, columns, of_samples) for columns in files]
+
+    job.run(batches, results, work, args.performance)
+    logger.info("wrote %s", ", ".join(map(str, args.output)))
+
+
+def _part(
+    job: jobs.Job,
+    batch: jobs.Batch,
+    heard: Heard,
+    columns: Sequence[tuple[Pass, str]],
+    of_samples: Sequence[Mapping[str, Steered]],
+) -> dict[str, np.ndarray]:
+    """A part of a file of passes; `of_samples` has what steers in each pass, by sample."""
+    positions = passes.positions_of(batch.examples)
+
+    def vectors(_: Mapping[str, np.ndarray], steered: list[int]) -> np.ndarray:
+        asked = [(columns[number][0].name, positions.index(columns[number][1])) for number in steered]
+        return np.stack([[of_sample[name].vectors[event] for name, event in asked] for of_sample in of_samples])
+
+    def texts(attribute: str) -> np.ndarray:
+        return passes.texts(
+            [
+                [
+                    getattr(of_sample[each.name], attribute)[positions.index(event)] if each.direction else ""
+                    for each, event in columns
+                ]
+                for of_sample in of_samples
+            ]
         )
-    result.merge(len(batches))
-    jobs.report(engine.meter, args.performance)
-    logger.info("wrote %s", args.output)
+
+    values, _ = passes.read(job.engine, heard, batch.examples, columns, job.settings, vectors)
+    part = jobs.part_of(batch, heard, columns, values, job.settings.readout)
+    part |= {"target": texts("targets"), "label": texts("labels")}
+    if job.settings.readout == "text":
+        part |= passes.text_tokens(job.engine, heard, batch.examples, columns, job.settings.wording)
+    return part
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ def _result_files(results: Path, config: Config) -> list[Path]:
     n_shards |= {f"sweeps/{sweep}": config.n_shards(config.sweep_benchmark(sweep)) for sweep in config.sweeps}
     return [
         path
-        for kind in ("activations", "attention")
+        for kind in ("states", "attention")
         for model in config.models
         for group, n in n_shards.items()
         for path in sorted((results / kind / model / group).rglob("*.h5"))

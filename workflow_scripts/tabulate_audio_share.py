@@ -11,7 +11,7 @@ from wheretolisten.errors import UserError
 from wheretolisten.statistics.audio_share import summarize_by_layer, summarize_second_half
 from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.tables import write_table
-from wheretolisten.store import read_audio_share
+from wheretolisten.store import read_passes
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -36,13 +36,13 @@ def main(argv: list[str] | None = None) -> None:
         shards.setdefault((path.parents[2].name, path.parent.name), []).append(path)
     by_layer, second_half = [], []
     for (model, questions), paths in shards.items():
-        result = read_audio_share(paths, identities[model])
-        if not len(result.item_id):
+        result = read_passes(paths, identities[model])
+        if not len(result.sample_id):
             raise UserError(
                 f"no item of the questions {questions!r} can be used; repair the set or correct its audio folder, "
                 f"results/logs/analyze_attention/{model}/{questions}/ names the reason of each"
             )
-        of_half = summarize_second_half(result.share, result.conditions, result.audio_id)
+        of_half = summarize_second_half(result.values, result.names, result.recording)
         for row in of_half[of_half["condition"] != "original"].itertuples():
             logger.info(
                 "%s, %s, %s: %+.2f percentage points of attention to the audio in the second half of the layers "
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
                 *(100 * value for value in (row.difference, row.difference_low, row.difference_high)),
                 row.n,
             )
-        of_layers = summarize_by_layer(result.share, result.conditions, result.audio_id)
+        of_layers = summarize_by_layer(result.values, result.names, result.recording)
         for tables, table in ((by_layer, of_layers), (second_half, of_half)):
             table.insert(0, "model", model)
             table.insert(1, "questions", questions)

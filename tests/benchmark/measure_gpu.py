@@ -500,8 +500,8 @@ def experiment(best: dict[str, Any], n_kinds: int) -> dict[str, Any]:
     minutes, queries = 0.0, {}
     for name, benchmark in config.benchmarks.items():
         n_methods = len(config.methods_of(name))
-        states = config.extraction_settings(next(iter(config.models)), name).states
-        n_heard = 1 + ("silence" in states)
+        states = config.unsteered_settings(next(iter(config.models)), name).states
+        n_heard = 1 + any(state.heard == "silence" for state in states.values())
         seconds = per_sample["encode"] * (n_heard + len(POSITIONS) + 1) + per_sample["suffix"] * n_heard
         seconds += per_sample["steer"] * n_methods / n_kinds
         seconds += per_sample["answer"] * config.probe.direct_prompt.max_new_tokens * len(POSITIONS) / n_new

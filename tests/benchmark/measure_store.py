@@ -17,7 +17,7 @@ BATCH = 8
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write and read random activations and attention, print seconds and kilobytes."""
+    """Write and read random states and attention, print seconds and kilobytes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--layers", type=int, default=4, help="decoder blocks")
@@ -30,8 +30,8 @@ def main(argv: list[str] | None = None) -> None:
     def columns(schema: store.Schema, n_rows: int, first: int) -> dict[str, np.ndarray]:
         sizes = {
             "sample": n_rows,
-            "position": len(POSITIONS),
-            "method": args.methods,
+            "event": len(POSITIONS),
+            "pass": args.methods,
             "layer": args.layers,
             "hidden": args.hidden,
             "audio_token": args.audio_tokens,
@@ -42,12 +42,17 @@ def main(argv: list[str] | None = None) -> None:
             for column, shape in shapes.items()
         }
         ids = np.array([f"{first + row:05d}" for row in range(n_rows)], dtype="S")
-        return found | {"sample_id": ids, "n_audio_tokens": np.full(n_rows, args.audio_tokens)}
+        found |= {"sample_id": ids, "n_audio_tokens": np.full(n_rows, args.audio_tokens)}
+        return {name: found[name] for name in schema.column_names}
 
     with tempfile.TemporaryDirectory() as folder:
-        for schema, read in ((store.ACTIVATIONS, store.read_activations), (store.ATTENTION, store.read_attention)):
+        states = {"positive": True, "negative": False}
+        for schema, read in (
+            (store.schema.states(states), lambda path: store.read_states(path, list(states))),
+            (store.schema.passes("attention", "steer_attention"), lambda path: store.read_passes([path])),
+        ):
             path = Path(folder) / "result.h5"
-            attributes = {"tokens_per_second": 25.0, "methods": [f"method_{number}" for number in range(args.methods)]}
+            attributes = {"tokens_per_second": 25.0, "passes": [("method", str(n)) for n in range(args.methods)]}
             result, n_parts, writing = store.PartedFile(path, schema, "identity", attributes), 0, 0.0
             for first in range(0, args.samples, BATCH):
                 batch = columns(schema, min(BATCH, args.samples - first), first)
@@ -58,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             started = time.perf_counter()
             result.merge(n_parts)
             merged = time.perf_counter()
-            read([path])
+            read(path)
             print(
                 f"{schema.name}: {path.stat().st_size / 1e3 / args.samples:.1f} kB per sample; {args.samples} samples "
                 f"written in {writing:.2f} s, merged in {merged - started:.2f} s, read in "

@@ -65,8 +65,8 @@ class Work:
             rng.normal(0, 0.1, round(SECONDS[n % len(SECONDS)] * 16_000)).astype(np.float32) for n in range(n_samples)
         ]
         prompts = Prompts()
-        positive = [prompts.positive_for(label, "") for label in LABELS]
-        self.prompts = [prompts.inference, prompts.negative_with_query(), *positive]
+        positive = [prompts.state("positive").prompt.format(label=label) for label in LABELS]
+        self.prompts = [prompts.inference, prompts.state("negative").prompt, *positive]
         self.questions = [DirectPrompt().question_for(label, 5.0) for label in LABELS]
         self.inference, self.new_tokens, self.steering = prompts.inference, new_tokens, Steering()
         n_steered = len(POSITIONS) * n_kinds

@@ -11,9 +11,9 @@ import soundfile
 
 from wheretolisten import store
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Readout, Steering
+from wheretolisten.config.passes import ItemSettings, conditions
+from wheretolisten.config.probe import Steering
 from wheretolisten.config.questions import CONDITIONS, AudioShare
-from wheretolisten.config.settings import AnalysisSettings
 from wheretolisten.engine.passes import Engine
 from wheretolisten.models.registry import load
 from wheretolisten.questions.mmau import read_items
@@ -43,25 +43,26 @@ def question_set(recordings, tmp_path_factory) -> Path:
     return folder
 
 
-def settings_for(checkpoint: Path, **steering: object) -> AnalysisSettings:
-    return AnalysisSettings(
+def settings_for(checkpoint: Path, **steering: object) -> ItemSettings:
+    passes, states = conditions(AudioShare(), Steering(**steering), "all")
+    return ItemSettings(
         model=Model(checkpoint=str(checkpoint), device="cpu", dtype="float32", batch_samples=2),
-        audio_share=AudioShare(),
-        steering=Steering(**steering),
-        readout=Readout(),
+        passes=passes,
+        states=states,
+        readout="share",
         splits=None,
         max_seconds=8.0,
         on_bad_item="skip",
     )
 
 
-def analyze(question_set: Path, target: Path, settings: AnalysisSettings, first: int = 0, stop: int = 4) -> np.ndarray:
+def analyze(question_set: Path, target: Path, settings: ItemSettings, first: int = 0, stop: int = 4) -> np.ndarray:
     options = ["--questions", str(question_set / "questions.json"), "--audio", str(question_set)]
     options += ["--first", str(first), "--stop", str(stop), "--output", str(target)]
     analyze_attention.main(
         ["--settings", settings.as_json(), *options, "--performance", str(target.with_suffix(".json"))]
     )
-    return store.read_audio_share([target], settings.model.identity).share
+    return store.read_passes([target], None, settings.model.identity).values
 
 
 @pytest.mark.parametrize("model", SHIPPED)
@@ -89,7 +90,7 @@ def test_vectors_are_the_contrasts_that_are_described(question_set, checkpoints,
     pcm, _ = soundfile.read(question_set / "0.wav", dtype="float32")
     engine = Engine(load(settings.model))
     query = "Which sound comes second? Choose one of: (A) dog (B) cat (C) cow (D) hen"
-    assert settings.audio_share.item.format(question=item.question, choices=item.lettered) == query
+    assert AudioShare().item.format(question=item.question, choices=item.lettered) == query
 
     def state(recording: np.ndarray | None, prompt: str) -> np.ndarray:
         return engine.read([recording], [prompt], want_states=True).states
@@ -101,7 +102,7 @@ def test_vectors_are_the_contrasts_that_are_described(question_set, checkpoints,
         - state(pcm, f"Focus on the entire audio {query}"),
     }
     for name, vector in vectors.items():
-        steered = engine.read([pcm], [query], vectors=vector, steering=settings.steering, want_audio_share=True)
+        steered = engine.read([pcm], [query], vectors=vector, steering=Steering(), want_audio_share=True)
         np.testing.assert_allclose(share[:, CONDITIONS.index(name)], steered.audio_share, rtol=0, atol=1e-5)
     prompted = engine.read([pcm], [f"Focus on the meaningful part of the audio {query}"], want_audio_share=True)
     np.testing.assert_allclose(share[:, 1], prompted.audio_share, rtol=0, atol=1e-5)
@@ -114,11 +115,11 @@ def test_shards_name_their_items_and_go_on_after_finished_batches(
     whole = analyze(question_set, tmp_path / "whole.h5", settings)
     measured = []
 
-    def measure_once(engine, recordings, items, settings, measure=analyze_attention.measure):
+    def measure_once(job, batch, heard, measure=analyze_attention.measure):
         if measured:
             raise KeyboardInterrupt
-        measured.append(len(items))
-        return measure(engine, recordings, items, settings)
+        measured.append(batch)
+        return measure(job, batch, heard)
 
     monkeypatch.setattr(analyze_attention, "measure", measure_once)
     with pytest.raises(KeyboardInterrupt):
@@ -129,11 +130,11 @@ def test_shards_name_their_items_and_go_on_after_finished_batches(
     assert "1 of 2 batches are there already" in caplog.text
     assert "id-3" in caplog.text
     np.testing.assert_array_equal(share, whole)
-    assert store.read_audio_share([tmp_path / "0.h5"]).audio_id.tolist() == ["0.wav", "1.wav", "2.wav"]
+    assert store.read_passes([tmp_path / "0.h5"]).recording.tolist() == ["0.wav", "1.wav", "2.wav"]
     with h5py.File(tmp_path / "0.h5") as file:
-        assert json.loads(file.attrs["conditions"]) == list(CONDITIONS)
+        assert json.loads(file.attrs["passes"]) == [[name, ""] for name in CONDITIONS]
         assert len(file.attrs["audio_digest"]) == len(file.attrs["questions_digest"]) == 64
     assert analyze(question_set, tmp_path / "2.h5", settings, 3, 4).shape == (0, *whole.shape[1:])
     second = analyze(question_set, tmp_path / "1.h5", settings, 1, 3)
-    assert store.read_audio_share([tmp_path / "1.h5"]).item_id.tolist() == ["id-1", "id-2"]
+    assert store.read_passes([tmp_path / "1.h5"]).sample_id.tolist() == ["id-1", "id-2"]
     np.testing.assert_allclose(second, whole[1:], rtol=0, atol=1e-5)

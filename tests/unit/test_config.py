@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from wheretolisten.config import workflow as configuration
+from wheretolisten.config.directions import State
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.layers import select_layers
+from wheretolisten.config.passes import PassSettings
 from wheretolisten.config.probe import Prompts, Steering
-from wheretolisten.config.settings import SteeringSettings
 from wheretolisten.config.workflow import load
 from wheretolisten.errors import UserError
 
@@ -323,11 +324,11 @@ def test_settings_of_a_sweep_record_nothing_that_plays_no_part_in_it(raw_config,
     raw_config["probe"]["steering"] |= {"scale": 0.3, "site": "mlp"}
     config = load(raw_config, root)
     settings = config.sweep_settings("strength", "tiny-qwen2-audio")
-    probe = json.loads(settings.as_json())["probe"]
-    assert set(probe) == {"prompts", "readout", "steering"}
-    assert probe["prompts"] == {"inference": "Describe the audio."}
-    assert probe["steering"]["site"] == "mlp"
-    assert "scale" not in probe["steering"]
+    (steered,) = json.loads(settings.as_json())["passes"]
+    assert steered["prompt"] == "Describe the audio."
+    assert steered["steering"]["site"] == "mlp"
+    assert "scale" not in steered["steering"]
+    assert [each.steering.scale for each in settings.passes_for(4)][:3] == [0, 0.01, 0.03]
     assert type(settings).from_json(settings.as_json()) == settings
     assert set(json.loads(config.score_settings("strength").as_json())["probe"]) == {"localization"}
 
@@ -401,10 +402,12 @@ def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config,
 
 def test_sections_survive_the_command_line(raw_config, root):
     settings = load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences")
-    assert SteeringSettings.from_json(settings.as_json()) == settings
-    assert json.loads(settings.as_json())["methods"]["sample"]["steering"]["scale"] == pytest.approx(0.1)
+    assert PassSettings.from_json(settings.as_json()) == settings
+    (own,) = [each for each in json.loads(settings.as_json())["passes"] if each["name"] == "sample"]
+    assert own["steering"]["scale"] == pytest.approx(0.1)
+    assert own["direction"] == {"contrast": ["positive", "negative"], "over": "own", "control": None}
     with pytest.raises(UserError, match="--settings"):
-        SteeringSettings.from_json("{}")
+        PassSettings.from_json("{}")
 
 
 def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_config, root):
@@ -412,7 +415,7 @@ def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_con
     raw_config["probe"]["steering"]["scale"] = 0.5
     after = load(raw_config, root)
     model, benchmark = "tiny-qwen2-audio", "sequences"
-    assert before.extraction_settings(model, benchmark) == after.extraction_settings(model, benchmark)
+    assert before.unsteered_settings(model, benchmark) == after.unsteered_settings(model, benchmark)
     assert before.direct_settings(model).as_json() == after.direct_settings(model).as_json()
     assert before.steering_settings(model, benchmark) != after.steering_settings(model, benchmark)
 
@@ -445,19 +448,41 @@ def test_weights_of_silence_are_those_of_avs_in_qwen2_audio(raw_config, root):
 def test_only_states_that_a_method_needs_are_extracted(raw_config, root):
     model = "tiny-qwen2-audio"
     config = load(raw_config, root)
-    positive = config.probe.prompts.positive
-    assert config.extraction_settings(model, "sequences").states == {"silence": positive}
+    own = {"positive", "negative"}
+    assert set(config.unsteered_settings(model, "sequences").states) == own | {"positive@silence"}
     expected = {f"{name}_{number}" for name in ("positive", "negative") for number in (1, 2, 3)}
-    assert set(config.extraction_settings(model, "sequences-exact").states) == expected | {"silence", "no_audio"}
+    expected |= own | {"positive@silence", "positive@none"}
+    assert set(config.unsteered_settings(model, "sequences-exact").states) == expected
 
-    before = config.extraction_settings(model, "sequences").as_json()
+    before = config.unsteered_settings(model, "sequences").as_json()
     raw_config["benchmarks"]["sequences"]["methods"].append("shuffled_labels")
     raw_config["probe"]["methods"]["weak"] = {"vector": "silence", "steering": {"scale": 0.01}}
     raw_config["probe"]["prompts"]["paraphrases"]["positive"] = ["Where is {label}?", *["{label} " * n for n in (2, 3)]]
-    assert load(raw_config, root).extraction_settings(model, "sequences").as_json() == before
+    assert load(raw_config, root).unsteered_settings(model, "sequences").as_json() == before
     raw_config["benchmarks"]["sequences"]["methods"].append("positive_1")
-    states = load(raw_config, root).extraction_settings(model, "sequences").states
-    assert states == {"silence": positive, "positive_1": "Where is {label}?"}
+    states = load(raw_config, root).unsteered_settings(model, "sequences").states
+    assert states["positive_1"] == State(prompt="Where is {label}?")
+    assert states["positive@silence"] == State(prompt=config.probe.prompts.positive, heard="silence")
+    assert set(states) == own | {"positive@silence", "positive_1"}
+
+
+def test_a_contrast_of_ones_own_needs_yaml_alone(raw_config, root):
+    raw_config["probe"]["directions"] = {"mine": {"contrast": ["positive_2", "negative_1@silence"]}}
+    raw_config["probe"]["directions"]["mine_of_others"] = {
+        "contrast": ["positive_2", "negative_1@silence"],
+        "over": "others_of_label",
+    }
+    raw_config["probe"]["methods"] |= {name: {"vector": name} for name in ("mine", "mine_of_others")}
+    raw_config["benchmarks"]["sequences"]["methods"] += ["mine", "mine_of_others"]
+    config = load(raw_config, root)
+    states = config.unsteered_settings("tiny-qwen2-audio", "sequences").states
+    assert states["negative_1@silence"] == State(prompt="Listen to the whole audio", heard="silence")
+    assert ("positive_2", "negative_1@silence") in config.averaging_settings("sequences").contrasts
+    passes = {each.name: each for each in config.steering_settings("tiny-qwen2-audio", "sequences").passes}
+    assert passes["mine"].direction.contrast == ("positive_2", "negative_1@silence")
+    raw_config["probe"]["directions"] = {"silence": {"contrast": ["positive", "negative"]}}
+    with pytest.raises(UserError, match=r"directions: 'silence' is there already; give yours another name"):
+        load(raw_config, root)
 
 
 def test_order_of_methods_does_not_matter(raw_config, root):
@@ -468,16 +493,18 @@ def test_order_of_methods_does_not_matter(raw_config, root):
 
 
 def test_wording_of_labels():
-    prompts = Prompts(label_wording={"dog": "a barking dog"})
-    assert prompts.positive_for("dog", "animals") == "Which part of the audio has the sound of a barking dog?"
-    assert prompts.wording("cat", "animals") == "cat"
-    assert prompts.wording("French", "languages") == "French speech"
+    wording = Prompts(label_wording={"dog": "a barking dog"}).wording
+    assert wording.of("dog", "animals") == "a barking dog"
+    assert wording.of("cat", "animals") == "cat"
+    assert wording.of("French", "languages") == "French speech"
 
 
-def test_query_is_appended_to_both_instructions():
-    prompts = Prompts(query="What is heard?")
-    assert prompts.negative_with_query() == "Focus on the entire audio What is heard?"
-    assert prompts.positive_for("cat", "animals").endswith("the sound of cat? What is heard?")
+def test_query_is_appended_to_both_instructions_word_for_word():
+    prompts = Prompts(query="What is heard in {label}?", negative="Focus on {all} of it")
+    negative, positive = (prompts.state(name) for name in ("negative", "positive"))
+    assert negative.prompt.format() == "Focus on {all} of it What is heard in {label}?"
+    assert positive.prompt.format(label="cat").endswith("the sound of cat? What is heard in {label}?")
+    assert (negative.of_event, positive.of_event) == (False, True)
 
 
 @pytest.mark.parametrize(

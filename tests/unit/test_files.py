@@ -152,10 +152,14 @@ def test_plots_depend_on_no_model_code_and_models_on_no_plot_code():
         "localize_events",
     ):
         assert not any(name.startswith(("wheretolisten/models", "wheretolisten/engine")) for name in modules(script))
-    for script in ("extract_activations", "steer_attention", "map_attention", "prompt_directly"):
+    for script in ("extract_activations", "steer_attention", "analyze_attention"):
         assert not any(name.startswith("wheretolisten/figures") for name in modules(script))
         assert "wheretolisten/models/qwen2_audio.py" in modules(script)
         assert not any("tiny" in name for name in modules(script))
+    # Un-steered passes know nothing of directions, and nobody but the analysis reads question files.
+    assert not any("directions/" in name for name in modules("extract_activations"))
+    for script in ("extract_activations", "steer_attention"):
+        assert not any("questions/" in name for name in modules(script)), script
 
 
 def test_every_local_import_is_found():
@@ -182,10 +186,11 @@ LIGHT = (
     "store",
     "statistics",
     "figures",
+    "directions",
 )
 
 
-def test_only_models_engine_and_steering_may_import_torch():
+def test_only_what_runs_models_may_import_torch():
     package = provenance.SCRIPTS / "wheretolisten"
     for path in package.rglob("*.py"):
         if path.relative_to(package).parts[0].removesuffix(".py") not in LIGHT:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import dataclass
 
 import pytest
 import torch
@@ -11,13 +10,21 @@ from wheretolisten import jobs
 from wheretolisten.engine.meter import Meter
 
 
-@dataclass(frozen=True)
-class Item:
-    number: int
+class Engine:
+    """Hears what is loaded, and counts."""
 
-    @property
-    def sample_ids(self) -> list[str]:
-        return [f"{self.number}a", f"{self.number}b"]
+    adapter = None
+
+    def __init__(self):
+        self.meter = Meter(torch.device("cpu"))
+
+    def hear(self, recordings):
+        return recordings
+
+
+class Batch(jobs.Batch):
+    def recordings(self, adapter):
+        return self.load(self)
 
 
 class Result:
@@ -40,12 +47,13 @@ class Result:
 
 
 def run(result, n_batches, load, work=lambda loaded: loaded):
-    meter = Meter(torch.device("cpu"))
-    saver = jobs.Saver(result, meter)
-    for batch, loaded in jobs.unfinished([Item(n) for n in range(n_batches)], saver, meter, load):
-        saver.write(batch.number, work(loaded))
+    engine = Engine()
+    saver = jobs.Saver([result], engine.meter)
+    batches = [Batch(number, ["a", "b"], load) for number in range(n_batches)]
+    for batch, loaded in jobs.unfinished(batches, saver, engine):
+        saver.write(batch.number, [work(loaded)])
     saver.merge(n_batches)
-    return meter
+    return engine.meter
 
 
 def test_a_job_goes_on_after_the_parts_that_are_there():
@@ -95,3 +103,14 @@ def test_a_part_that_cannot_be_written_ends_the_job_before_it_is_joined(full):
         run(result, 4, lambda batch: batch.number)
     assert result.merged is None
     assert set(result.parts) >= set(range(full))
+
+
+def test_a_part_counts_as_there_when_every_result_has_it():
+    first, second, engine = Result(there=[0, 1]), Result(there=[1]), Engine()
+    saver = jobs.Saver([first, second], engine.meter)
+    for batch, loaded in jobs.unfinished(
+        [Batch(number, ["a"], lambda b: b.number) for number in range(2)], saver, engine
+    ):
+        saver.write(batch.number, [f"first {loaded}", f"second {loaded}"])
+    saver.merge(2)
+    assert (first.merged, second.merged) == (["first 0", "old"], ["second 0", "old"])

@@ -13,8 +13,7 @@ from transformers import AutoConfig
 
 from wheretolisten import provenance
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Prompts, Readout
-from wheretolisten.config.settings import ExtractionSettings
+from wheretolisten.config.passes import PassSettings
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models import memory
@@ -147,7 +146,7 @@ def test_a_rehearsal_is_marked_in_the_provenance(small):
 
     def attributes(weights):
         model = Model(checkpoint=str(folder), weights=weights)
-        settings = ExtractionSettings(model=model, prompts=Prompts(), readout=Readout())
+        settings = PassSettings(model=model)
         return provenance.of_job("extract_activations", settings, {})
 
     random, pretrained = attributes("random"), attributes("pretrained")

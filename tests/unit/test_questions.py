@@ -14,7 +14,7 @@ import transformers
 from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.decode import BadFileError
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import Prompts
+from wheretolisten.config.probe import Wording
 from wheretolisten.config.questions import QUESTION_KINDS, AudioShare, ProceduralQuestions
 from wheretolisten.config.settings import QuestionSettings
 from wheretolisten.errors import UserError
@@ -283,9 +283,9 @@ def events_of(n_samples: int, labels=LABELS, domain: str = "animals") -> pd.Data
     return pd.DataFrame(rows)
 
 
-def questions_about(events: pd.DataFrame, n_items: int, prompts: Prompts | None = None) -> list[dict]:
+def questions_about(events: pd.DataFrame, n_items: int, wording: Wording | None = None) -> list[dict]:
     settings = ProceduralQuestions(type="procedural", benchmark="mine", n_items=n_items, seed=3)
-    return compose(events, settings, prompts or Prompts())
+    return compose(events, settings, wording or Wording())
 
 
 def test_answers_of_composed_questions_are_true():
@@ -318,7 +318,7 @@ def test_answers_of_composed_questions_are_true():
 def test_composed_questions_have_exactly_mmaus_keys_and_pass_the_loader(tmp_path):
     write_shard(events_of(4), tmp_path / "events.csv")
     settings = QuestionSettings(
-        questions=ProceduralQuestions(type="procedural", benchmark="mine", n_items=9), prompts=Prompts()
+        questions=ProceduralQuestions(type="procedural", benchmark="mine", n_items=9), wording=Wording()
     )
     target = tmp_path / "questions.json"
     compose_questions.main(

@@ -1,7 +1,5 @@
 """Which event windows land on: weights, table, script and figure."""
 
-import json
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -12,11 +10,11 @@ import tabulate_specificity
 from tests.unit.test_figures import check_files, check_nothing_is_clipped
 from tests.unit.test_localization_table import row
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.directions.sources import other_positions
 from wheretolisten.errors import UserError
 from wheretolisten.figures.specificity import draw_specificity
 from wheretolisten.localization.table import write_localization
 from wheretolisten.statistics.specificity import LANDED_ON, landings, summarize_specificity
-from wheretolisten.steering.kinds import other_position
 
 ONSETS = dict(zip(POSITIONS, (0.0, 6.0, 12.0), strict=True))
 EVENTS = pd.DataFrame(
@@ -54,7 +52,7 @@ def localization(n_samples=4):
             starts = {
                 "direct_prompt": 0.0,
                 "steering_sample": onset,
-                "steering_mine": ONSETS[other_position(sample_id, position)],
+                "steering_mine": ONSETS[other_positions(sample_id, POSITIONS)[POSITIONS.index(position)]],
                 "steering_random_direction": np.nan,
                 "random": np.nan,
             }
@@ -74,11 +72,11 @@ def localization(n_samples=4):
     return pd.DataFrame(rows)
 
 
-VECTORS = {"sample": "sample", "mine": "other_label", "random_direction": "random_direction", "unused": "neutral"}
+OTHER_EVENT = ["mine", "unused"]
 
 
 def test_other_labels_vector_is_judged_by_the_event_that_it_is_of_as_well():
-    table = summarize_specificity(localization(), VECTORS)
+    table = summarize_specificity(localization(), OTHER_EVENT)
     assert "random" not in set(table["method"])
     assert (table["n"] == 4).all()
 
@@ -98,7 +96,7 @@ def test_other_labels_vector_is_judged_by_the_event_that_it_is_of_as_well():
 def test_scripts_write_equal_files_twice(tmp_path):
     write_localization(localization(), tmp_path / "localization.csv")
     for name in ("a", "b"):
-        arguments = ["--localization", str(tmp_path / "localization.csv"), "--vectors", json.dumps(VECTORS)]
+        arguments = ["--localization", str(tmp_path / "localization.csv"), "--other-event", *OTHER_EVENT]
         tabulate_specificity.main([*arguments, "--output", str(tmp_path / f"{name}.csv")])
         files = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
         arguments = ["--table", str(tmp_path / f"{name}.csv"), *files, "--benchmark", "main"]
@@ -111,16 +109,14 @@ def test_scripts_write_equal_files_twice(tmp_path):
 
 
 def test_figure_has_a_panel_per_method_its_shares_and_nothing_clipped():
-    table = summarize_specificity(localization(), VECTORS)
+    table = summarize_specificity(localization(), OTHER_EVENT)
     figure = draw_specificity(table, "Tiny Qwen2-Audio: a title that is long enough")
     panels = [axis for axis in figure.axes if axis.images]
     assert [axis.get_title() for axis in panels] == ["Own vector", "Random direction"]
     np.testing.assert_array_equal(panels[0].images[0].get_array(), 100 * np.eye(3))
     check_nothing_is_clipped(figure)
 
-    renamed = summarize_specificity(
-        localization().replace("steering_mine", "steering_other_label"), {"other_label": "other_label"}
-    )
+    renamed = summarize_specificity(localization().replace("steering_mine", "steering_other_label"), ["other_label"])
     figure = draw_specificity(renamed, "A title")
     panel = figure.axes[1]
     assert panel.get_ylabel() == "Event whose\nvector was added"

@@ -19,30 +19,31 @@ from wheretolisten.errors import UserError
 from wheretolisten.store.attributes import read_attributes
 
 IDENTITY = "a" * 64
-ATTRIBUTES = {"tokens_per_second": 25.0, "benchmark_digest": "b" * 64, "model": "someone/model@abc"}
+
+
+PASSES = store.schema.passes("attention", "extract_activations")
+NAMES = [["base", ""], ["prompted", "begin"], ["prompted", "end"]]
+ATTRIBUTES = {"tokens_per_second": 25.0, "benchmark_digest": "b" * 64, "model": "someone/model@abc", "passes": NAMES}
 
 
 def batch(first, n_tokens):
-    """Columns of an activations part: samples `first` and `first + 1`, the second one token shorter."""
-    rng = np.random.default_rng(first)
-    base = rng.random((2, 3, n_tokens), dtype=np.float32)
-    base[1, :, -1] = np.nan
-    prompted = rng.random((2, 3, 3, n_tokens), dtype=np.float32)
-    prompted[1, :, :, -1] = np.nan
+    """Columns of a part with three passes: samples `first` and `first + 1`, the second one token shorter."""
+    attention = np.random.default_rng(first).random((2, 3, 4, n_tokens), dtype=np.float32)
+    attention[1, ..., -1] = np.nan
     return {
         "sample_id": np.array([f"{first:05d}", f"{first + 1:05d}"]).astype("S"),
+        "recording": np.array([b"a.flac", b"b.flac"]),
         "n_audio_tokens": np.array([n_tokens, n_tokens - 1]),
-        "states/negative": rng.random((2, 3, 4), dtype=np.float32),
-        "states/positive": rng.random((2, 3, 3, 4), dtype=np.float32),
-        "attention/base": base,
-        "attention/prompted": prompted,
+        "target": np.array([[b"", b"begin", b"end"]] * 2),
+        "label": np.array([[b"", b"dog", b"cat"]] * 2),
+        "attention": attention,
     }
 
 
 @pytest.fixture
 def written(tmp_path):
     path = tmp_path / "0.h5"
-    result = store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(path, PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(0, 7))
     result.write(1, batch(2, 9))
     result.merge(2)
@@ -50,30 +51,51 @@ def written(tmp_path):
 
 
 def test_parts_come_back_joined_and_padded(written):
-    activations = store.read_activations([written])
-    assert activations.sample_id.tolist() == ["00000", "00001", "00002", "00003"]
-    assert activations.n_audio_tokens.tolist() == [7, 6, 9, 8]
-    assert activations.base.shape == (4, 3, 9)
-    np.testing.assert_array_equal(activations.base[:2, :, :7], batch(0, 7)["attention/base"])
-    np.testing.assert_array_equal(activations.prompted[2:], batch(2, 9)["attention/prompted"])
-    assert np.isnan(activations.base[0, :, 7:]).all()
-    assert activations.tokens_per_second == 25.0
+    passes = store.read_passes([written])
+    assert passes.sample_id.tolist() == ["00000", "00001", "00002", "00003"]
+    assert passes.n_audio_tokens.tolist() == [7, 6, 9, 8]
+    assert passes.passes == (("base", ""), ("prompted", "begin"), ("prompted", "end"))
+    assert passes.names == ("base", "prompted")
+    assert passes.values.shape == (4, 3, 4, 9)
+    np.testing.assert_array_equal(passes.of("base")[:2, :, :7], batch(0, 7)["attention"][:, 0])
+    np.testing.assert_array_equal(passes.of("prompted", "end")[2:], batch(2, 9)["attention"][:, 2])
+    with pytest.raises(KeyError, match="prompted about middle"):
+        passes.of("prompted", "middle")
+    assert np.isnan(passes.of("base")[0, :, 7:]).all()
+    assert passes.target[0].tolist() == ["", "begin", "end"]
+    assert passes.label[3].tolist() == ["", "dog", "cat"]
+    assert passes.tokens_per_second == 25.0
     assert not written.with_name("0.h5.parts").exists()
 
 
 def test_shards_of_different_widths_are_joined(written, tmp_path):
     other = tmp_path / "1.h5"
-    result = store.PartedFile(other, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(other, PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(4, 12))
     result.merge(1)
-    activations = store.read_activations([written, other])
-    assert activations.prompted.shape == (6, 3, 3, 12)
-    assert np.isnan(activations.prompted[0, ..., 7:]).all()
+    values = store.read_passes([written, other]).values
+    assert values.shape == (6, 3, 4, 12)
+    assert np.isnan(values[0, ..., 7:]).all()
+
+
+def test_text_tokens_come_back_as_many_as_there_are(tmp_path):
+    schema = store.schema.passes("text", "steer_attention")
+    result = store.PartedFile(tmp_path / "0.h5", schema, IDENTITY, ATTRIBUTES)
+    for part, n_text in enumerate((2, 4)):
+        columns = batch(part, 5) | {"attention": np.ones((2, 3, 4, n_text, 5), "f4")}
+        columns["n_text_tokens"] = np.full((2, 3), n_text)
+        columns["text"] = np.char.encode(np.full((2, 3, n_text), "wörd"), "utf-8")
+        result.write(part, columns)
+    result.merge(2)
+    passes = store.read_passes([tmp_path / "0.h5"])
+    assert passes.text[0] == [["wörd"] * 2] * 3
+    assert passes.text[3] == [["wörd"] * 4] * 3
+    assert np.isnan(passes.values[0, :, :, 2:]).all()
 
 
 def test_every_dataset_has_a_checksum_axes_and_a_unit(written):
     with h5py.File(written) as file:
-        for column in store.ACTIVATIONS.columns:
+        for column in PASSES.columns:
             assert file[column.name].fletcher32
             assert file[column.name].chunks[0] == 1
             assert {"axes", "unit", "about"} <= set(file[column.name].attrs)
@@ -81,7 +103,7 @@ def test_every_dataset_has_a_checksum_axes_and_a_unit(written):
 
 def test_same_content_same_bytes(written, tmp_path):
     again = tmp_path / "again.h5"
-    result = store.PartedFile(again, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(again, PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(0, 7))
     result.write(1, batch(2, 9))
     result.merge(2)
@@ -90,27 +112,27 @@ def test_same_content_same_bytes(written, tmp_path):
 
 def test_finished_parts_are_kept_and_foreign_or_damaged_ones_are_not(tmp_path, caplog):
     path = tmp_path / "0.h5"
-    store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES).write(0, batch(0, 7))
-    restarted = store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    store.PartedFile(path, PASSES, IDENTITY, ATTRIBUTES).write(0, batch(0, 7))
+    restarted = store.PartedFile(path, PASSES, IDENTITY, ATTRIBUTES)
     assert restarted.has(0)
     assert not restarted.has(1)
 
     damaged = tmp_path / "0.h5.parts" / "000000.h5"
     data = bytearray(damaged.read_bytes())
-    position = data.find(batch(0, 7)["states/negative"][0].tobytes())
+    position = data.find(batch(0, 7)["attention"][0].tobytes())
     data[position] ^= 0xFF
     damaged.write_bytes(data)
     assert not restarted.has(0)
     assert not damaged.exists()
     assert "is not readable" in caplog.text
 
-    store.PartedFile(path, store.ACTIVATIONS, "c" * 64, ATTRIBUTES).write(0, batch(0, 7))
+    store.PartedFile(path, PASSES, "c" * 64, ATTRIBUTES).write(0, batch(0, 7))
     assert not restarted.has(0)
     assert "other settings or code" in caplog.text
 
 
 def test_wrong_columns_are_refused(tmp_path):
-    result = store.PartedFile(tmp_path / "0.h5", store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(tmp_path / "0.h5", PASSES, IDENTITY, ATTRIBUTES)
     with pytest.raises(ValueError, match="expected"):
         result.write(0, {"sample_id": np.array([b"0"])})
     columns = batch(0, 7)
@@ -121,40 +143,35 @@ def test_wrong_columns_are_refused(tmp_path):
 
 def refused(what, rebuilt_by="extract_activations"):
     """The one sentence that a reader ends with: the file, what is wrong, the command, and the rule it leads to."""
-    return pytest.raises(UserError, match=rf"^\S+\.h5: {what}.*; delete it \(rm \S+\.h5\) .* with {rebuilt_by}$")
+    return pytest.raises(UserError, match=rf"^\S+\.h5: {what}.*; delete it \(rm \S+\.h5\) .*{rebuilt_by}$")
 
 
 def test_reader_names_other_schema_benchmark_and_model(written):
     with refused("it was made from a benchmark with digest bbbbbbbbbbbb, this one has cccccccccccc"):
-        store.read_activations([written], ["c" * 64])
-    with refused("it was made from a benchmark"):
-        store.read_states(written, benchmark_digest="c" * 64)
+        store.read_passes([written], ["c" * 64])
     with refused("it was made with the model someone/model@abc, this run has resources/mine"):
-        store.read_activations([written], ["b" * 64], "resources/mine")
-    with refused("it was made with the model"):
-        store.read_states(written, benchmark_digest="b" * 64, model="resources/mine")
-    assert len(store.read_activations([written], ["b" * 64], "someone/model@abc").sample_id) == 4
-    assert len(store.read_states(written, benchmark_digest="b" * 64, model="someone/model@abc")[0]) == 4
-    with refused("the file's schema is 'where-to-listen/activations/2'", "steer_attention"):
-        store.read_attention([written])
+        store.read_passes([written], ["b" * 64], "resources/mine")
+    assert len(store.read_passes([written], ["b" * 64], "someone/model@abc").sample_id) == 4
+    with pytest.raises(
+        UserError, match=r"the file's schema is 'where-to-listen/passes/1', this version .* rebuilds it$"
+    ):
+        store.read_states(written, ["positive"])
 
 
 def read_everything(path):
-    activations = store.read_activations([path])
-    arrays = [activations.sample_id, activations.n_audio_tokens, activations.base, activations.prompted]
-    sample_ids, states = store.read_states(path)
-    arrays += [sample_ids, *states.values()]
-    return [array.tobytes() for array in arrays], sorted(activations.attributes.items())
+    passes = store.read_passes([path])
+    arrays = [passes.sample_id, passes.recording, passes.n_audio_tokens, passes.target, passes.label, passes.values]
+    return [array.tobytes() for array in arrays], sorted(passes.attributes.items())
 
 
-@pytest.mark.parametrize("column", store.ACTIVATIONS.column_names)
+@pytest.mark.parametrize("column", PASSES.column_names)
 def test_a_flipped_byte_in_any_column_is_refused(written, column):
     with h5py.File(written) as file:
         chunk = file[column].id.get_chunk_info(1)
     data = bytearray(written.read_bytes())
     data[chunk.byte_offset] ^= 0xFF
     written.write_bytes(data)
-    with refused("the file is damaged"):
+    with refused("the file is damaged", "rebuilds it"):
         read_everything(written)
 
 
@@ -178,15 +195,15 @@ def test_a_flipped_byte_anywhere_is_refused_or_changes_nothing(written):
 def test_a_truncated_file_is_refused(written, share):
     data = written.read_bytes()
     written.write_bytes(data[: int(len(data) * share)])
-    with refused("the file is damaged"):
-        store.read_activations([written])
+    with refused("the file is damaged", "rebuilds it"):
+        store.read_passes([written])
 
 
 def test_a_changed_attribute_is_refused(written):
     with h5py.File(written, "r+") as file:
         file.attrs["tokens_per_second"] = 50.0
-    with refused("the file is damaged"):
-        store.read_activations([written])
+    with refused("the file is damaged", "rebuilds it"):
+        store.read_passes([written])
 
 
 def cannot_be_read(path, what):
@@ -196,8 +213,7 @@ def cannot_be_read(path, what):
 
 
 READERS = {
-    "attention": lambda path: store.read_activations([path]),
-    "states": store.read_states,
+    "passes": lambda path: store.read_passes([path]),
     "attributes": read_attributes,
 }
 
@@ -227,7 +243,7 @@ def test_a_file_that_cannot_be_had_just_now_is_not_called_damaged(written, tmp_p
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EAGAIN, errno.ESTALE, errno.EIO, errno.EMFILE])
 def test_a_refusal_of_the_system_costs_no_finished_part(tmp_path, monkeypatch, number):
     path = tmp_path / "0.h5"
-    result = store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(path, PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(0, 7))
     (part,) = path.with_name("0.h5.parts").iterdir()
     before = part.read_bytes()
@@ -257,7 +273,7 @@ def test_a_refusal_of_the_system_costs_no_finished_part(tmp_path, monkeypatch, n
 
 def test_a_part_that_is_damaged_when_parts_are_joined_is_named(tmp_path):
     path = tmp_path / "0.h5"
-    result = store.PartedFile(path, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(path, PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(0, 7))
     (part,) = path.with_name("0.h5.parts").iterdir()
     part.write_bytes(part.read_bytes()[:500])
@@ -297,11 +313,11 @@ def hold():
 def test_a_notebook_that_has_a_result_open_stops_no_run_and_costs_no_result(written, hold):
     before = written.read_bytes()
     reading = hold(written, "r")
-    assert len(store.read_activations([written]).sample_id) == 4
-    result = store.PartedFile(written, store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    assert len(store.read_passes([written]).sample_id) == 4
+    result = store.PartedFile(written, PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(0, 7))
     result.merge(1)
-    assert len(store.read_activations([written]).sample_id) == 2
+    assert len(store.read_passes([written]).sample_id) == 2
 
     writing = hold(written, "a")
     way_out = "another program has it open for writing, or was killed .*; close the notebook .*h5clear -s"
@@ -320,7 +336,7 @@ def test_a_notebook_that_has_a_result_open_stops_no_run_and_costs_no_result(writ
     killed.kill()
     killed.wait()
     with cannot_be_read(written, way_out):
-        store.read_activations([written])
+        store.read_passes([written])
 
 
 NO_LOCKS = """
@@ -331,11 +347,11 @@ int flock(int file, int operation) { (void)file; (void)operation; errno = ENOLCK
 ROUND_TRIP = """
 import sys
 import h5py
-from tests.unit.test_store import ATTRIBUTES, IDENTITY, batch
+from tests.unit.test_store import ATTRIBUTES, IDENTITY, PASSES, batch
 from wheretolisten import log, store
 
 def main():
-    result = store.PartedFile(sys.argv[1], store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+    result = store.PartedFile(sys.argv[1], PASSES, IDENTITY, ATTRIBUTES)
     result.write(0, batch(0, 7))
     assert result.has(0)
     result.merge(1)
@@ -343,7 +359,7 @@ def main():
         h5py.File(sys.argv[1])
         print("there are locks")
     except OSError:  # as everything that opens the file without the store's care
-        print(len(store.read_activations([sys.argv[1]]).sample_id), len(store.read_states(sys.argv[1])[0]))
+        print(len(store.read_passes([sys.argv[1]]).sample_id))
 
 log.run(main)
 """
@@ -368,7 +384,7 @@ def test_storage_without_locks_serves(tmp_path):
         )
 
     done = run()
-    assert (done.returncode, done.stdout) == (0, "2 2\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
     # Who asks for locks gets them, and is told where there are none.
     done = run(HDF5_USE_FILE_LOCKING="TRUE")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
@@ -377,59 +393,64 @@ def test_storage_without_locks_serves(tmp_path):
 
 def test_states_are_read_by_sample_and_name(tmp_path):
     path = tmp_path / "0.h5"
-    columns = batch(0, 7) | {
-        "states/silence": np.random.default_rng(1).random((2, 3, 3, 4), dtype=np.float32),
-        "states/negative_1": np.random.default_rng(2).random((2, 3, 4), dtype=np.float32),
+    rng = np.random.default_rng(1)
+    columns = {
+        "sample_id": np.array([b"00000", b"00001"]),
+        "states/positive@silence": rng.random((2, 3, 3, 4), dtype=np.float32),
+        "states/negative_1": rng.random((2, 3, 4), dtype=np.float32),
     }
-    result = store.PartedFile(path, store.activations_with(["silence", "negative_1"]), IDENTITY, ATTRIBUTES)
+    schema = store.schema.states({"positive@silence": True, "negative_1": False})
+    result = store.PartedFile(path, schema, IDENTITY, ATTRIBUTES)
     result.write(0, columns)
     result.merge(1)
-    sample_ids, states = store.read_states(path, ["silence", "negative_1"], ["00001", "00000"])
+    sample_ids, states = store.read_states(path, ["positive@silence", "negative_1"], ["00001", "00000"])
     assert sample_ids.tolist() == ["00001", "00000"]
-    np.testing.assert_array_equal(states["silence"], columns["states/silence"][::-1])
+    np.testing.assert_array_equal(states["positive@silence"], columns["states/positive@silence"][::-1])
     np.testing.assert_array_equal(states["negative_1"][:, 0], columns["states/negative_1"][::-1])
-    sample_ids, states = store.read_states(path)
+    sample_ids, states = store.read_states(path, ["negative_1"], None, "b" * 64, "someone/model@abc")
     assert sample_ids.tolist() == ["00000", "00001"]
-    assert states["negative"].shape == (2, 1, 3, 4)
-    np.testing.assert_array_equal(states["positive"], columns["states/positive"])
-    with refused("it holds no states 'no_audio'"):
-        store.read_states(path, ["no_audio"])
+    assert states["negative_1"].shape == (2, 1, 3, 4)
+    with refused("it holds no states 'positive@none'"):
+        store.read_states(path, ["positive@none"])
     with refused("sample 00009 is not in it"):
-        store.read_states(path, sample_ids=["00009"])
+        store.read_states(path, ["negative_1"], ["00009"])
+    with refused("it was made from a benchmark"):
+        store.read_states(path, ["negative_1"], benchmark_digest="c" * 64)
+    with refused("it was made with the model"):
+        store.read_states(path, ["negative_1"], benchmark_digest="b" * 64, model="resources/mine")
 
 
 def test_label_sums_and_shuffled_labels_come_back(tmp_path):
-    path = tmp_path / "vectors.h5"
+    path = tmp_path / "directions.h5"
     sums = np.random.default_rng(0).random((2, 2, 4))
-    norms = np.ones((3, 3, 2))
-    origin = {"benchmark_digests": ["b" * 64, "d" * 64], "model": "resources/mine"}
+    contrast = ("positive", "negative@none")
+    origin = {"benchmark_digests": ["b" * 64, "d" * 64], "model": "resources/mine", "contrasts": [contrast]}
     columns = {
         "label": np.char.encode(["coût", "dog"], "utf-8"),
         "domain": np.array([b"other", b"animals"]),
         "count": np.array([4, 5]),
-        "sum/label": sums,
-        "sum/shuffled": -sums,
+        "sum/positive/negative@none": sums,
+        "shuffled_sum/positive/negative@none": -sums,
         "sample_id": np.array([b"00000", b"00001", b"00002"]),
         "shuffled_label": np.array([[0, 0, 1], [1, 1, 1], [0, 1, 0]]),
-        **dict.fromkeys(("norm/sample", "norm/label_mean", "cosine"), norms),
     }
-    result = store.PartedFile(path, store.VECTORS, IDENTITY, origin)
+    result = store.PartedFile(path, store.schema.directions([contrast]), IDENTITY, origin)
     with pytest.raises(ValueError, match="numbers of rows"):
         result.write(0, columns | {"domain": np.array([b"animals"])})
     result.write(0, columns)
     result.merge(1)
-    vectors = store.read_vectors(path, ["00002", "00000"])
-    assert (vectors.labels, vectors.domains, vectors.counts.tolist()) == (("coût", "dog"), ("other", "animals"), [4, 5])
-    np.testing.assert_array_equal(vectors.sums, sums)
-    np.testing.assert_array_equal(vectors.shuffled_sums, -sums)
-    assert vectors.shuffled_labels == {"00002": ("coût", "dog", "coût"), "00000": ("coût", "coût", "dog")}
+    found = store.read_directions(path, ["00002", "00000"])
+    assert (found.labels, found.domains, found.counts.tolist()) == (("coût", "dog"), ("other", "animals"), [4, 5])
+    np.testing.assert_array_equal(found.sums[contrast], sums)
+    np.testing.assert_array_equal(found.shuffled_sums[contrast], -sums)
+    assert found.shuffled_labels == {"00002": ("coût", "dog", "coût"), "00000": ("coût", "coût", "dog")}
     with refused("sample 00009 is not in it", "average_vectors"):
-        store.read_vectors(path, ["00009"])
-    assert store.read_vectors(path, ["00002"], "d" * 64, "resources/mine").labels == ("coût", "dog")
+        store.read_directions(path, ["00009"])
+    assert store.read_directions(path, ["00002"], "d" * 64, "resources/mine").labels == ("coût", "dog")
     with refused("it was made from a benchmark", "average_vectors"):
-        store.read_vectors(path, ["00002"], "c" * 64, "resources/mine")
+        store.read_directions(path, ["00002"], "c" * 64, "resources/mine")
     with refused("it was made with the model resources/mine, this run has resources/other", "average_vectors"):
-        store.read_vectors(path, ["00002"], "d" * 64, "resources/other")
+        store.read_directions(path, ["00002"], "d" * 64, "resources/other")
 
 
 FULL_DISK = """
@@ -437,7 +458,7 @@ import sys
 import numpy as np
 import pandas as pd
 from pathlib import Path
-from tests.unit.test_store import ATTRIBUTES, IDENTITY, batch
+from tests.unit.test_store import ATTRIBUTES, IDENTITY, PASSES, batch
 from wheretolisten import log, store
 from wheretolisten.clips.folders import replaced_folder
 from wheretolisten.clips.pcm import write_flac
@@ -450,7 +471,7 @@ def main():
     elif kind == "csv":
         store.PartedTable(folder / "0.csv", IDENTITY).write(0, pd.DataFrame({"a": ["x" * 200_000]}))
     else:
-        result = store.PartedFile(folder / "0.h5", store.ACTIVATIONS, IDENTITY, ATTRIBUTES)
+        result = store.PartedFile(folder / "0.h5", PASSES, IDENTITY, ATTRIBUTES)
         result.write(0, batch(0, {"part": 2000, "merge": 700}[kind]))
         result.merge(1)
 

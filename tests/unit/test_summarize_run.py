@@ -130,7 +130,7 @@ def test_figures_that_were_cut_off_count_as_missing(tmp_path):
 
 
 def test_files_that_were_computed_elsewhere_are_named(tmp_path):
-    folder = tmp_path / "activations/tiny-qwen2-audio/sequences"
+    folder = tmp_path / "states/tiny-qwen2-audio/sequences"
     for shard in range(3):
         write_result(folder / f"{shard}.h5")
     # Another rule has other code, and another commit may have the same.
@@ -148,7 +148,7 @@ def test_files_that_were_computed_elsewhere_are_named(tmp_path):
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path):
-    path = tmp_path / "activations/m/b/0.h5"
+    path = tmp_path / "states/m/b/0.h5"
     write_result(path)
     with h5py.File(path, "a") as file:
         file.attrs["device"] = "cuda"
@@ -180,8 +180,8 @@ def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_
     raw_config["benchmarks"]["sequences"]["n_samples"] = 10
     config = configuration.load(raw_config, root)
     write_localization(rows_of("steering_sample", 2), tmp_path / "model.csv")
-    write_result(tmp_path / "results/activations/tiny-qwen2-audio/sequences/0.h5")
-    write_result(tmp_path / "results/activations/tiny-qwen2-audio/sequences/7.h5", device="of a larger run before")
+    write_result(tmp_path / "results/states/tiny-qwen2-audio/sequences/0.h5")
+    write_result(tmp_path / "results/states/tiny-qwen2-audio/sequences/7.h5", device="of a larger run before")
     write_figures(tmp_path / "results/performance/prompt_directly/tiny-qwen2-audio/sequences/0", 4.0, 100, 50.0)
     names = {"resolved": "config.yaml", "coverage": "coverage.csv", "throughput": "throughput.csv"}
     names |= {"origins": "origins.csv", "page": "run.html"}

@@ -1,88 +1,89 @@
 """What the scripts that run a model over a shard have in common."""
 
+import argparse
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
+from wheretolisten import passes, provenance, store
 from wheretolisten.benchmark import load_audio, read_shard
-from wheretolisten.config.models import Model
+from wheretolisten.config.passes import Pass, PassSettings
+from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
+from wheretolisten.engine.passes import Engine
+from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
 from wheretolisten.models.base import Adapter
-from wheretolisten.questions.mmau import Item
+from wheretolisten.models.memory import ROWS_PER_SAMPLE
+from wheretolisten.passes import Example
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some samples of a shard: `number` counts batches, `events` has one table per sample, in order of position."""
+    """Some examples of a job, and what loads their audio; `number` counts batches."""
 
     number: int
-    events: list[pd.DataFrame]
-    folder: Path
+    examples: list[Example]
+    load: Callable[[int], np.ndarray]
 
-    @property
-    def sample_ids(self) -> list[str]:
-        """Ids of the samples, [sample]."""
-        return [table["sample_id"].iloc[0] for table in self.events]
-
-    def recording(self, adapter: Adapter, index: int) -> np.ndarray:
-        """Audio of one sample, float32 [frame], 16 kHz mono.
+    def recording(self, index: int, adapter: Adapter) -> np.ndarray:
+        """Audio of one example, float32 [frame], 16 kHz mono.
 
         Raises
         ------
         UserError
-            If the file is missing, is not the one that the shard describes, or is too long for the model.
+            If the file is missing or is not the one that the example describes, or is too long for the model.
         """
-        recording = load_audio(self.events[index].iloc[0], self.folder)
-        adapter.check_length(len(recording), f"sample {self.sample_ids[index]} in {self.folder}")
+        recording = self.load(index)
+        adapter.check_length(len(recording), f"{self.examples[index].example_id} ({self.examples[index].recording_id})")
         return recording
 
     def recordings(self, adapter: Adapter) -> list[np.ndarray]:
-        """Audio of all samples, as `recording`."""
-        return [self.recording(adapter, index) for index in range(len(self.events))]
+        """Audio of all examples, as `recording`."""
+        return [self.recording(index, adapter) for index in range(len(self.examples))]
 
 
 def batches_of(shard: Path, size: int, n_samples: int | None = None) -> list[Batch]:
     """The samples of a shard, or its first `n_samples`, cut into batches of `size` in order; nothing else matters."""
     table = read_shard(shard)
-    samples = [events for _, events in table.groupby("sample_id", sort=False)][:n_samples]
+    samples = [events.to_dict("records") for _, events in table.groupby("sample_id", sort=False)][:n_samples]
     # shards/<k>.csv lies one level below the folder that its audio paths start from.
     folder = shard.parent.parent
+    examples = [Example(events[0]["sample_id"], events[0]["path"], events=events) for events in samples]
+    return cut(examples, size, lambda example: load_audio(example.events[0], folder))
+
+
+def cut(examples: Sequence[Example], size: int, load: Callable[[Example], np.ndarray]) -> list[Batch]:
+    """Examples cut into batches of `size` in order; `load` yields the audio of one."""
     return [
-        Batch(number, samples[first : first + size], folder)
-        for number, first in enumerate(range(0, len(samples), size))
+        Batch(number, here := list(examples[first : first + size]), lambda index, here=here: load(here[index]))
+        for number, first in enumerate(range(0, len(examples), size))
     ]
 
 
-@dataclass(frozen=True, eq=False)
-class ItemBatch:
-    """Some items of a question set: `number` counts batches."""
+def only(batches: Sequence[Batch], sample: int, shard: Path) -> list[Batch]:
+    """One sample, by its index, as the only batch.
 
-    number: int
-    items: list[Item]
-
-    @property
-    def sample_ids(self) -> list[str]:
-        """Ids of the items, [item]."""
-        return [item.item_id for item in self.items]
-
-
-def item_batches(items: Sequence[Item], size: int) -> list[ItemBatch]:
-    """Items cut into batches of `size` in order."""
-    return [
-        ItemBatch(number, list(items[first : first + size])) for number, first in enumerate(range(0, len(items), size))
-    ]
+    Raises
+    ------
+    UserError
+        If it is not among them.
+    """
+    for batch in batches:
+        for index, example in enumerate(batch.examples):
+            if int(example.example_id) == sample:
+                return [Batch(0, [example], lambda _, batch=batch, index=index: batch.load(index))]
+    raise UserError(f"{shard}: sample {sample} is not in it; pass the shard that holds the sample")
 
 
 class Saver:
@@ -93,71 +94,155 @@ class Saver:
 
     Parameters
     ----------
-    result
-        A store.PartedFile or PartedTable.
+    results
+        store.PartedFile or PartedTable, which hold the same batches.
     meter
         Counts the time of writing.
     """
 
-    def __init__(self, result: Any, meter: Meter) -> None:
-        self._result, self._meter = result, meter
+    def __init__(self, results: Sequence[Any], meter: Meter) -> None:
+        self._results, self._meter = results, meter
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._pending: Future | None = None
 
     def has(self, part: int) -> bool:
-        """As that of the result."""
-        return self._result.has(part)
+        """Whether every result has it."""
+        return all([result.has(part) for result in self._results])
 
-    def write(self, part: int, content: Any) -> None:
-        """Hand a part over, once the one before is written."""
+    def write(self, part: int, contents: Sequence[Any]) -> None:
+        """Hand a part over, the content of each result, once the one before is written."""
         self._wait()
-        self._pending = self._thread.submit(self._timed, self._result.write, part, content)
+        self._pending = self._thread.submit(self._write, part, contents)
 
     def merge(self, n_parts: int) -> None:
-        """Join the parts into the result."""
+        """Join the parts into the results."""
         self._wait()
-        self._timed(self._result.merge, n_parts)
+        with self._meter.stage("store"):
+            for result in self._results:
+                result.merge(n_parts)
+
+    def _write(self, part: int, contents: Sequence[Any]) -> None:
+        with self._meter.stage("store"):
+            for result, content in zip(self._results, contents, strict=True):
+                result.write(part, content)
 
     def _wait(self) -> None:
         if self._pending is not None:
             self._pending.result()
 
-    def _timed(self, function: Callable[..., None], *arguments: Any) -> None:
-        with self._meter.stage("store"):
-            function(*arguments)
 
+def unfinished(batches: Sequence[Batch], result: Saver, engine: Engine) -> Iterator[tuple[Batch, Heard]]:
+    """Batches that `result` does not hold yet and what the engine hears of them, with progress in the log.
 
-B = TypeVar("B", Batch, ItemBatch)
-L = TypeVar("L")
-
-
-def unfinished(batches: Sequence[B], result: Saver, meter: Meter, load: Callable[[B], L]) -> Iterator[tuple[B, L]]:
-    """Batches that `result` does not hold yet, with progress in the log.
-
-    Each comes with what `load` makes of it. A thread loads the next one while this one is worked on, so that a GPU does
-    not wait for audio files; an error of loading is raised when the batch's turn comes. `meter` counts samples as they
-    are done.
+    A thread reads the next one's audio while this one is worked on, so that a GPU does not wait for files; an error of
+    reading is raised when the batch's turn comes. The engine's meter counts samples as they are done.
     """
     missing = [batch for batch in batches if not result.has(batch.number)]
     if len(missing) < len(batches):
         _log.info("%d of %d batches are there already", len(batches) - len(missing), len(batches))
     with ThreadPoolExecutor(max_workers=1) as loader:
-        ahead = [loader.submit(load, batch) for batch in missing[:1]]
+        ahead = [loader.submit(batch.recordings, engine.adapter) for batch in missing[:1]]
         for done, batch in enumerate(missing):
-            loaded = ahead.pop().result()
-            ahead += [loader.submit(load, following) for following in missing[done + 1 : done + 2]]
-            yield batch, loaded
-            meter.n_samples += len(batch.sample_ids)
+            recordings = ahead.pop().result()
+            ahead += [loader.submit(following.recordings, engine.adapter) for following in missing[done + 1 : done + 2]]
+            yield batch, engine.hear(recordings)
+            engine.meter.n_samples += len(batch.examples)
             _log.info("batch %d of %d", done + 1, len(missing))
 
 
-def load_model(model: Model, threads: int) -> tuple[Adapter, dict[str, str]]:
-    """Load a model for a job; return its adapter and what its results should say about it."""
-    torch.set_num_threads(threads)
-    adapter = registry.load(model)
-    facts = {"device": str(adapter.device), "dtype": str(adapter.model.dtype).removeprefix("torch.")}
-    _log.info("%s on %s in %s, %d CPU threads", model.checkpoint, facts["device"], facts["dtype"], threads)
-    return adapter, facts
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """What all these scripts are told."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--settings", required=True, help="model and passes, JSON")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--performance", type=Path, required=True, help="speed and memory of the job, JSON")
+    return parser
+
+
+class Job:
+    """A model that is loaded for a list of passes, and what its results say about it.
+
+    Parameters
+    ----------
+    script
+        Name of the script.
+    settings
+        What is run.
+    threads
+        CPU threads.
+    inputs
+        Name → input file (`provenance.of_job`).
+
+    Raises
+    ------
+    UserError
+        If the model cannot be loaded (`models.registry.load`).
+    """
+
+    def __init__(self, script: str, settings: PassSettings, threads: int, inputs: Mapping[str, Path]) -> None:
+        torch.set_num_threads(threads)
+        self.adapter = registry.load(settings.model)
+        # Steered prompts go through in full, so that no more than a few of them fit; the others share what they can.
+        steered = any(each.steering for each in settings.passes)
+        max_rows = ROWS_PER_SAMPLE * settings.model.batch_samples if steered else None
+        self.engine = Engine(self.adapter, kernel=settings.kernel, max_rows=max_rows)
+        self.settings, self.passes = settings, settings.passes_for(self.adapter.n_layers)
+        self.identity, self.attributes = provenance.of_job(script, settings, inputs)
+        facts = {"device": str(self.adapter.device), "dtype": str(self.adapter.model.dtype).removeprefix("torch.")}
+        self.attributes |= facts | {"tokens_per_second": self.adapter.tokens_per_second}
+        name, (device, dtype) = settings.model.checkpoint, facts.values()
+        _log.info("%s on %s in %s, %d CPU threads", name, device, dtype, threads)
+
+    def file(self, path: Path, schema: store.Schema, **about: Any) -> store.PartedFile:
+        """A result; its identity and its attributes hold what it is `about`, too."""
+        identity = provenance.digest_of(self.identity, schema.name, about)
+        return store.PartedFile(path, schema, identity, self.attributes | about)
+
+    def describe(self, columns: Sequence[tuple[Pass, str]], batch: Batch) -> None:
+        """Say in the log what is steered and read."""
+        recording = batch.recording(0, self.adapter)
+        _log.info("%s", passes.describe(self.engine, columns, recording, batch.examples[0], self.settings.wording))
+
+    def run(
+        self,
+        batches: Sequence[Batch],
+        results: Sequence[Any],
+        work: Callable[[Batch, Heard], Sequence[Any]],
+        performance: Path,
+    ) -> None:
+        """Work through the batches that are not there yet, join the parts, and report.
+
+        Parameters
+        ----------
+        batches
+            All batches of the job.
+        results
+            Files, which hold a part for every batch.
+        work
+            From a batch and what the engine hears of it to the part of each result.
+        performance
+            Where speed and memory are written.
+        """
+        saver = Saver(results, self.engine.meter)
+        for batch, heard in unfinished(batches, saver, self.engine):
+            saver.write(batch.number, work(batch, heard))
+        saver.merge(len(batches))
+        report(self.engine.meter, performance)
+
+
+def part_of(
+    batch: Batch, heard: Heard, columns: Sequence[tuple[Pass, str]], values: np.ndarray, readout: str
+) -> dict[str, np.ndarray]:
+    """What a part of a file of passes holds (`store.schema.passes`); nobody's vector steers yet."""
+    nobody = np.zeros((len(batch.examples), len(columns)), "S1")
+    return {
+        "sample_id": passes.texts([example.example_id for example in batch.examples]),
+        "recording": passes.texts([example.recording_id for example in batch.examples]),
+        "n_audio_tokens": np.array([len(audio) for audio in heard.audio]),
+        "target": nobody,
+        "label": nobody,
+        store.schema.VALUES[readout].name: values,
+    }
 
 
 def report(meter: Meter, path: Path) -> None:

@@ -36,5 +36,8 @@ def run(main: Callable[[], None]) -> None:
             raise
     else:
         return
+    finally:
+        # Python ends in its own way after an error, and libraries would call what is kept leaked.
+        gc.unfreeze()
     logging.getLogger().error("%s", sentence)
     sys.exit(1)

@@ -3,50 +3,15 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from wheretolisten.config.directions import DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
 from wheretolisten.config.labels import Named
 from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.sections import Section, check_template
 from wheretolisten.errors import UserError
 
-_CONTRASTS = {
-    "sample": ("positive", "negative"),
-    "neutral": ("negative_1", "negative"),
-    "silence": ("positive", "silence"),
-    "no_audio": ("positive", "no_audio"),
-}
-_MADE_OF_SAMPLE_VECTORS = ("label_mean", "random_direction", "other_label", "absent_label", "shuffled_labels")
-_PARAPHRASE = re.compile(r"(positive|negative)_([1-9]\d*)")
 _METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
-
-
-def _check_kind(kind: str) -> str:
-    if kind not in (*_CONTRASTS, *_MADE_OF_SAMPLE_VECTORS) and not _PARAPHRASE.fullmatch(kind):
-        known = ", ".join((*_CONTRASTS, *_MADE_OF_SAMPLE_VECTORS))
-        raise ValueError(f"there is no kind of vector {kind!r}; choose from {known}, positive_<n>, negative_<n>")
-    return kind
-
-
-VectorKind = Annotated[str, AfterValidator(_check_kind)]
-"""Which vector steers a query; docs/controls.md says what each is for.
-
-sample: of the query's own sample; positive_<n>, negative_<n>: the same with a paraphrase of the one instruction;
-neutral, silence, no_audio: other contrasts of that sample; label_mean, random_direction, other_label, absent_label,
-shuffled_labels: made of the vectors of the kind sample.
-"""
-
-
-def contrasted_states(kind: str) -> tuple[str, str]:
-    """Names of the two states whose difference a kind of vector is, or is made of.
-
-    negative and positive are the states under the two instructions, negative_<n> and positive_<n> those under their
-    paraphrases, silence and no_audio those under the positive instruction without the recording.
-    """
-    found = _PARAPHRASE.fullmatch(kind)
-    if found:
-        return ("positive", kind) if found[1] == "negative" else (kind, "negative")
-    return _CONTRASTS.get(kind, _CONTRASTS["sample"])
 
 
 class Emphasis(Section):
@@ -105,6 +70,17 @@ class Readout(Section):
     kernel: Literal["sdpa", "flash"] = Field("sdpa", description="flash: the package flash-attn, on a GPU only")
 
 
+class Wording(Section):
+    """The words that stand for labels in prompts."""
+
+    labels: Annotated[dict[str, str], Named] = Field(default_factory=dict, description="label → its words")
+    domains: Annotated[dict[str, str], Named] = Field(default_factory=dict, description="domain → words for its labels")
+
+    def of(self, label: str, domain: str) -> str:
+        """The words for a label of a domain; the label itself where there are none."""
+        return self.labels.get(label) or self.domains.get(domain, "{label}").format(label=label)
+
+
 class Paraphrases(Section):
     """Other words for the two instructions, for vectors that should not depend on the wording."""
 
@@ -159,38 +135,38 @@ class Prompts(Section):
                     check_template(text, f"paraphrases.positive, number {number}", {"label"})
         return self
 
-    def positive_for(self, label: str, domain: str, instruction: str | None = None) -> str:
-        """The positive instruction, or another one, for a label, with the query appended: p+ ⊕ query."""
-        return join((instruction or self.positive).format(label=self.wording(label, domain)), self.query)
-
-    def negative_with_query(self, instruction: str | None = None) -> str:
-        """The negative instruction, or another one, with the query appended: p− ⊕ query."""
-        return join(instruction or self.negative, self.query)
-
-    def instruction_of(self, state: str) -> str:
-        """The instruction under which a state is taken, as `contrasted_states` names it.
-
-        That of silence and no_audio is the positive one: the two differ in what is heard, not in what is asked.
+    def state(self, name: str) -> State:
+        """What a state is taken from: the instruction that its name starts with, with the query appended.
 
         Raises
         ------
         UserError
-            If the state is of a paraphrase that does not exist.
+            If there is no such instruction.
         """
-        found = _PARAPHRASE.fullmatch(state)
+        instruction, _, instead = name.partition("@")
+        text = self._instruction(instruction)
+        if not instruction.startswith("positive"):
+            text = literal(text)
+        return State(prompt=join(text, literal(self.query)), heard=instead or "recording")
+
+    def _instruction(self, name: str) -> str:
+        if name in ("negative", "positive"):
+            return getattr(self, name)
+        found = PARAPHRASE.fullmatch(name)
         if not found:
-            return self.negative if state == "negative" else self.positive
+            raise UserError(f"{name!r} is no instruction; write negative, positive, negative_<n> or positive_<n>")
         texts = getattr(self.paraphrases, found[1])
         if int(found[2]) > len(texts):
             raise UserError(
-                f"{state} is needed, but prompts.paraphrases.{found[1]} holds {len(texts)}; add one, or take the "
+                f"{name} is needed, but prompts.paraphrases.{found[1]} holds {len(texts)}; add one, or take the "
                 "method out (name: null)"
             )
         return texts[int(found[2]) - 1]
 
-    def wording(self, label: str, domain: str) -> str:
-        """The words that stand for a label of a domain in prompts."""
-        return self.label_wording.get(label) or self.domain_wording.get(domain, "{label}").format(label=label)
+    @property
+    def wording(self) -> Wording:
+        """The words that stand for labels."""
+        return Wording(labels=self.label_wording, domains=self.domain_wording)
 
 
 class Localization(Section):
@@ -221,10 +197,6 @@ class DirectPrompt(Section):
         check_template(self.question, "question", {"label"}, {"duration"})
         return self
 
-    def question_for(self, wording: str, duration: float) -> str:
-        """The question about one event; `duration` in seconds."""
-        return self.question.format(label=wording, duration=duration)
-
 
 class Method(Section):
     """A row of the tables, `steering_<name>`: a vector and how it is added, all that the steered pass of a query needs.
@@ -233,7 +205,7 @@ class Method(Section):
     that no method holds a value that is not used.
     """
 
-    vector: VectorKind
+    vector: str = Field(description="name of a direction")
     steering: Steering = Field(Steering(), description="keys that differ from probe.steering")
 
     def resolve(self, steering: Steering) -> "Method":
@@ -247,6 +219,9 @@ class Probe(Section):
 
     prompts: Prompts = Prompts()
     steering: Steering = Steering()
+    directions: dict[str, Direction] = Field(
+        default_factory=dict, description="name → contrast, beside those that are always there (DIRECTIONS)"
+    )
     methods: dict[str, Method] = Field(
         {kind: Method(vector=kind) for kind in ("sample", "label_mean", "random_direction")},
         min_length=1,
@@ -269,17 +244,42 @@ class Probe(Section):
 
     @model_validator(mode="after")
     def _check_methods(self) -> "Probe":
+        for name in self.directions:
+            if name in DIRECTIONS or PARAPHRASE.fullmatch(name):
+                raise ValueError(f"directions: {name!r} is there already; give yours another name")
         for name, method in self.methods.items():
             if not _METHOD_NAME.fullmatch(name):
                 raise ValueError(
                     f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'"
                 )
-            for state in contrasted_states(method.vector):
-                try:
-                    self.prompts.instruction_of(state)
-                except UserError as error:
-                    raise ValueError(f"methods.{name}.vector: {error}") from None
+            try:
+                for state in self.direction_of(method).contrast:
+                    self.prompts.state(state)
+            except UserError as error:
+                raise ValueError(f"methods.{name}.vector: {error}") from None
         return self
+
+    def direction_of(self, method: Method) -> Direction:
+        """The direction that a method steers with.
+
+        Raises
+        ------
+        UserError
+            If it names none.
+        """
+        known = DIRECTIONS | self.directions
+        direction = known.get(method.vector) or paraphrased(method.vector)
+        if direction is None:
+            raise UserError(
+                f"there is no kind of vector {method.vector!r}; choose from {', '.join(known)}, positive_<n>, "
+                "negative_<n>"
+            )
+        return direction
+
+
+def literal(text: str) -> str:
+    """A text as a template that yields it."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def join(first: str, second: str) -> str:

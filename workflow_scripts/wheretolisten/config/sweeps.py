@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, ValidationError, field_serializer, model_validator
 
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Localization, Probe, Steering, VectorKind
+from wheretolisten.config.probe import Localization, Probe, Steering
 from wheretolisten.config.sections import Section, first_sentence
 from wheretolisten.errors import UserError
 
@@ -62,6 +61,14 @@ class Variation(Section):
         section = self.vary.partition(".")[0]
         return {"localization": "none", "steering": "steered"}.get(section, "all")
 
+    def values_for(self, n_layers: int) -> list[Any]:
+        """The values, with every block of a model of so many by itself in place of `each`."""
+        found = []
+        for value in self.values:
+            by_block = value == EACH and self.vary.endswith(".layers")
+            found += [[layer] for layer in range(n_layers)] if by_block else [value]
+        return found
+
     def n_points(self, n_layers: int) -> int:
         """Number of values that need passes of their own, for a model of so many blocks."""
         if self.vary == HEADS:
@@ -83,7 +90,9 @@ class Sweep(Variation):
         return Variation(vary=self.vary, values=self.values, method=self.method)
 
 
-class _Swept(Section):
+class ScoreSettings(Section):
+    """All that the windows of a sweep depend on, beside attention; see `of_score`."""
+
     variation: Variation
     probe: Probe
 
@@ -91,17 +100,6 @@ class _Swept(Section):
     def _only_what_is_set(self, probe: Probe) -> dict[str, Any]:
         # Results record their settings: what plays no part in them, and is a default of the code, is none.
         return probe.model_dump(mode="json", exclude_unset=True)
-
-
-class SweepSettings(_Swept):
-    """All that the passes of a sweep depend on, beside base attention and vectors; see `of_passes`."""
-
-    model: Model
-    vector: VectorKind
-
-
-class ScoreSettings(_Swept):
-    """All that the windows of a sweep depend on, beside attention; see `of_score`."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +127,8 @@ def points(variation: Variation, probe: Probe, n_layers: int) -> list[Point]:
     """
     if variation.vary == HEADS:
         return [Point(AVERAGED, probe)]
-    values = []
-    for value in variation.values:
-        by_block = value == EACH and variation.vary.endswith(".layers")
-        values += [[layer] for layer in range(n_layers)] if by_block else [value]
     found: dict[str, Probe] = {}
-    for value in values:
+    for value in variation.values_for(n_layers):
         with_value = changed(probe, variation.vary, value)
         # A block that is listed by itself is one of each, too.
         found.setdefault(value_name(own_value(with_value, variation.vary)), with_value)
@@ -177,18 +171,9 @@ def value_name(value: Any) -> str:
     return json.dumps(value.model_dump(mode="json") if isinstance(value, Section) else value)
 
 
-def of_passes(variation: Variation, probe: Probe) -> Probe:
-    """Only what the passes of a sweep have in common: what they do not depend on, and the varied key, are not set."""
-    sections = {key: getattr(probe, key).model_dump() for key in ("steering", "readout")}
-    return _without(variation.vary, sections | {"prompts": {"inference": probe.prompts.inference}})
-
-
 def of_score(variation: Variation, probe: Probe) -> Probe:
     """Only what the windows of a sweep have in common: what they do not depend on, and the varied key, are not set."""
-    return _without(variation.vary, {"localization": probe.localization.model_dump()})
-
-
-def _without(key: str, sections: dict[str, dict[str, Any]]) -> Probe:
+    key, sections = variation.vary, {"localization": probe.localization.model_dump()}
     section, _, field = key.partition(".")
     sections.get(section, {}).pop(field, None)
     return Probe.model_validate(sections)

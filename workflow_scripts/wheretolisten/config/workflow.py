@@ -20,29 +20,22 @@ from pydantic import (
 from wheretolisten import cache, checkpoint
 from wheretolisten.config.benchmarks import Benchmark
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
+from wheretolisten.config.passes import Answers, ItemSettings, Pass, PassSettings, conditions
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
-from wheretolisten.config.probe import Method, Paraphrases, Probe, Prompts, contrasted_states
+from wheretolisten.config.probe import Method, Probe, Steering, literal
 from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
 from wheretolisten.config.sections import Section, UserPath, problems_of
-from wheretolisten.config.settings import (
-    AnalysisSettings,
-    DirectSettings,
-    ExtractionSettings,
-    MapSettings,
-    QuestionSettings,
-    SteeringSettings,
-)
+from wheretolisten.config.settings import AveragingSettings, QuestionSettings
 from wheretolisten.config.sweeps import (
     HEADS,
     ScoreSettings,
     Sweep,
-    SweepSettings,
     check_values,
     describe,
-    of_passes,
     of_score,
     own_value,
     value_name,
@@ -50,10 +43,12 @@ from wheretolisten.config.sweeps import (
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_NO_PARAPHRASES = Paraphrases(positive=[], negative=[])
 
 # Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
-_ENTRIES = (("libraries",), ("benchmarks",), ("models",), ("probe", "methods"), ("questions",), ("sweeps",))
+_ENTRIES = tuple(
+    tuple(key.split("."))
+    for key in ("libraries", "benchmarks", "models", "probe.directions", "probe.methods", "questions", "sweeps")
+)
 """Where named entries are, which an overlay adds to, and takes out with null."""
 
 _TAKEN = {"models": {"events", "sweeps", "unknown_duration"}, "benchmarks": {"audio_share", "sweeps"}}
@@ -255,70 +250,86 @@ class Config(Section):
         names = self.benchmarks[benchmark].methods
         return {name: method for name, method in self.probe.methods.items() if names == "all" or name in names}
 
-    def extraction_settings(self, model: str, benchmark: str) -> ExtractionSettings:
-        """What `extract_activations` of a model on a benchmark depends on."""
-        needed = {state for method in self.methods_of(benchmark).values() for state in contrasted_states(method.vector)}
-        return ExtractionSettings(
+    def directions_of(self, benchmark: str) -> dict[str, Direction]:
+        """Method of a benchmark → the direction that it steers with."""
+        return {name: self.probe.direction_of(method) for name, method in self.methods_of(benchmark).items()}
+
+    def unsteered_settings(self, model: str, benchmark: str) -> PassSettings:
+        """What the un-steered passes of a model on a benchmark depend on, which leave states and attention."""
+        prompts, readout = self.probe.prompts, self.probe.readout
+        needed = {state for direction in self.directions_of(benchmark).values() for state in direction.contrast}
+        return PassSettings(
             model=self.models[model],
-            prompts=self._prompts,
-            readout=self.probe.readout,
-            states={
-                state: self.probe.prompts.instruction_of(state) for state in sorted(needed - {"positive", "negative"})
-            },
+            passes=[self._base_pass(), self._prompted_pass()],
+            states={name: prompts.state(name) for name in sorted(needed)},
+            wording=prompts.wording,
+            kernel=readout.kernel,
         )
 
-    def steering_settings(self, model: str, benchmark: str) -> SteeringSettings:
-        """What `steer_attention` of a model on a benchmark depends on."""
-        return SteeringSettings(
-            model=self.models[model],
-            inference=self.probe.prompts.inference,
-            methods=self.methods_of(benchmark),
-            readout=self.probe.readout,
-        )
-
-    def map_settings(self, model: str) -> MapSettings:
-        """What `map_attention` of a model depends on."""
-        return MapSettings(
-            model=self.models[model],
-            prompts=self._prompts,
-            method=self.methods_of(self.figures.overlap)[self.figures.reading_vector],
-        )
-
-    @property
-    def _prompts(self) -> Prompts:
-        """The prompts without paraphrases, of which a job takes its own ones only."""
-        return self.probe.prompts.model_copy(update={"paraphrases": _NO_PARAPHRASES})
-
-    def direct_settings(self, model: str) -> DirectSettings:
+    def direct_settings(self, model: str) -> PassSettings:
         """What `prompt_directly` of a model depends on."""
-        return DirectSettings(
+        direct = self.probe.direct_prompt
+        return PassSettings(
             model=self.models[model],
-            # Of the prompts, only the names of sounds occur in the question.
-            prompts=Prompts(
-                paraphrases=_NO_PARAPHRASES,
-                label_wording=self.probe.prompts.label_wording,
-                domain_wording=self.probe.prompts.domain_wording,
-            ),
-            direct_prompt=self.probe.direct_prompt,
+            answers=Answers(question=direct.question, max_new_tokens=direct.max_new_tokens),
+            wording=self.probe.prompts.wording,
         )
+
+    def steering_settings(self, model: str, benchmark: str) -> PassSettings:
+        """What the steered passes of a model on a benchmark depend on."""
+        methods = self.methods_of(benchmark)
+        return PassSettings(
+            model=self.models[model],
+            passes=[self._steered_pass(name, methods[name]) for name in sorted(methods)],
+            kernel=self.probe.readout.kernel,
+        )
+
+    def map_settings(self, model: str) -> PassSettings:
+        """What `map_attention` of a model depends on."""
+        method = self.methods_of(self.figures.overlap)[self.figures.reading_vector]
+        passes = [self._base_pass(), self._prompted_pass(), self._steered_pass("steered", method)]
+        return PassSettings(
+            model=self.models[model],
+            # Whatever rows the probe sums, the map shows them all.
+            passes=[each.model_copy(update={"text_rows": "all"}) for each in passes],
+            readout="text",
+            wording=self.probe.prompts.wording,
+        )
+
+    def _base_pass(self) -> Pass:
+        probe = self.probe
+        return Pass(name="base", prompt=literal(probe.prompts.inference), text_rows=probe.readout.text_rows)
+
+    def _prompted_pass(self) -> Pass:
+        probe = self.probe
+        prompt = probe.prompts.state("positive").prompt
+        return Pass(name="prompted", prompt=prompt, about="event", text_rows=probe.readout.text_rows)
+
+    def _steered_pass(self, name: str, method: Method) -> Pass:
+        steered = {"direction": self.probe.direction_of(method), "steering": method.steering}
+        return self._base_pass().model_copy(update={"name": name, "about": "event"} | steered)
+
+    def averaging_settings(self, benchmark: str) -> AveragingSettings:
+        """Which contrasts some method of a benchmark takes means of."""
+        directions = self.directions_of(benchmark).values()
+        contrasts = {direction.contrast for direction in directions if direction.over == "others_of_label"}
+        return AveragingSettings(contrasts=sorted(contrasts))
 
     def question_settings(self, questions: str) -> QuestionSettings:
         """What `compose_questions` of a procedural question set depends on."""
-        wording = self.probe.prompts
-        return QuestionSettings(
-            questions=self.questions[questions],
-            prompts=Prompts(label_wording=wording.label_wording, domain_wording=wording.domain_wording),
-        )
+        return QuestionSettings(questions=self.questions[questions], wording=self.probe.prompts.wording)
 
-    def analysis_settings(self, model: str, questions: str) -> AnalysisSettings:
+    def analysis_settings(self, model: str, questions: str) -> ItemSettings:
         """What `analyze_attention` of a model depends on."""
         settings = self.questions[questions]
         by_user = isinstance(settings, MmauQuestions)
-        return AnalysisSettings(
+        passes, states = conditions(self.audio_share, self.probe.steering, self.probe.readout.text_rows)
+        return ItemSettings(
             model=self.models[model],
-            audio_share=self.audio_share,
-            steering=self.probe.steering,
-            readout=self.probe.readout,
+            passes=passes,
+            readout="share",
+            states=states,
+            kernel=self.probe.readout.kernel,
             splits=settings.splits if by_user else None,
             max_seconds=self.longest_recording(questions),
             on_bad_item=settings.on_bad_item if by_user else "refuse",
@@ -357,16 +368,21 @@ class Config(Section):
         """The probe of which a sweep changes one key: steering is that of the sweep's method."""
         return self.probe.model_copy(update={"steering": self._swept_method(sweep).steering})
 
-    def sweep_settings(self, sweep: str, model: str) -> SweepSettings:
+    def sweep_settings(self, sweep: str, model: str) -> PassSettings:
         """What `sweep_attention` of a model depends on."""
-        variation = self.sweeps[sweep].variation
-        if variation.vary == HEADS:  # how many are read is a matter of scoring
+        variation, method = self.sweeps[sweep].variation, self._swept_method(sweep)
+        passes = [self._steered_pass("steered", method)]
+        if variation.passes == "all":
+            passes.insert(0, self._base_pass())
+        by_head = variation.vary == HEADS
+        if by_head:  # how many are read is a matter of scoring
             variation = variation.model_copy(update={"values": ["all"]})
-        return SweepSettings(
+        return PassSettings(
             model=self.models[model],
+            passes=[_without_varied(each, variation.vary) for each in passes],
+            readout="heads" if by_head else "attention",
+            kernel=self.probe.readout.kernel,
             variation=variation,
-            vector=self._swept_method(sweep).vector,
-            probe=of_passes(variation, self.sweep_probe(sweep)),
         )
 
     def score_settings(self, sweep: str) -> ScoreSettings:
@@ -481,6 +497,16 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
             for section in ("libraries", "questions")
         }
     )
+
+
+def _without_varied(each: Pass, key: str) -> Pass:
+    """A pass that says nothing of a key that takes other values anyway, so that the run's own value reruns nothing."""
+    section, _, field = key.partition(".")
+    if section == "steering" and each.steering is not None:
+        own = {name: value for name, value in each.steering.model_dump().items() if name != field}
+        return each.model_copy(update={"steering": Steering.model_validate(own)})
+    changes = {"prompts.inference": {"prompt": ""}, "readout.text_rows": {"text_rows": "all"}}
+    return each.model_copy(update=changes.get(key, {}))
 
 
 def _at(root: Path, entry: Library | QuestionSet) -> Library | QuestionSet:

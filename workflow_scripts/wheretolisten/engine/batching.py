@@ -1,6 +1,7 @@
 """Batches that fit into memory: as large as allowed, halved whenever the device runs out."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -40,7 +41,10 @@ class Batches:
         """
         results, done = [], 0
         while done < n:
-            size = min(n - done, max(1, self.limit // each) if self.limit else n)
+            size = n - done
+            if self.limit:
+                # As few as the limit allows, and all of one size: a small one takes nearly as long as a large one.
+                size = math.ceil(size / math.ceil(size / max(1, self.limit // each)))
             fits = True
             try:
                 results.append(function(slice(done, done + size)))

@@ -8,13 +8,13 @@ import pandas as pd
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import Prompts
+from wheretolisten.config.probe import Wording
 from wheretolisten.config.questions import QUESTION_KINDS, ProceduralQuestions
 
 _ORDINALS = ("first", "second", "third")
 
 
-def compose(events: pd.DataFrame, settings: ProceduralQuestions, prompts: Prompts) -> list[dict[str, Any]]:
+def compose(events: pd.DataFrame, settings: ProceduralQuestions, wording: Wording) -> list[dict[str, Any]]:
     """Items about the samples of a benchmark: one about each sample in turn, then another one about each, and so on.
 
     An item depends on the seed, its number and the benchmark's labels only. Its audio is the sample's file, by its path
@@ -26,8 +26,8 @@ def compose(events: pd.DataFrame, settings: ProceduralQuestions, prompts: Prompt
         Table of events of the whole benchmark, see `benchmark.shards.COLUMNS`.
     settings
         How many items, and the seed.
-    prompts
-        Gives the words that stand for labels.
+    wording
+        The words that stand for labels.
 
     Returns
     -------
@@ -36,14 +36,14 @@ def compose(events: pd.DataFrame, settings: ProceduralQuestions, prompts: Prompt
     """
     samples = [table.set_index("position").loc[list(POSITIONS)] for _, table in events.groupby("sample_id", sort=False)]
     words = {
-        domain: sorted({prompts.wording(label, domain) for label in labels})
+        domain: sorted({wording.of(label, domain) for label in labels})
         for domain, labels in events.groupby("domain")["label"]
     }
     items = []
     for number in range(settings.n_items_about(len(samples))):
         lap, index = divmod(number, len(samples))
         sample = samples[index]
-        heard = [prompts.wording(*event) for event in zip(sample["label"], sample["domain"], strict=True)]
+        heard = [wording.of(*event) for event in zip(sample["label"], sample["domain"], strict=True)]
         candidates = {word for domain in sample["domain"].unique() for word in words[domain]} - set(heard)
         candidates = candidates or {word for of_domain in words.values() for word in of_domain} - set(heard)
         kind = QUESTION_KINDS[(number + lap) % len(QUESTION_KINDS)]

@@ -1,13 +1,13 @@
 """Which event of a recording the predicted windows land on, and whose vector steered."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.directions.sources import other_positions
 from wheretolisten.localization.table import no_vector
-from wheretolisten.steering.kinds import target_positions
 
 LANDED_ON = (*POSITIONS, "none")
 """Values of the column `landed_on`; none: the window covers no event, or windows tie or scoring failed."""
@@ -39,27 +39,23 @@ def landings(windows: pd.DataFrame, events: pd.DataFrame) -> np.ndarray:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-def summarize_specificity(localization: pd.DataFrame, vectors: Mapping[str, str]) -> pd.DataFrame:
+def summarize_specificity(localization: pd.DataFrame, other_event: Sequence[str] = ()) -> pd.DataFrame:
     """Share of windows that land on each event, by model, benchmark, method and position.
 
     Parameters
     ----------
     localization
         As `localization.table.read_localization` returns it; random windows, which have no times, are left out.
-    vectors
-        Name of each steered method → kind of its vector. Methods that query one event and steer with the vector of
-        another one have rows with either event as `position`.
+    other_event
+        Names of the steered methods that query one event and steer with the vector of another one of the recording.
+        They have rows with either event as `position`.
     """
     windows = localization[localization["method"] != "random"].reset_index(drop=True)
     events = windows.drop_duplicates(["benchmark", "sample_id", "position"])
     landed = pd.DataFrame(landings(windows, events), columns=list(LANDED_ON)).mask(no_vector(windows), axis=0)
     windows = pd.concat([windows, landed], axis=1)
-    kinds = windows["method"].str.removeprefix("steering_").map(vectors)
-    targets = [
-        "" if pd.isna(kind) else target_positions(kind, sample_id)[POSITIONS.index(position)]
-        for kind, sample_id, position in zip(kinds, windows["sample_id"], windows["position"], strict=True)
-    ]
-    steered = windows.assign(reference="steered", position=targets)[kinds == "other_label"]
+    moved = windows[windows["method"].isin([f"steering_{name}" for name in other_event])]
+    steered = moved.assign(reference="steered", position=_steered_events(moved, events))
     both = pd.concat([windows.assign(reference="queried"), steered], ignore_index=True)
     keys = ["model", "benchmark", "method", "reference", "position"]
     for key in keys:
@@ -71,3 +67,13 @@ def summarize_specificity(localization: pd.DataFrame, vectors: Mapping[str, str]
     table = table.melt([*keys, *counts], var_name="landed_on", value_name="share", ignore_index=False)
     table = table.sort_index(kind="stable").reset_index(drop=True)
     return table[list(COLUMNS)].astype(dict.fromkeys(keys, str))
+
+
+def _steered_events(windows: pd.DataFrame, events: pd.DataFrame) -> list[str]:
+    """The event whose vector steered each query of a method that takes that of another one."""
+    found = {}
+    for (benchmark, sample_id), of_sample in events.groupby(["benchmark", "sample_id"], sort=False):
+        positions = of_sample.sort_values("onset")["position"].tolist()
+        others = other_positions(sample_id, positions)
+        found |= {(benchmark, sample_id, own): other for own, other in zip(positions, others, strict=True)}
+    return [found[key] for key in windows[["benchmark", "sample_id", "position"]].itertuples(index=False, name=None)]

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Probe
 from wheretolisten.config.sweeps import AVERAGED, HEADS, Variation, check_heads, points
@@ -19,7 +19,7 @@ from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.overlap import window_overlap
 from wheretolisten.statistics.scoring import score_window
 from wheretolisten.statistics.summary import ROWS
-from wheretolisten.store import SweptAttention
+from wheretolisten.store import Passes
 
 COLUMNS = (
     "model",
@@ -38,6 +38,52 @@ COLUMNS = (
 Row = dict[str, Any]
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class SweptAttention:
+    """Attention at the points of a sweep, `points` by name.
+
+    `base` [sample, point, layer, audio_token], with one point where all share it, and `steered`, by event and in the
+    same shape, are attention masses, NaN beyond a sample's `n_audio_tokens`; `tokens_per_second` in 1/s. Points are
+    values of the varied key, or heads.
+    """
+
+    sample_id: np.ndarray
+    n_audio_tokens: np.ndarray
+    tokens_per_second: float
+    points: tuple[str, ...]
+    base: np.ndarray
+    steered: dict[str, np.ndarray]
+
+
+def swept_attention(swept: Passes, unsteered: Passes | None) -> SweptAttention:
+    """From the passes of a sweep, and those of the run where the sweep has no base passes of its own."""
+    events = dict.fromkeys(event for _, event in swept.passes if event)
+    points = tuple(dict.fromkeys(name for name, event in swept.passes if event))
+    based = [name for name, event in swept.passes if not event]
+
+    def of(names: Sequence[str], event: str) -> np.ndarray:
+        if swept.values.ndim == 5:
+            return np.moveaxis(swept.of(names[0], event), 2, 1)  # the heads of the only pass are the points
+        return np.stack([swept.of(name, event) for name in names], axis=1)
+
+    if based:
+        base = of(based, "")
+    else:
+        row_of = {sample_id: row for row, sample_id in enumerate(unsteered.sample_id)}
+        base = unsteered.of("base")[[row_of[sample_id] for sample_id in swept.sample_id], None]
+    steered = {event: of(points, event) for event in events}
+    return SweptAttention(swept.sample_id, swept.n_audio_tokens, swept.tokens_per_second, points, base, steered)
+
+
+def attention_of_run(passes: Mapping[str, Passes], method: str) -> SweptAttention:
+    """Base and steered attention of the run, as the single point of a sweep; `passes` by event, and `unsteered`."""
+    base = passes["unsteered"]
+    steered = {event: found.of(method, event)[:, None] for event, found in passes.items() if event != "unsteered"}
+    return SweptAttention(
+        base.sample_id, base.n_audio_tokens, base.tokens_per_second, (method,), base.of("base")[:, None], steered
+    )
 
 
 def score_sweep(
@@ -60,7 +106,7 @@ def score_sweep(
     probe
         The run's probe, of which the localization is read.
     missing
-        Queries that the method has no vector for, as `steering.kinds.missing_vectors` finds them.
+        Queries that the method has no vector for, as `directions.sources.missing_vectors` finds them.
 
     Raises
     ------
@@ -196,9 +242,9 @@ def _readings(attention: SweptAttention, events: pd.DataFrame) -> list[tuple[Row
     row_of = {sample_id: row for row, sample_id in enumerate(attention.sample_id)}
     readings = []
     for event in events.to_dict("records"):
-        sample, place = row_of[event["sample_id"]], POSITIONS.index(event["position"])
+        sample = row_of[event["sample_id"]]
         n_tokens = int(attention.n_audio_tokens[sample])
-        readings.append((event, attention.base[sample], attention.steered[sample, place], n_tokens))
+        readings.append((event, attention.base[sample], attention.steered[event["position"]][sample], n_tokens))
     return readings
 
 

@@ -1,56 +1,19 @@
 """HDF5 in and out: columnar files, one row per sample, with provenance and crash-safe writing."""
 
+from wheretolisten.store import schema
 from wheretolisten.store.parts import PartedFile, PartedTable
-from wheretolisten.store.results import (
-    Activations,
-    Attention,
-    AttentionMap,
-    AudioShare,
-    SweptAttention,
-    Vectors,
-    read_activations,
-    read_attention,
-    read_attention_map,
-    read_audio_share,
-    read_states,
-    read_sweep,
-    read_vectors,
-)
-from wheretolisten.store.schema import (
-    ACTIVATIONS,
-    ATTENTION,
-    ATTENTION_MAP,
-    AUDIO_SHARE,
-    SWEEP,
-    VECTORS,
-    Column,
-    Schema,
-    activations_with,
-)
+from wheretolisten.store.results import Directions, Passes, read_directions, read_passes, read_states
+from wheretolisten.store.schema import Column, Schema
 
 __all__ = [
-    "ACTIVATIONS",
-    "ATTENTION",
-    "ATTENTION_MAP",
-    "AUDIO_SHARE",
-    "SWEEP",
-    "VECTORS",
-    "Activations",
-    "Attention",
-    "AttentionMap",
-    "AudioShare",
     "Column",
+    "Directions",
     "PartedFile",
     "PartedTable",
+    "Passes",
     "Schema",
-    "SweptAttention",
-    "Vectors",
-    "activations_with",
-    "read_activations",
-    "read_attention",
-    "read_attention_map",
-    "read_audio_share",
+    "read_directions",
+    "read_passes",
     "read_states",
-    "read_sweep",
-    "read_vectors",
+    "schema",
 ]

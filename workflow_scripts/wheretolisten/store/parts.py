@@ -103,6 +103,7 @@ class PartedFile:
         with _new_file(self._target) as file:
             file.attrs["schema"] = self._schema.name
             file.attrs["identity"] = self._identity
+            file.attrs["rebuilt_by"] = self._schema.rebuilt_by
             for key, value in self._attributes.items():
                 file.attrs[key] = value if isinstance(value, str | int | float) else json.dumps(value, sort_keys=True)
             file.attrs["attributes_digest"] = digest_of_attributes(file.attrs)

@@ -63,7 +63,7 @@ def probe(
     passes, own = [], []
     for recording, sound in drawn:
         labels = [event.label for event in recording.events]
-        prompts = [_PROMPTS.negative, *(_PROMPTS.positive_for(label, "") for label in labels), *inference]
+        prompts = [_PROMPTS.negative, *(_PROMPTS.positive.format(label=label) for label in labels), *inference]
         reading = engine.read([sound], prompts, [0] * len(prompts), want_states=True)
         own.append(contrast(reading.states[1 : 1 + len(labels)], reading.states[:1]))
         passes.append(reading)

@@ -1,7 +1,7 @@
 """Vectors of labels: means over the events of all samples but one, from sums over all of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,28 +80,27 @@ def sum_by_label(vectors: np.ndarray, labels: Sequence[str], names: Sequence[str
     return LabelSums(tuple(names), count, total)
 
 
-def shuffle_labels(labels: Sequence[Sequence[str]], sample_ids: Sequence[str]) -> np.ndarray:
+def shuffle_labels(labels: Sequence[str], sample_ids: Sequence[str]) -> np.ndarray:
     """The same labels on other events: a random permutation over all events, so that every label keeps its count.
 
     Parameters
     ----------
     labels
-        [sample, position].
+        [event], of all samples in order.
     sample_ids
         [sample]; the permutation is drawn with a seed that follows from them, so that equal benchmarks have equal ones.
 
     Returns
     -------
     np.ndarray
-        [sample, position].
+        [event].
     """
-    labels = np.asarray(labels)
     digest = hashlib.sha256("/".join(sample_ids).encode()).digest()
-    return np.random.default_rng(int.from_bytes(digest, "big")).permutation(labels.ravel()).reshape(labels.shape)
+    return np.random.default_rng(int.from_bytes(digest, "big")).permutation(np.asarray(labels))
 
 
 def absent_labels(
-    sample_id: str, labels: Sequence[str], domains: Sequence[str], domain_of: dict[str, str]
+    sample_id: str, labels: Sequence[str], domains: Sequence[str], domain_of: Mapping[str, str]
 ) -> list[str]:
     """For each event of a sample a label of its domain that the sample does not hold.
 
@@ -112,18 +111,18 @@ def absent_labels(
     sample_id
         The sample.
     labels, domains
-        Of its events, [position].
+        Of its events, [event].
     domain_of
         Label → domain, of all labels of the benchmark.
 
     Returns
     -------
     list of str
-        [position]; empty where the sample holds every label of the domain.
+        [event]; empty where the sample holds every label of the domain.
     """
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(sample_id.encode()).digest(), "big"))
     drawn = {}
     for domain in sorted(set(domains)):
         absent = sorted(label for label, own in domain_of.items() if own == domain and label not in labels)
         drawn[domain] = rng.permutation(absent).tolist() or [""]
-    return [drawn[domain][position % len(drawn[domain])] for position, domain in enumerate(domains)]
+    return [drawn[domain][event % len(drawn[domain])] for event, domain in enumerate(domains)]

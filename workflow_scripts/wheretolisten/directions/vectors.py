@@ -1,9 +1,13 @@
-"""Steering vectors from last-token states."""
+"""Steering vectors from last-token states. Arrays only."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from wheretolisten.config.directions import Direction
+from wheretolisten.directions.labels import LabelSums
+from wheretolisten.directions.sources import Groups, Sample, labels_averaged, sources
 
 
 def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
@@ -54,8 +58,37 @@ def norms(vectors: np.ndarray) -> np.ndarray:
     return np.linalg.norm(np.asarray(vectors, dtype=np.float64), axis=-1)
 
 
-def cosine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Cosine of the angle between vectors, [..., layer] from [..., layer, hidden]; NaN where one is zero."""
-    first, second = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
-        return (first * second).sum(axis=-1) / (norms(first) * norms(second))
+def directions_of(
+    direction: Direction,
+    sample: Sample,
+    states: Mapping[str, np.ndarray],
+    groups: Groups,
+    sums: LabelSums | None = None,
+) -> np.ndarray:
+    """The vectors of a direction that steer the queries of a sample.
+
+    Parameters
+    ----------
+    sample
+        The sample.
+    states
+        Name → its last-token states, [event, layer, hidden], or [1, layer, hidden] where its events share them.
+    groups
+        Labels of the benchmark.
+    sums
+        For means over others: sums by label of the contrast, of shuffled labels where the direction asks for them.
+
+    Returns
+    -------
+    np.ndarray
+        float32 [event, layer, hidden]; NaN where `sources.sources` says that one is missing.
+    """
+    own = contrast(*(states[name] for name in direction.contrast))
+    own = np.broadcast_to(own, (len(sample.positions), *own.shape[1:]))
+    if direction.control == "random":
+        return random_direction(own, [sample.sample_id] * len(own), sample.positions)
+    found = sources(direction, sample, groups)
+    if direction.over == "own":
+        return own[[sample.positions.index(source.position) for source in found]]
+    averaged = labels_averaged(direction, sample, groups)
+    return np.stack([sums.mean_without(source.group, own, averaged) for source in found])

@@ -1,0 +1,82 @@
+"""What a direction is made of: contrasts of states are data, so that a new one needs no code."""
+
+import re
+import string
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from wheretolisten.config.sections import Section
+
+_STATE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*(@(silence|none))?")
+
+
+def _check_state(name: str) -> str:
+    if not _STATE_NAME.fullmatch(name):
+        raise ValueError(f"{name!r} names no state; write an instruction, and behind it @silence or @none if need be")
+    return name
+
+
+StateName = Annotated[str, AfterValidator(_check_state)]
+"""An instruction of the probe, negative, positive, negative_<n> or positive_<n>: what it leaves at the last token of
+the prompt, about the recording, about silence of equal length (@silence), or without any audio (@none)."""
+
+
+class State(Section):
+    """What one prompt leaves at its last token."""
+
+    prompt: str = Field(description="template; {label} stands for the words of an event's label")
+    heard: Literal["recording", "silence", "none"] = "recording"
+
+    @property
+    def of_event(self) -> bool:
+        """Whether every event of an example has a state of its own."""
+        return any(field == "label" for _, field, _, _ in string.Formatter().parse(self.prompt))
+
+
+class Direction(Section):
+    """v = F(first) − F(second), of the query's own example or of others, or a control in its place."""
+
+    contrast: tuple[StateName, StateName] = Field(description="first and second state")
+    over: Literal["own", "others_of_label"] = Field(
+        "own", description="of the example itself, or the mean over all other examples with the label"
+    )
+    control: Literal["random", "other_event", "absent_label", "shuffled_labels"] | None = Field(
+        None,
+        description="random: a random direction, as long; other_event: that of another event of the example; with "
+        "over: others_of_label: absent_label, a label that the example does not hold; shuffled_labels, after shuffling",
+    )
+
+    @model_validator(mode="after")
+    def _check_control(self) -> "Direction":
+        over = "others_of_label" if self.control in ("absent_label", "shuffled_labels") else "own"
+        if self.control is not None and self.over != over:
+            raise ValueError(f"control: {self.control} is made with over: {over}, not {self.over}; correct one of them")
+        return self
+
+
+_SAMPLE = ("positive", "negative")
+
+DIRECTIONS = {
+    "sample": Direction(contrast=_SAMPLE),
+    "label_mean": Direction(contrast=_SAMPLE, over="others_of_label"),
+    "random_direction": Direction(contrast=_SAMPLE, control="random"),
+    "other_label": Direction(contrast=_SAMPLE, control="other_event"),
+    "absent_label": Direction(contrast=_SAMPLE, over="others_of_label", control="absent_label"),
+    "shuffled_labels": Direction(contrast=_SAMPLE, over="others_of_label", control="shuffled_labels"),
+    "neutral": Direction(contrast=("negative_1", "negative")),
+    "silence": Direction(contrast=("positive", "positive@silence")),
+    "no_audio": Direction(contrast=("positive", "positive@none")),
+}
+"""Those that are always there; docs/controls.md says what each is for. With every paraphrase of an instruction there is
+one in which it takes the instruction's place, see `paraphrased`."""
+
+PARAPHRASE = re.compile(r"(positive|negative)_([1-9]\d*)")
+
+
+def paraphrased(name: str) -> Direction | None:
+    """The direction positive_<n> or negative_<n>; None if it is another name."""
+    found = PARAPHRASE.fullmatch(name)
+    if found is None:
+        return None
+    return Direction(contrast=("positive", name) if found[1] == "negative" else (name, "negative"))

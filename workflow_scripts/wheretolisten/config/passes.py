@@ -1,0 +1,134 @@
+"""What a job that runs a model over examples depends on: a list of passes."""
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_serializer
+
+from wheretolisten.config.directions import Direction, State
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Steering, Wording, join, literal
+from wheretolisten.config.questions import CONDITIONS, AudioShare
+from wheretolisten.config.sections import Section, first_sentence
+from wheretolisten.config.sweeps import HEADS, Variation, value_name
+from wheretolisten.errors import UserError
+
+
+class Pass(Section):
+    """One way through the model: a prompt about an example, or about each of its events, and what is added to it."""
+
+    name: str
+    prompt: str = Field(description="template, filled from the example or the event that is asked about")
+    about: Literal["example", "event"] = "example"
+    direction: Direction | None = Field(None, description="null: nothing is steered")
+    steering: Steering | None = Field(None, description="how the direction is added")
+    text_rows: Literal["all", "last"] = Field("all", description="text tokens whose attention is read")
+
+    @field_serializer("steering")
+    def _only_what_is_set(self, steering: Steering | None) -> dict[str, Any] | None:
+        # Results record their settings: a key that a sweep varies has no value of its own there.
+        return None if steering is None else steering.model_dump(mode="json", exclude_unset=True)
+
+
+class Answers(Section):
+    """A question about each event that is answered in words."""
+
+    question: str = Field(description="template")
+    max_new_tokens: int
+
+
+class PassSettings(Section):
+    """All that a job depends on, beside the examples and the files that directions come from."""
+
+    model: Model
+    passes: list[Pass] = Field(default_factory=list)
+    readout: Literal["attention", "heads", "text", "share"] = Field(
+        "attention",
+        description="from text to each audio token: averaged over heads and summed over text, by head, or by text "
+        "token; or the share of all attention that goes to the audio",
+    )
+    states: dict[str, State] = Field(default_factory=dict, description="states that are kept, or that directions need")
+    wording: Wording = Wording()
+    answers: Answers | None = None
+    kernel: Literal["sdpa", "flash"] = "sdpa"
+    variation: Variation | None = Field(
+        None, description="a key that the passes take at every value, one after the other"
+    )
+
+    def passes_for(self, n_layers: int) -> list[Pass]:
+        """The passes through a model of so many blocks; those of a variation are named by the value.
+
+        Raises
+        ------
+        UserError
+            If a section refuses a value.
+        """
+        variation = self.variation
+        if variation is None or variation.vary == HEADS:
+            return self.passes
+        found = {}
+        for value in variation.values_for(n_layers):
+            for each in self.passes:
+                varied = _varied(each, variation.vary, value)
+                # A block that is listed by itself is one of each, too.
+                found.setdefault((varied.name, varied.about), varied)
+        return list(found.values())
+
+
+class ItemSettings(PassSettings):
+    """The same for questions with choices; as in `questions.MmauQuestions`."""
+
+    splits: list[str] | None
+    max_seconds: float
+    on_bad_item: Literal["skip", "refuse"]
+
+
+def conditions(
+    wording: AudioShare, steering: Steering, text_rows: Literal["all", "last"]
+) -> tuple[list[Pass], dict[str, State]]:
+    """The five conditions of SWL's Figure 1 (`questions.CONDITIONS`), and the states that their vectors are made of.
+
+    The audio-based vectors are F(audio, q) − F(silence of equal length, q), and the same without any audio instead of
+    silence (AVS, uniform λ); the instruction-based one is F(audio, p+ ⊕ q) − F(audio, p− ⊕ q) (SWL). All are taken at
+    the last prompt token, and added while the question q alone is read.
+    """
+    focus, whole = (join(literal(text), wording.item) for text in (wording.positive, wording.negative))
+    contrasts = {
+        "audio_silence": ("question", "question@silence"),
+        "audio_none": ("question", "question@none"),
+        "instruction": ("focus", "whole"),
+    }
+    prompts = {"original": wording.item, "prompt_only": focus} | dict.fromkeys(contrasts, wording.item)
+    passes = [
+        Pass(
+            name=name,
+            prompt=prompts[name],
+            direction=Direction(contrast=contrasts[name]) if name in contrasts else None,
+            steering=steering if name in contrasts else None,
+            text_rows=text_rows,
+        )
+        for name in CONDITIONS
+    ]
+    return passes, {
+        "question": State(prompt=wording.item),
+        "question@silence": State(prompt=wording.item, heard="silence"),
+        "question@none": State(prompt=wording.item, heard="none"),
+        "focus": State(prompt=focus),
+        "whole": State(prompt=whole),
+    }
+
+
+def _varied(each: Pass, key: str, value: Any) -> Pass:
+    section, _, field = key.partition(".")
+    if key == "prompts.inference":
+        changes = {"prompt": literal(value)}
+    elif key == "readout.text_rows":
+        changes = {"text_rows": value}
+    elif each.steering is None:
+        changes = {}
+    else:
+        try:
+            steering = Steering.model_validate(each.steering.model_dump() | {field: value})
+        except ValidationError as error:
+            raise UserError(first_sentence(error, f"probe.{section}")) from error
+        value, changes = getattr(steering, field), {"steering": steering}
+    return each.model_copy(update=changes | {"name": value_name(value)})

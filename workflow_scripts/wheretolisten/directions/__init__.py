@@ -1,0 +1,1 @@
+"""Directions: contrasts of states, means by label, controls. Knows arrays and labels only."""
