@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
         shards.setdefault((path.parents[2].name, path.parent.name), []).append(path)
     by_layer, second_half = [], []
     for (model, questions), paths in shards.items():
-        result = read_passes(paths, identities[model])
+        result = read_passes(paths, None, identities[model])
         if not len(result.sample_id):
             raise UserError(
                 f"no item of the questions {questions!r} can be used; repair the set or correct its audio folder, "

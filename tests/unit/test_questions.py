@@ -14,7 +14,7 @@ import transformers
 from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.decode import BadFileError
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import Wording
+from wheretolisten.config.probe import Prompts, Wording
 from wheretolisten.config.questions import QUESTION_KINDS, AudioShare, ProceduralQuestions
 from wheretolisten.config.settings import QuestionSettings
 from wheretolisten.errors import UserError
@@ -285,7 +285,7 @@ def events_of(n_samples: int, labels=LABELS, domain: str = "animals") -> pd.Data
 
 def questions_about(events: pd.DataFrame, n_items: int, wording: Wording | None = None) -> list[dict]:
     settings = ProceduralQuestions(type="procedural", benchmark="mine", n_items=n_items, seed=3)
-    return compose(events, settings, wording or Wording())
+    return compose(events, settings, wording or Prompts().wording)
 
 
 def test_answers_of_composed_questions_are_true():
