@@ -53,15 +53,15 @@ rule benchmark:
     localrule: True
 
 
-rule activations:
+rule states:
     input:
         shards=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in state_shards(m, b)],
     localrule: True
 
 
-rule vectors:
+rule directions:
     input:
-        vectors=expand("results/directions/{model}/{benchmark}.h5", model=CONFIG.models, benchmark=CONFIG.benchmarks),
+        directions=expand("results/directions/{model}/{benchmark}.h5", model=CONFIG.models, benchmark=CONFIG.benchmarks),
     localrule: True
 
 
