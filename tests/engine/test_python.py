@@ -12,7 +12,7 @@ from wheretolisten.api import UserError, read_recording
 
 def test_the_program_in_the_documentation_finds_the_sound(root: Path, capsys: pytest.CaptureFixture):
     text = (root / "docs" / "python.md").read_text()
-    (program,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (program,) = re.findall(r"^```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
     exec(compile(program, "docs/python.md", "exec"), {})  # its names are its own
     printed = capsys.readouterr().out
     # What it says about itself: where the dog is, and what it prints.

@@ -45,3 +45,18 @@ def test_every_change_is_checked_as_on_ones_own_machine(root: Path, pyproject):
     (command,) = [step["run"] for step in job["steps"] if "run" in step]
     script = command.removeprefix("bash ")
     assert (root / script).read_text().startswith("#!/usr/bin/env bash")
+
+
+def test_every_package_of_a_group_is_pinned_and_developers_need_no_peers(pyproject):
+    groups = pyproject["dependency-groups"]
+
+    def packages(group: str) -> set[str]:
+        entries = [packages(entry["include-group"]) if isinstance(entry, dict) else {entry} for entry in groups[group]]
+        return {re.sub(r"\[.*\]", "", package) for entry in entries for package in entry}
+
+    pinned = {pin.partition("==")[0] for pin in pyproject["tool"]["uv"]["constraint-dependencies"]}
+    for group in groups:
+        assert packages(group) <= pinned
+    assert packages("export") - packages("models") == {"gguf"}
+    assert packages("export") < packages("dev")
+    assert packages("peers") - packages("dev") == {"nnsight"}
