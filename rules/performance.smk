@@ -5,7 +5,7 @@ rule measure_engine:
     input:
         scripts=[
             from_repository(f"tests/{name}.py")
-            for name in ("benchmark/measure_engine", "benchmark/work", "engine/oracle")
+            for name in ("benchmark/measure_engine", "benchmark/peers", "benchmark/work", "engine/oracle")
         ],
         code=code("extract_activations"),
     output:
