@@ -114,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     print(f"naive by call (processor): {work.naive_seconds}")
     print(as_table(compared))
     if len(others) < len(peers.PEERS):
-        print("not all peers were measured: the package nnsight is not installed (uv sync --group peers)")
+        print("not all peers were measured: the package nnsight is not installed (uv run --group peers)")
 
 
 def compare(work: Work, engine: Engine, others: list[peers.Peer], repeats: int) -> dict[str, dict[str, list[float]]]:
@@ -159,8 +159,8 @@ def checked_difference(name: str, found: Found, expected: Found) -> float:
     """
     attention = found.largest_difference(expected)
     pairs = zip(found.states, expected.states, strict=True)
-    states = max(float(np.abs(ours - theirs).max() / np.abs(theirs).max()) for ours, theirs in pairs)
-    if not np.max([attention, states]) <= LARGEST_DIFFERENCE:  # nor NaN
+    states = np.max([np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs])
+    if not np.max([attention, states]) <= LARGEST_DIFFERENCE:  # true of NaN, too
         raise AssertionError(f"{name}: attention differs by {attention:.1e}, states by {states:.1e} of the largest")
     return attention
 

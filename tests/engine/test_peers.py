@@ -17,7 +17,7 @@ from wheretolisten.models.registry import load
 @pytest.mark.parametrize("peer", peers.PEERS)
 def test_peers_find_what_the_engine_finds(peer: type[peers.Peer], root: Path):
     if peer not in peers.installed():
-        pytest.skip("nnsight is not installed: uv sync --group peers")
+        pytest.skip("the package nnsight is not installed (uv run --group peers)")
     checkpoint = root / "resources" / "tiny-qwen2-audio"
     adapter = load(Model(checkpoint=str(checkpoint), device="cpu", dtype="float32"))
     # Prompts of several lengths, more than go through together.
