@@ -9,7 +9,7 @@ rule measure_engine:
     input:
         scripts=[
             from_repository(f"tests/{name}.py")
-            for name in ("benchmark/measure_engine", "benchmark/work", "engine/oracle")
+            for name in ("benchmark/measure_engine", "benchmark/peers", "benchmark/work", "engine/oracle")
         ],
     output:
         figures="results/performance/engine.json",

@@ -4,7 +4,8 @@ Per sample, both compute what the default run asks of a model: last-token states
 attention under the inference prompt steered by three kinds of vectors for each of three events, and three answers. The
 naive way is the oracle of the engine's tests: one prompt at a time through the whole model, eager, with every map and
 state. The floor is plain forward passes over the tokens and audio that the engine takes through, without hooks and
-readout.
+readout. Peers are other libraries, used well (`peers`); they and the engine do the readings alone, without answers, in
+turn and several times, because load on the machine changes what a processor second is worth.
 
 Times are processor seconds of one thread, so that other load on the machine does not count; on idle cores they equal
 wall time. `python -m tests.benchmark.measure_engine --help`, with workflow_scripts on PYTHONPATH.
@@ -15,16 +16,19 @@ import ctypes
 import gc
 import json
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 import transformers
 
-from tests.benchmark.work import Work
+from tests.benchmark import peers
+from tests.benchmark.work import Found, Work
 from tests.engine.oracle import Oracle
 from wheretolisten.config.models import Model
 from wheretolisten.engine.attention import AttentionReader
@@ -51,6 +55,9 @@ AUDIO = {
 """Sizes of the model. As in Qwen2-Audio-7B, the encoder hears 30 s at 25 tokens per second, takes about a third of the
 arithmetic of the text stack on 18 s, and the head about a tenth."""
 
+LARGEST_DIFFERENCE = 1e-5
+"""Of peers to the engine, in attention, and in states as a part of the largest one."""
+
 
 def main(argv: list[str] | None = None) -> None:
     """Measure, print a table, write the figures."""
@@ -60,12 +67,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=int, default=3, help="largest batch of the engine, in prompts")
     parser.add_argument("--new-tokens", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--vector-kinds", type=int, default=3, help="vectors that steer each event")
+    parser.add_argument("--repeats", type=int, default=3, help="times that the peers are measured")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = build(Path(folder) / "model")
         oracle = Oracle(checkpoint)
         adapter = load(Model(checkpoint=str(checkpoint), device="cpu", dtype="float32"))
+        others = [peer(checkpoint, args.rows) for peer in peers.installed()]
     work = Work(adapter, args.samples, args.new_tokens, args.vector_kinds, time.process_time)
     engine = Engine(adapter, max_rows=args.rows)
     # What is done once and for all, like choosing kernels, happens here.
@@ -79,6 +88,7 @@ def main(argv: list[str] | None = None) -> None:
     difference = found.largest_difference(expected)
     floor, _, _ = measured(lambda: work.floor(engine, work.recordings, args.rows))
     overhead = readout_overhead(lambda: work.engine(engine, work.recordings[:1]))
+    compared = compare(work, engine, others, args.repeats)
     figures = {
         "model": f"random Qwen2-Audio, {sum(p.numel() for p in adapter.model.parameters()) / 1e6:.0f} M parameters, "
         f"text {TEXT}, audio {AUDIO}",
@@ -89,6 +99,7 @@ def main(argv: list[str] | None = None) -> None:
         "floor_ratio": ours / floor,
         "extra_memory_ratio": our_extra / naive_extra,
         "readout_overhead": overhead,
+        "readings": compared,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(figures, indent=2) + "\n")
@@ -101,6 +112,73 @@ def main(argv: list[str] | None = None) -> None:
     )
     print(f"engine by stage (wall): {stages}")
     print(f"naive by call (processor): {work.naive_seconds}")
+    print(as_table(compared))
+    if len(others) < len(peers.PEERS):
+        print("not all peers were measured: the package nnsight is not installed (uv run --group peers)")
+
+
+def compare(work: Work, engine: Engine, others: list[peers.Peer], repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Engine and peers in turn on the same readings: median, smallest and largest of each figure, by way.
+
+    Seconds are of the processor, per recording; the ratio is to the engine's of the same turn.
+
+    Raises
+    ------
+    AssertionError
+        If a peer finds something else than the engine.
+    """
+    ways = {"engine": lambda recordings: work.readings(engine, recordings)}
+    ways |= {peer.name: lambda recordings, peer=peer: peer.find(work, recordings) for peer in others}
+    for way in ways.values():
+        way(work.recordings[:1])  # what is done once and for all
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
+    n = len(work.recordings)
+    for _ in range(repeats):
+        engine_run = None
+        for name, way in ways.items():
+            seconds, memory, found = measured(lambda way=way: way(work.recordings))
+            engine_run = engine_run or (seconds, found)
+            by_recording = {half: of_half / n for half, of_half in found.seconds.items()} | {"sum": seconds / n}
+            difference = checked_difference(name, found, engine_run[1])
+            run = {"ratio": seconds / engine_run[0], "extra_memory_mb": memory, "largest_difference": difference}
+            runs[name].append(by_recording | run)
+    spread = {name: {key: [run[key] for run in of_way] for key in of_way[0]} for name, of_way in runs.items()}
+    return {
+        name: {key: [statistics.median(values), min(values), max(values)] for key, values in of_way.items()}
+        for name, of_way in spread.items()
+    }
+
+
+def checked_difference(name: str, found: Found, expected: Found) -> float:
+    """Largest difference in attention.
+
+    Raises
+    ------
+    AssertionError
+        If attention or states differ by more than rounding.
+    """
+    attention = found.largest_difference(expected)
+    pairs = zip(found.states, expected.states, strict=True)
+    states = np.max([np.abs(ours - theirs).max() / np.abs(theirs).max() for ours, theirs in pairs])
+    if not np.max([attention, states]) <= LARGEST_DIFFERENCE:  # true of NaN, too
+        raise AssertionError(f"{name}: attention differs by {attention:.1e}, states by {states:.1e} of the largest")
+    return attention
+
+
+def as_table(compared: dict[str, dict[str, list[float]]]) -> str:
+    """The comparison in Markdown, as docs/performance.md shows it."""
+    lines = [
+        "| readings | un-steered s | steered s | sum s | ÷ engine | memory, MB | largest difference |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, way in compared.items():
+        seconds = " | ".join(f"{way[half][0]:.2f}" for half in ("un-steered", "steered", "sum"))
+        ratio, low, high = way["ratio"]
+        lines.append(
+            f"| {name} | {seconds} | {ratio:.2f} [{low:.2f}–{high:.2f}] | {way['extra_memory_mb'][0]:.0f} | "
+            f"{way['largest_difference'][2]:.0e} |"
+        )
+    return "\n".join(lines)
 
 
 def build(folder: Path) -> Path:

@@ -1,7 +1,10 @@
-"""What the measurements ask of a model about each recording, in three ways: engine, naive way, floor."""
+"""What the measurements ask of a model about each recording, in three ways: engine, naive way, floor.
+
+`peers` has two more, without answers.
+"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,17 +25,19 @@ SECONDS = (16.0, 18.5, 17.1, 17.8, 16.6, 18.0, 17.4, 16.3)
 class Found:
     """What one way found: attention [prompt or vector, layer, audio_token], un-steered and steered, and answers.
 
-    Attention has one array per recording, un-steered and steered in turn.
+    Attention has one array per recording, un-steered and steered in turn. States [prompt, layer, hidden], one array per
+    recording, and the seconds of un-steered and steered passes are kept where ways are compared by them.
     """
 
     attention: list[np.ndarray]
     answers: list[str]
+    states: list[np.ndarray] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def largest_difference(self, other: "Found") -> float:
-        """Largest absolute difference in attention."""
-        return max(
-            float(np.abs(ours - theirs).max()) for ours, theirs in zip(self.attention, other.attention, strict=True)
-        )
+        """Largest absolute difference in attention; NaN where one of the two has NaN."""
+        pairs = zip(self.attention, other.attention, strict=True)
+        return float(np.max([np.abs(ours - theirs).max() for ours, theirs in pairs]))
 
     @property
     def largest_attention(self) -> float:
@@ -71,39 +76,51 @@ class Work:
         self.inference, self.new_tokens, self.steering = prompts.inference, new_tokens, Steering()
         n_steered = len(POSITIONS) * n_kinds
         self.vectors = rng.normal(size=(n_steered, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
-        self._clock = clock
+        self.clock = clock
         self.naive_seconds = {"states and attention": 0.0, "steered": 0.0, "answers": 0.0}
 
     def read(self, engine: Engine, recordings: list[np.ndarray]) -> tuple[Reading, Reading, list[str]]:
         """The engine's un-steered and steered readings and its answers, rows recording by recording."""
-        heard, index = engine.hear(recordings), range(len(recordings))
-        reading = engine.read(
-            heard, self.prompts * len(index), np.repeat(index, len(self.prompts)).tolist(), want_states=True
-        )
-        steered = engine.read(
-            heard,
-            [self.inference] * len(self.vectors) * len(index),
-            np.repeat(index, len(self.vectors)).tolist(),
-            np.concatenate([self.vectors] * len(index)),
-            self.steering,
-        )
-        answers = engine.answer(
-            heard, self.questions * len(index), np.repeat(index, len(self.questions)).tolist(), self.new_tokens
-        )
-        return reading, steered, answers
+        heard = engine.hear(recordings)
+        reading, steered = self._unsteered(engine, heard), self._steered(engine, heard)
+        index = np.repeat(range(len(recordings)), len(self.questions)).tolist()
+        return reading, steered, engine.answer(heard, self.questions * len(recordings), index, self.new_tokens)
+
+    def _unsteered(self, engine: Engine, heard: Heard) -> Reading:
+        n = len(heard.recordings)
+        index = np.repeat(range(n), len(self.prompts)).tolist()
+        return engine.read(heard, self.prompts * n, index, want_states=True)
+
+    def _steered(self, engine: Engine, heard: Heard) -> Reading:
+        n = len(heard.recordings)
+        index = np.repeat(range(n), len(self.vectors)).tolist()
+        vectors = np.concatenate([self.vectors] * n)
+        return engine.read(heard, [self.inference] * len(index), index, vectors, self.steering)
 
     def engine(self, engine: Engine, recordings: list[np.ndarray]) -> Found:
         """The engine's way."""
         reading, steered, answers = self.read(engine, recordings)
+        return Found(self._attention(reading, steered, len(recordings)), answers)
+
+    def readings(self, engine: Engine, recordings: list[np.ndarray]) -> Found:
+        """The engine's way without answers, timed in two halves; hearing is part of the un-steered one."""
+        started = self.clock()
+        heard = engine.hear(recordings)
+        reading = self._unsteered(engine, heard)
+        between = self.clock()
+        steered = self._steered(engine, heard)
+        seconds = {"un-steered": between - started, "steered": self.clock() - between}
+        states = list(reading.states.reshape(len(recordings), -1, *reading.states.shape[1:]))
+        return Found(self._attention(reading, steered, len(recordings)), [], states, seconds)
+
+    def _attention(self, reading: Reading, steered: Reading, n: int) -> list[np.ndarray]:
         n_audio = reading.n_audio_tokens[:: len(self.prompts)]
-        by_sample = [
-            values.reshape(len(recordings), -1, *values.shape[1:]) for values in (reading.attention, steered.attention)
-        ]
-        return Found([values[n][..., :n_tokens] for n, n_tokens in enumerate(n_audio) for values in by_sample], answers)
+        by_sample = [values.reshape(n, -1, *values.shape[1:]) for values in (reading.attention, steered.attention)]
+        return [values[row][..., :n_tokens] for row, n_tokens in enumerate(n_audio) for values in by_sample]
 
     def naive(self, oracle: Oracle, recordings: list[np.ndarray]) -> Found:
         """One prompt at a time through the whole model, every map kept."""
-        layers, clock = tuple(range(len(oracle.blocks))), self._clock
+        layers, clock = tuple(range(len(oracle.blocks))), self.clock
         masses, answers = [], []
         for recording in recordings:
             started = clock()

@@ -45,7 +45,7 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
     assert plan["extract_activations"] == 2 + 1
     assert plan["steer_attention"] == 3 * plan["extract_activations"]
     scripts = {path.stem for path in (clean_copy.folder / "workflow_scripts").glob("*.py")}
-    assert set(plan) == scripts - {"train_tiny_models", "fetch_models"}
+    assert set(plan) == scripts - {"train_tiny_models", "fetch_models", "export_direction"}
 
 
 def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):

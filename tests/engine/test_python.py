@@ -1,0 +1,40 @@
+"""The library without Snakemake: what docs/python.md shows runs, and finds the sound that is there."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from wheretolisten.api import UserError, read_recording
+
+
+def test_the_program_in_the_documentation_finds_the_sound(root: Path, capsys: pytest.CaptureFixture):
+    text = (root / "docs" / "python.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    exec(compile(program, "docs/python.md", "exec"), {})  # its names are its own
+    printed = capsys.readouterr().out
+    # What it says about itself: where the dog is, and what it prints.
+    true = [
+        float(second) for second in re.search(r"the dog is heard from (\d+) to (\d+)$", program, re.MULTILINE).groups()
+    ]
+    found = [float(second) for second in re.search(r"from (\S+) to (\S+) s", printed).groups()]
+    np.testing.assert_allclose(found, true, atol=0.5)
+    (shown,) = re.findall(r"# (the dog is heard from .*)", re.search(r"```sh\n(.*?)```", text, re.DOTALL)[1])
+    shown = [float(second) for second in re.search(r"from (\S+) to (\S+) s", shown).groups()]
+    # Another processor may round a token (0.08 s) away.
+    np.testing.assert_allclose(found, shown, atol=0.1)
+
+
+def test_a_recording_is_read_as_models_hear_it(tmp_path: Path):
+    time = np.arange(4 * 44_100) / 44_100
+    tone = 0.5 * np.sin(2 * np.pi * 440 * time)
+    soundfile.write(tmp_path / "tone.flac", np.stack([tone, tone], axis=1), 44_100)
+    recording = read_recording(tmp_path / "tone.flac")
+    assert (recording.dtype, recording.shape) == (np.float32, (4 * 16_000,))
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(4 * 16_000) / 16_000)
+    # Away from the ends, where resampling has no neighbours.
+    np.testing.assert_allclose(recording[1000:-1000], expected[1000:-1000], atol=1e-3)
+    with pytest.raises(UserError, match=r"nowhere\.wav: the file does not exist; give another recording"):
+        read_recording(tmp_path / "nowhere.wav")

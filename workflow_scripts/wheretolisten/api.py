@@ -1,0 +1,58 @@
+"""The library for programs of one's own, without Snakemake: what docs/python.md uses, under one name.
+
+No script imports this module, so that none comes to depend on more than it needs.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from wheretolisten.clips.decode import BadFileError, decode
+from wheretolisten.clips.pcm import FULL_SCALE
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Localization, Steering
+from wheretolisten.engine.passes import Engine, Reading
+from wheretolisten.errors import UserError
+from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
+from wheretolisten.models.registry import load
+from wheretolisten.steering.vectors import contrast
+
+__all__ = [
+    "Engine",
+    "Localization",
+    "Model",
+    "Reading",
+    "Steering",
+    "UserError",
+    "Window",
+    "contrast",
+    "find_window",
+    "find_window_of_any_width",
+    "load",
+    "read_recording",
+]
+
+
+def read_recording(path: str | Path) -> np.ndarray:
+    """A recording as models hear it, from a file in any format that libsndfile reads; the workflow reads clips alike.
+
+    Parameters
+    ----------
+    path
+        The file: any sampling rate, any number of channels.
+
+    Returns
+    -------
+    np.ndarray
+        float32 [frame], 16 kHz mono, in −1 … 1.
+
+    Raises
+    ------
+    UserError
+        If the file is missing, broken, silent, or cannot be read (docs/sounds.md).
+    """
+    try:
+        pcm = decode(Path(path), min_seconds=0.1)
+    except BadFileError as error:
+        raise UserError(f"{path}: the file {error}; give another recording") from error
+    return pcm.astype(np.float32) / FULL_SCALE
