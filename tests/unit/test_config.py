@@ -573,6 +573,16 @@ def test_what_belongs_to_adding_is_refused_with_another_operator(raw_config, roo
         assert "\n" not in str(error.value)
 
 
+def test_methods_in_the_documentation_of_steering_are_valid(raw_config, root):
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/steering.md").read_text(), re.DOTALL)
+    documented = yaml.safe_load(block)["probe"]["methods"]
+    raw_config["probe"]["methods"] |= documented
+    methods = load(raw_config, root).probe.methods
+    without, at_attention = (methods[name].steering for name in documented)
+    assert (without.operator, without.scale, without.preserve_norm) == ("ablate", 1, False)
+    assert (at_attention.operator, at_attention.site) == ("add", "attention")
+
+
 @pytest.mark.parametrize("site", ["heads", "neurons"])
 def test_vectors_of_block_outputs_steer_no_heads_or_neurons(raw_config, root, site):
     # Heads are often as wide as the residual stream: nothing would fail.
