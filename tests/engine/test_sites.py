@@ -17,7 +17,7 @@ from .test_oracle import assert_agrees
 
 PROMPTS = ("Describe the audio.", "Which part of the audio has the sound of rooster?")
 # Two rows are one prompt, which differ in nothing but their vectors.
-ROWS = [(0, 0), (0, 1), (1, 0), (0, 0)]
+ROWS = [(0, 0), (1, 1), (0, 0)]
 SITES = list(sites.SITES)
 OPERATORS = ("add", "ablate", "set", "scale")
 
@@ -62,7 +62,7 @@ def test_states_are_those_of_a_naive_pass_at_every_site(pair, sounds, site):
 
 # Rows share the blocks before the first steered one, which is the second, the first, or the one in the middle.
 FORMS = {
-    "add": {"scale": 0.5, "layers": "1-1"},
+    "add": {"scale": 2.0, "layers": "1-1", "normalisation": "unit", "gate": "opposed"},
     "ablate": {"scale": 0.8, "layers": "all"},
     "set": {"scale": -0.5, "layers": "second_half", "preserve_norm": False},
     "scale": {"scale": 3.0, "layers": "all", "preserve_norm": False},
@@ -80,8 +80,7 @@ def test_every_operator_agrees_on_both_paths(pair, sounds, site):
         OPERATORS, [("all", None, True), ("all", some, False), ("after_audio", some, True), ("last", None, False)]
     ):
         read_site = site if here else next(others)
-        form = FORMS[operator]
-        steering = Steering(operator=operator, site=site, positions=positions, **form)
+        steering = Steering(operator=operator, site=site, positions=positions, **FORMS[operator])
         vectors = None if support is not None and operator == "scale" else random_vectors(adapter, site)
         given = dict(vectors=vectors, steering=steering, support=support)
         found = Engine(adapter).read(**batch(sounds), **given, want_states=True, site=read_site)
@@ -95,7 +94,9 @@ def test_every_operator_agrees_on_both_paths(pair, sounds, site):
                 scales,
                 tuple(scales),
                 positions,
-                preserve_norm=steering.preserve_norm,
+                steering.normalisation,
+                steering.gate,
+                steering.preserve_norm,
                 site=site,
                 operator=operator,
                 support=None if support is None else support[row],
@@ -231,7 +232,7 @@ def test_what_is_scaled_by_0_has_no_columns_in_the_projection(adapter, sounds, s
 
 def test_nan_reaches_what_comes_after_it_in_its_own_row_alone(adapter, sounds):
     engine, last = Engine(adapter), adapter.n_layers - 1
-    for steered, read in itertools.product(SITES, SITES):
+    for steered, read in itertools.product(SITES, ("heads", "neurons", "block")):
         vectors = random_vectors(adapter, steered)
         steering = Steering(site=steered, layers=[last])
         whole = engine.read(**batch(sounds), vectors=vectors, steering=steering, want_states=True, site=read)
@@ -240,7 +241,7 @@ def test_nan_reaches_what_comes_after_it_in_its_own_row_alone(adapter, sounds):
         is_after = SITES.index(read) >= SITES.index(steered)
         assert np.isnan(holed.states[1, last]).all() == is_after
         assert np.isfinite(holed.states[1, :last]).all()
-        others = [0, 2, 3]
+        others = [0, 2]
         np.testing.assert_array_equal(holed.states[others], whole.states[others])
         assert np.isfinite(holed.attention[1, :, 0]).all()
 

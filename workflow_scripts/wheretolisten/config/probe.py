@@ -116,7 +116,7 @@ class Steering(Section):
         return {layer: more if layer in increased else less for layer in layers}
 
     def check_vectors(self) -> None:
-        """Refuse sites whose states are no sum of the residual stream's, of which the workflow makes its vectors.
+        """Refuse sites that take no vector of the residual stream, and the workflow makes its vectors of block outputs.
 
         Heads are often as wide as the stream, so that nothing else would tell.
 

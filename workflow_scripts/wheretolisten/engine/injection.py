@@ -134,6 +134,7 @@ def steering_hooks(
     """
     vectors = vectors.float()
     if steering.normalisation != "none":
+        vectors = vectors if support is None else vectors.masked_fill(~support, 0)
         vectors = nn.functional.normalize(vectors, dim=-1)
     if tokens is not None:
         # Counted where they lie, on the CPU: a GPU would have to be waited for.
