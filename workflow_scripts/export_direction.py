@@ -1,6 +1,6 @@
 """A label's steering direction for other programs: safetensors, and the control-vector form of repeng and llama.cpp.
 
-Run by hand; docs/python.md has the command. The direction is the mean of the own-sample vectors of all of the label's
+Run by hand; docs/python.md has the command. The direction is the mean of the own vectors of all of the label's
 events, so it serves recordings that are not in the benchmark; a query of the benchmark itself is steered by the mean
 over the other recordings.
 """
@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from wheretolisten import log, store
 from wheretolisten.checkpoint import folder_of, read_json
 from wheretolisten.config.models import Model
-from wheretolisten.config.settings import ExtractionSettings
+from wheretolisten.config.passes import PassSettings
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, sha256_of_file
 from wheretolisten.models import hub
@@ -37,9 +37,10 @@ class Direction:
 def main(argv: list[str] | None = None) -> None:
     """Read one label's direction and write it in every form that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--vectors", type=Path, required=True, help="results/vectors/<model>/<benchmark>.h5")
+    parser.add_argument("--directions", type=Path, required=True, help="results/directions/<model>/<benchmark>.h5")
+    parser.add_argument("--states", type=Path, required=True, help="results/states/<model>/<benchmark>/<any shard>.h5")
     parser.add_argument(
-        "--activations", type=Path, required=True, help="results/activations/<model>/<benchmark>/<any shard>.h5"
+        "--contrast", nargs=2, metavar=("FIRST", "SECOND"), default=["positive", "negative"], help="of these two states"
     )
     parser.add_argument("--label", required=True, help="a label of the benchmark")
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="files to write, *.safetensors or *.gguf")
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("export_direction")
     check_outputs(args.output)
 
-    direction = read_direction(args.vectors, args.activations, args.label)
+    direction = read_direction(args.directions, args.states, args.label, tuple(args.contrast))
     hint = ""
     if any(path.suffix == ".gguf" for path in args.output):
         if len(direction.vectors) < 2:
@@ -82,36 +83,42 @@ def check_outputs(paths: list[Path]) -> None:
             raise UserError("--output *.gguf needs the package gguf; install it with uv sync --group export") from error
 
 
-def read_direction(vectors: Path, activations: Path, label: str) -> Direction:
-    """The direction of a label, from the label sums of a benchmark and a shard of the activations they were made of.
+def read_direction(directions: Path, states: Path, label: str, contrast: tuple[str, str]) -> Direction:
+    """The direction of a label, from the label sums of a benchmark and a shard of the states they were made of.
 
     Raises
     ------
     UserError
-        If a file is damaged or of another kind, the sums were not made of these activations, or `mean_of_label` refuses
-        the label.
+        If a file is damaged or of another kind, the sums were not made of these states or of another contrast, or
+        `mean_of_label` refuses the label.
     """
-    found = store.read_vectors(vectors, [])
-    made_of = {value for key, value in read_attributes(vectors).items() if key.startswith("activations_")}
-    if sha256_of_file(activations) not in made_of:
+    found = store.read_directions(directions, [])
+    made_of = {value for key, value in read_attributes(directions).items() if key.startswith("states_")}
+    if sha256_of_file(states) not in made_of:
         raise UserError(
-            f"{activations}: {vectors} was not made of it; name activations of the same model and benchmark, and run "
-            "the workflow's target vectors if they were computed again"
+            f"{states}: {directions} was not made of it; name states of the same model and benchmark, and run the "
+            "workflow's target directions if they were computed again"
         )
-    attributes = read_attributes(activations)
-    settings = ExtractionSettings.from_json(attributes["settings"])
-    mean, n_events = mean_of_label(found.sums, found.counts, found.labels, label)
-    prompts = settings.prompts
-    domain = found.domains[found.labels.index(label)]
+    if contrast not in found.sums:
+        known = "; ".join(" ".join(each) for each in found.sums) or "none"
+        raise UserError(
+            f"--contrast {' '.join(contrast)}: {directions} holds no sums of it; choose from {known}, or add a method "
+            "that takes its mean over others_of_label"
+        )
+    attributes = read_attributes(states)
+    settings = PassSettings.from_json(attributes["settings"])
+    mean, n_events = mean_of_label(found.sums[contrast], found.counts, found.labels, label)
+    words = settings.wording.of(label, found.domains[found.labels.index(label)])
+    first, second = (settings.states[name].prompt.format(label=words) for name in contrast)
     origin = {
         "model": attributes["model"],
         "checkpoint_digest": attributes["checkpoint_digest"],
         "label": label,
-        "kind": "label_mean",
+        "contrast": " - ".join(contrast),
         "n_events": str(n_events),
-        "positive_prompt": prompts.positive_for(label, domain),
-        "negative_prompt": prompts.negative_with_query(),
-        "vectors_digest": sha256_of_file(vectors),
+        "first_prompt": first,
+        "second_prompt": second,
+        "directions_digest": sha256_of_file(directions),
     }
     return Direction(mean, settings.model, origin)
 
@@ -122,7 +129,7 @@ def mean_of_label(sums: np.ndarray, counts: np.ndarray, labels: tuple[str, ...],
     Parameters
     ----------
     sums
-        Sums of own-sample vectors by label, [label, layer, hidden].
+        Sums of own vectors by label, [label, layer, hidden].
     counts
         Events of each label, [label].
     labels
@@ -147,7 +154,7 @@ def mean_of_label(sums: np.ndarray, counts: np.ndarray, labels: tuple[str, ...],
     if not np.isfinite(mean).all():
         raise UserError(
             f"--label {label!r}: its vectors are not finite numbers, so they steer nothing; set the model's dtype to "
-            "float32 and compute the activations again"
+            "float32 and compute the states again"
         )
     return mean, int(counts[row])
 

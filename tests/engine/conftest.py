@@ -58,12 +58,15 @@ def random_checkpoint(source: Path, folder: Path, window_seconds: int = 20, **te
 
 @pytest.fixture(scope="session")
 def checkpoints(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders of the shipped models, and of random ones with fewer blocks, key heads and seconds to a window."""
+    """Folders of the shipped models, and of random ones with fewer blocks, key heads and seconds to a window.
+
+    All heads of one of them together are narrower than its residual stream.
+    """
     folder = tmp_path_factory.mktemp("models")
     shipped = {name: root / "resources" / name for name in SHIPPED}
     return shipped | {
         "random-qwen2-audio": random_checkpoint(
-            shipped["tiny-qwen2-audio"], folder / "qwen", num_hidden_layers=3, num_key_value_heads=1
+            shipped["tiny-qwen2-audio"], folder / "qwen", num_hidden_layers=3, num_key_value_heads=1, head_dim=24
         ),
         # As many blocks as the audio tower has; recordings longer than four seconds take several windows.
         "random-audio-flamingo-3": random_checkpoint(

@@ -4,7 +4,7 @@ Shares no code with the engine or the adapters: the checkpoint's own processor, 
 that steer one token after the other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,11 @@ import transformers
 
 @dataclass
 class OracleReading:
-    """states [layer, hidden] at the last prompt token; attention [layer, audio_token], the sum of `rows` over text.
+    """states [layer, width] at the last prompt token; attention [layer, audio_token], the sum of `rows` over text.
 
     `rows` is [layer, text_token, audio_token], of every text token; `heads` [layer, head, audio_token], of every head;
     `head_mass` [layer, head] what the last token gives to the audio;
     `audio_share` [layer] the part of the whole map, averaged over heads, that lies on the audio.
-    `lengths` holds, per steered block, the pair (before, after) of every token's length, [token].
     """
 
     states: np.ndarray
@@ -29,7 +28,6 @@ class OracleReading:
     heads: np.ndarray
     head_mass: np.ndarray
     audio_share: np.ndarray
-    lengths: list[tuple[torch.Tensor, torch.Tensor]]
 
 
 class Oracle:
@@ -80,8 +78,14 @@ class Oracle:
         gate: str = "none",
         preserve_norm: bool = True,
         site: str = "block",
+        operator: str = "add",
+        support: np.ndarray | None = None,
+        read_site: str = "block",
     ) -> OracleReading:
-        """One forward pass; `vectors` is [layer, hidden], `layers` the steered blocks, `scale` one or one per block."""
+        """One forward pass; `vectors` is [layer, width], `layers` the steered blocks, `scale` one or one per block.
+
+        `support`, bool [layer, width], names the coordinates that may change; states are taken at `read_site`.
+        """
         inputs = self.inputs(recording, prompt)
         is_audio = (inputs["input_ids"][0] == self.model.config.audio_token_id).nonzero().flatten()
         first, after = (int(is_audio[0]), int(is_audio[-1]) + 1) if len(is_audio) else (0, 0)
@@ -91,44 +95,50 @@ class Oracle:
             "after_audio": range(after, n_tokens),
             "last": [n_tokens - 1],
         }[positions]
-        states, lengths = [], []
+        states = []
 
-        def steer(layer: int):
-            def hook(module, arguments, output):
-                strength = scale[layer] if isinstance(scale, dict) else scale
-                vector = torch.tensor(vectors[layer], dtype=torch.float32, device=output.device)
+        def change(state: torch.Tensor, vector: torch.Tensor | None, strength: float) -> torch.Tensor:
+            """New states of some tokens, [token, coordinate], all of whose coordinates may change."""
+            length = state.norm(dim=-1, keepdim=True)
+            if vector is None:
+                moved = strength * state
+            elif operator == "add":
                 if normalisation != "none":
                     vector = vector / vector.norm()
-                before, output = output, output.clone()
-                for tokens in [[token] for token in steered] if self.one_by_one else [list(steered)]:
-                    state, gated = output[0, tokens].float(), strength
-                    length = state.norm(dim=-1, keepdim=True)
-                    if gate == "opposed":
-                        cosine = (state @ vector)[:, None] / (length * vector.norm())
-                        gated = strength * (1 + (-cosine).clamp(min=0))
-                    if normalisation == "state":
-                        moved = (state / length + gated * vector) * length
-                    else:
-                        moved = state + gated * vector
-                    if preserve_norm:
-                        moved = moved * length / moved.norm(dim=-1, keepdim=True)
-                    output[0, tokens] = moved.to(output.dtype)
-                lengths.append((before[0].norm(dim=-1), output[0].norm(dim=-1)))
-                return output
+                if gate == "opposed":
+                    cosine = (state @ vector)[:, None] / (length * vector.norm())
+                    strength = strength * (1 + (-cosine).clamp(min=0))
+                if normalisation == "state":
+                    moved = (state / length + strength * vector) * length
+                else:
+                    moved = state + strength * vector
+            else:
+                along = state @ (torch.outer(vector, vector) / vector.square().sum())
+                replacement = {"ablate": (1 - strength) * along, "set": strength * vector, "scale": strength * along}
+                moved = state - along + replacement[operator]
+            return moved * length / moved.norm(dim=-1, keepdim=True) if preserve_norm else moved
 
-            return hook
+        def steer(layer: int, before: torch.Tensor) -> torch.Tensor:
+            strength, output = scale[layer] if isinstance(scale, dict) else scale, before.clone()
+            inside = slice(None) if support is None else torch.tensor(support[layer]).nonzero().flatten()
+            vector = None
+            if vectors is not None:
+                vector = torch.tensor(vectors[layer], dtype=torch.float32, device=output.device)[inside]
+            for tokens in [[token] for token in steered] if self.one_by_one else [list(steered)]:
+                states_of = output[0, tokens].float()
+                states_of[:, inside] = change(states_of[:, inside], vector, strength)
+                output[0, tokens] = states_of.to(output.dtype)
+            return output
 
-        def keep(module, arguments, output):
-            states.append(output[0, -1])
+        def keep(_: int, state: torch.Tensor) -> None:
+            states.append(state[0, -1])
 
-        sites = self.blocks if site == "block" else [block.mlp for block in self.blocks]
-        handles = [sites[layer].register_forward_hook(steer(layer)) for layer in layers]
-        handles += [block.register_forward_hook(keep) for block in self.blocks]
+        handles = self._attach(site, steer, layers) + self._attach(read_site, keep, range(len(self.blocks)))
         with torch.no_grad():
             outputs = self.model(**inputs, output_attentions=True, output_hidden_states=True)
         for handle in handles:
             handle.remove()
-        if not layers:
+        if not layers and read_site == "block":
             # The library's own account of the same states; its last entry lies behind the final norm.
             for ours, theirs in zip(states[:-1], outputs.hidden_states[1:-1], strict=True):
                 assert torch.equal(ours, theirs[0, -1])
@@ -142,7 +152,27 @@ class Oracle:
         head_mass = by_layer(lambda heads: heads[:, -1, first:after].sum(dim=-1))
         audio_share = by_layer(lambda heads: heads.mean(dim=0)[:, first:after].sum() / heads.mean(dim=0).sum())
         states = torch.stack(states).float().cpu().numpy()
-        return OracleReading(states, rows.sum(axis=1), rows, heads, head_mass, audio_share, lengths)
+        return OracleReading(states, rows.sum(axis=1), rows, heads, head_mass, audio_share)
+
+    def _attach(self, site: str, function: Callable, layers: Iterable[int]) -> list:
+        """Show a function the layer and the state at a site of these blocks, and take what it returns instead."""
+        handles = []
+        for layer in layers:
+            block = self.blocks[layer]
+            if site in ("heads", "neurons"):
+                module = block.self_attn.o_proj if site == "heads" else block.mlp.down_proj
+                handles.append(module.register_forward_pre_hook(lambda _, args, layer=layer: function(layer, args[0])))
+                continue
+
+            def hook(_module, _args, output, layer=layer):
+                if not isinstance(output, tuple):
+                    return function(layer, output)
+                changed = function(layer, output[0])
+                return None if changed is None else (changed, *output[1:])
+
+            module = {"block": block, "attention": block.self_attn, "mlp": block.mlp}[site]
+            handles.append(module.register_forward_hook(hook))
+        return handles
 
     def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int) -> str:
         """Greedy answer to one prompt, new tokens only."""

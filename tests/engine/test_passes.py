@@ -7,7 +7,7 @@ import torch
 
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.engine import attention, injection
+from wheretolisten.engine import attention, injection, sites
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import load
@@ -376,11 +376,12 @@ def test_blocks_before_the_first_vector_see_every_prompt_once(adapter, recording
     assert rows == [2] * (first + 1) + [6] * (adapter.n_layers - first - 1)
 
 
-@pytest.mark.parametrize("site", ["block", "mlp"])
+@pytest.mark.parametrize("site", sites.SITES)
 @pytest.mark.parametrize("positions", ["all", "last"])
-def test_no_hook_outlives_an_exception_wherever_it_sits(adapter, vectors, recordings, monkeypatch, site, positions):
+def test_no_hook_outlives_an_exception_wherever_it_sits(adapter, recordings, monkeypatch, site, positions):
     def hooks():
-        return sum(len(module._forward_hooks) for module in adapter.model.modules())
+        modules = adapter.model.modules()
+        return sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules)
 
     before = hooks()
     seen = []
@@ -390,9 +391,10 @@ def test_no_hook_outlives_an_exception_wherever_it_sits(adapter, vectors, record
         raise RuntimeError("broken")
 
     monkeypatch.setattr(adapter.blocks[-1].self_attn.o_proj, "forward", fail)
-    engine = Engine(adapter)
+    vectors = np.ones((len(INDEX), adapter.n_layers, sites.width(adapter, site)), dtype=np.float32)
+    steering = Steering(positions=positions, site=site)
     with pytest.raises(RuntimeError, match="broken"):
-        engine.read(recordings, QUESTIONS, INDEX, vectors, Steering(positions=positions, site=site), want_states=True)
+        Engine(adapter).read(recordings, QUESTIONS, INDEX, vectors, steering, want_states=True)
     assert seen == [before + 2 * adapter.n_layers]
     assert hooks() == before
 

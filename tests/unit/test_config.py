@@ -571,11 +571,64 @@ def test_unknown_layers_end_in_one_sentence(raw_config, root, section, layers, m
     assert str(error.value).count("config.yaml") == str(error.value).count("layers:") == 1
 
 
-@pytest.mark.parametrize("key", ["site", "positions", "normalisation", "gate"])
+@pytest.mark.parametrize("key", ["operator", "site", "positions", "normalisation", "gate"])
 def test_unknown_kinds_of_steering_end_in_one_sentence(raw_config, root, key):
-    raw_config["probe"]["steering"][key] = "heads"
-    with pytest.raises(UserError, match=rf"^config\.yaml: probe\.steering\.{key}: input should be .*, not 'heads'$"):
+    raw_config["probe"]["steering"][key] = "heart"
+    with pytest.raises(UserError, match=rf"^config\.yaml: probe\.steering\.{key}: input should be .*, not 'heart'$"):
         load(raw_config, root)
+
+
+@pytest.mark.parametrize("operator", ["ablate", "set", "scale"])
+def test_what_belongs_to_adding_is_refused_with_another_operator(raw_config, root, operator):
+    for key, value, unset in (
+        ("normalisation", "unit", "none"),
+        ("gate", "opposed", "none"),
+        ("emphasis", {"layers": [0]}, "null"),
+    ):
+        message = f"{key} says how a vector is added, which operator '{operator}' does not do; set {key}: {unset}, or"
+        probe = raw_config["probe"] | {"steering": {"operator": operator, key: value}}
+        with pytest.raises(UserError, match=re.escape(f"config.yaml: probe.steering: {message}") + " operator: add$"):
+            load(raw_config | {"probe": probe}, root)
+        # What a method changes, and what it takes from the probe, do not fit together.
+        probe = raw_config["probe"] | {"steering": {key: value}, "methods": {}}
+        probe["methods"] = raw_config["probe"]["methods"] | {
+            "taken_out": {"vector": "sample", "steering": {"operator": operator}}
+        }
+        where = "config.yaml: probe.methods: taken_out.steering: "
+        with pytest.raises(UserError, match=re.escape(where + message)) as error:
+            load(raw_config | {"probe": probe}, root)
+        assert "\n" not in str(error.value)
+
+
+def test_methods_in_the_documentation_of_steering_are_valid(raw_config, root):
+    (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/steering.md").read_text(), re.DOTALL)
+    documented = yaml.safe_load(block)["probe"]["methods"]
+    raw_config["probe"]["methods"] |= documented
+    methods = load(raw_config, root).probe.methods
+    without, at_attention = (methods[name].steering for name in documented)
+    assert (without.operator, without.scale, without.preserve_norm) == ("ablate", 1, False)
+    assert (at_attention.operator, at_attention.site) == ("add", "attention")
+
+
+@pytest.mark.parametrize("site", ["heads", "neurons"])
+def test_vectors_of_block_outputs_steer_no_heads_or_neurons(raw_config, root, site):
+    # Heads are often as wide as the residual stream: nothing would fail.
+    message = f"site: the vectors of this workflow are of block outputs, not of {site}; set site to block,"
+    methods = raw_config["probe"]["methods"]
+    for key, probe in (
+        ("steering", {"steering": {"site": site}, "methods": {"sample": {"vector": "sample"}}}),
+        (
+            "methods.inside.steering",
+            {"methods": methods | {"inside": {"vector": "sample", "steering": {"site": site}}}},
+        ),
+    ):
+        with pytest.raises(UserError, match=re.escape(f"config.yaml: probe: {key}.{message}")):
+            load(raw_config | {"probe": raw_config["probe"] | probe}, root)
+    raw_config["sweeps"] = {"sites": {"vary": "steering.site", "values": ["block", "attention", site]}}
+    with pytest.raises(UserError, match=re.escape(f"sweeps.sites.values: {message}")):
+        load(raw_config, root)
+    raw_config["sweeps"]["sites"]["values"].pop()
+    load(raw_config, root)
 
 
 def test_emphasis_weighs_layers_as_avs_does():

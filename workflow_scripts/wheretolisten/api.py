@@ -11,11 +11,11 @@ from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.pcm import FULL_SCALE
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization, Steering
+from wheretolisten.directions.vectors import contrast
 from wheretolisten.engine.passes import Engine, Reading
 from wheretolisten.errors import UserError
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
 from wheretolisten.models.registry import load
-from wheretolisten.steering.vectors import contrast
 
 __all__ = [
     "Engine",

@@ -3,12 +3,12 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from wheretolisten.config.directions import DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
 from wheretolisten.config.labels import Named
 from wheretolisten.config.layers import Layers, select_layers
-from wheretolisten.config.sections import Section, check_template
+from wheretolisten.config.sections import Section, check_template, first_sentence
 from wheretolisten.errors import UserError
 
 _METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -25,16 +25,24 @@ class Emphasis(Section):
 
 
 class Steering(Section):
-    """How a vector is added to the residual stream: h' = Norm(h + scale · v) at each steered block.
+    """How a state h of each steered block is changed along a vector v; by default h' = Norm(h + scale · v).
 
-    VISTA's released form, Norm(h/‖h‖ + λ(1 + max(0, cos(h, −v))) · v/‖v‖), has `site: mlp`, `normalisation: state` and
-    `gate: opposed`.
+    docs/steering.md has the formulas of all operators. VISTA's released form, Norm(h/‖h‖ + λ(1 + max(0, cos(h, −v))) ·
+    v/‖v‖), has `site: mlp`, `normalisation: state` and `gate: opposed`.
     """
 
     scale: float = Field(0.1, description="λ, dimensionless")
     layers: Layers = Field("all", description="steered blocks, 0-based")
     emphasis: Emphasis | None = Field(None, description="null: every steered block at the same strength")
-    site: Literal["block", "mlp"] = Field("block", description="h: output of the block, or of its MLP alone")
+    operator: Literal["add", "ablate", "set", "scale"] = Field(
+        "add",
+        description="add λv; ablate λ of the component along v; set that component to λ‖v‖; scale it by λ",
+    )
+    site: Literal["block", "attention", "mlp", "heads", "neurons"] = Field(
+        "block",
+        description="h: output of the block, of its attention or of its MLP; of its heads, before o_proj; of its "
+        "neurons, before down_proj",
+    )
     positions: Literal["all", "after_audio", "last"] = Field("all", description="steered tokens of the prompt")
     normalisation: Literal["none", "unit", "state"] = Field(
         "none", description="unit: every layer's vector to length 1; state: to the length of the state it is added to"
@@ -43,6 +51,16 @@ class Steering(Section):
         "none", description="opposed: λ(1 + max(0, cos(h, −v))), more where the state points away from the vector"
     )
     preserve_norm: bool = Field(True, description="restore the length of every steered state")
+
+    @model_validator(mode="after")
+    def _check_operator(self) -> "Steering":
+        for key, unset in (("normalisation", "none"), ("gate", "none"), ("emphasis", None)):
+            if self.operator != "add" and getattr(self, key) != unset:
+                raise ValueError(
+                    f"{key} says how a vector is added, which operator {self.operator!r} does not do; set {key}: "
+                    f"{unset or 'null'}, or operator: add"
+                )
+        return self
 
     def scales(self, n_layers: int) -> dict[int, float]:
         """Strength λ_l of every steered block, by its index; AVS's weights where there is an emphasis.
@@ -61,6 +79,22 @@ class Steering(Section):
         beta, n_decreased = self.emphasis.beta, len(layers) - len(increased)
         more, less = self.scale * (1 + beta * n_decreased / len(increased)), self.scale * (1 - beta)
         return {layer: more if layer in increased else less for layer in layers}
+
+    def check_vectors(self) -> None:
+        """Refuse sites that take no vector of the residual stream, and the workflow makes its vectors of block outputs.
+
+        Heads are often as wide as the stream, so that nothing else would tell.
+
+        Raises
+        ------
+        UserError
+            If the site is heads or neurons.
+        """
+        if self.site in ("heads", "neurons"):
+            raise UserError(
+                f"site: the vectors of this workflow are of block outputs, not of {self.site}; set site to block, "
+                "attention or mlp"
+            )
 
 
 class Readout(Section):
@@ -240,13 +274,27 @@ class Probe(Section):
         # Fields are checked in their order, and a wrong one is left out.
         if "steering" not in info.data:
             return methods
-        return {name: method.resolve(info.data["steering"]) for name, method in methods.items()}
+        resolved = {}
+        for name, method in methods.items():
+            try:
+                resolved[name] = method.resolve(info.data["steering"])
+            except ValidationError as error:
+                raise ValueError(first_sentence(error, f"{name}.steering")) from None
+        return resolved
 
     @model_validator(mode="after")
     def _check_methods(self) -> "Probe":
         for name in self.directions:
             if name in DIRECTIONS or PARAPHRASE.fullmatch(name):
                 raise ValueError(f"directions: {name!r} is there already; give yours another name")
+        steerings = {"steering": self.steering} | {
+            f"methods.{name}.steering": method.steering for name, method in self.methods.items()
+        }
+        for key, steering in steerings.items():
+            try:
+                steering.check_vectors()
+            except UserError as error:
+                raise ValueError(f"{key}.{error}") from None
         for name, method in self.methods.items():
             if not _METHOD_NAME.fullmatch(name):
                 raise ValueError(

@@ -198,6 +198,7 @@ def check_values(sweep: str, variation: Variation, probe: Probe, sizes: Mapping[
     n_layers, n_heads = sizes.get("num_hidden_layers"), sizes.get("num_attention_heads")
     try:
         for point in points(variation, probe, n_layers or 1):
+            point.probe.steering.check_vectors()
             if n_layers is not None:
                 point.probe.steering.scales(n_layers)
                 scored = select_layers(point.probe.localization.layers, n_layers)

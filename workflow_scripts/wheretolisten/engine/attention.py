@@ -82,6 +82,7 @@ class Wanted:
     keep_heads: bool = False
     head_mass: bool = False
     audio_share: bool = False
+    site: str = "block"
 
 
 _CHUNK = 64

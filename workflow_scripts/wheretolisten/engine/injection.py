@@ -1,4 +1,4 @@
-"""Adding a vector to the residual stream, by hooks that never outlive their context."""
+"""Changing states along a vector, by hooks that never outlive their context."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -7,43 +7,83 @@ import torch
 from torch import nn
 
 from wheretolisten.config.probe import Steering
+from wheretolisten.engine.sites import SITES, Place
 from wheretolisten.models.base import Inputs
 
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
-"""Takes a module's output [row, token, hidden] and returns its replacement, or None to leave it."""
+"""Takes a state of every token [row, token, width] and returns its replacement, or None to leave it."""
 
 
-def steer(hidden: torch.Tensor, vectors: torch.Tensor, scale: float, steering: Steering) -> torch.Tensor:
-    """Steered states h' = Norm(h + λ g ‖h‖ v), where Norm restores the length of h (SWL §3.1; g, ‖h‖: VISTA's code).
+def steer(
+    hidden: torch.Tensor,
+    vectors: torch.Tensor,
+    scale: float,
+    steering: Steering,
+    support: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Steered states h' = Norm(h + c d), where Norm restores the length of h, and d and c depend on the operator.
 
-    The gate g = 1 + max(0, cos(h, −v)) and the factor ‖h‖ are 1 unless `steering` asks for them. Computed in float32
-    and returned in the type of `hidden`. With scale 0 or a vector of zeros the result equals `hidden` bit for bit,
-    because the two lengths are then the same number; no case is singled out for it.
+    With v̂ = v/‖v‖, or 0 where v is 0, and the component h·v̂:
+
+    ========  ======================  =================  =========================================================
+    operator  c                       d                  then, without Norm
+    ========  ======================  =================  =========================================================
+    add       λ g ‖h‖                 v                  SWL §3.1; g and ‖h‖ as in VISTA's code
+    ablate    −λ (h·v̂)                v̂                  (1 − λ)(h·v̂) is left; λ = 1 projects v out (Arditi et al. 2024)
+    set       λ‖v‖ − h·v̂              v̂                  the component is λ‖v‖
+    scale     (λ − 1)(h·v̂)            v̂                  the component is λ(h·v̂)
+    scale     λ − 1                   h                  with a support: λ times every coordinate inside of it
+    ========  ======================  =================  =========================================================
+
+    The gate g = 1 + max(0, cos(h, −v)) and the factor ‖h‖ of `add` are 1 unless `steering` asks for them. With a
+    support, h and v are what lies inside of it, for lengths and components, too; outside no bit changes.
+
+    Computed in float32 and returned in the type of `hidden`. Where c or d is 0 (add and ablate at scale 0, scale at 1,
+    a vector of zeros, an empty support) the result equals `hidden` bit for bit, because the two lengths are then the
+    same number; no case is singled out for it. A state of which nothing is left stays zero.
 
     Parameters
     ----------
     hidden
-        Output of a block or MLP, [..., hidden].
+        States at a site, [..., width].
     vectors
-        What is added, of the same shape or broadcast to it; of length 1 where it is to be brought to the length of the
-        state.
+        v, of the same shape or broadcast to it; of length 1 where it is to be brought to the length of the state.
     scale
         λ of this block.
     steering
-        Gate, normalisation, and whether lengths are restored; if not, Norm is left out.
+        Operator, gate, normalisation, and whether lengths are restored; if not, Norm is left out.
+    support
+        True at the coordinates that may change, of the shape of `vectors`; None: all.
     """
-    vectors = vectors.to(hidden.device, torch.float32)
+    whole, vectors = hidden, vectors.to(hidden.device, torch.float32)
+    if support is not None:
+        support = support.to(hidden.device)
+        hidden, vectors = hidden.masked_fill(~support, 0), vectors.masked_fill(~support, 0)
     # Types are mixed: states in half precision are read as they are, without a copy in float32.
     length = torch.linalg.vector_norm(hidden, dim=-1, keepdim=True, dtype=torch.float32)
-    strength = torch.full_like(length, scale)
-    if steering.gate == "opposed":
-        strength *= 1 + nn.functional.cosine_similarity(hidden.float(), -vectors, dim=-1).clamp(min=0)[..., None]
-    if steering.normalisation == "state":
-        strength *= length
-    steered = torch.addcmul(hidden, strength, vectors)
+    if steering.operator == "add":
+        direction, strength = vectors, torch.full_like(length, scale)
+        if steering.gate == "opposed":
+            strength *= 1 + nn.functional.cosine_similarity(hidden.float(), -vectors, dim=-1).clamp(min=0)[..., None]
+        if steering.normalisation == "state":
+            strength *= length
+    elif steering.operator == "scale" and support is not None:
+        direction, strength = hidden.float(), torch.full_like(length, scale - 1)
+    else:
+        direction = nn.functional.normalize(vectors, dim=-1)
+        component = (hidden.float() * direction).sum(dim=-1, keepdim=True)
+        if steering.operator == "ablate":
+            strength = -scale * component
+        elif steering.operator == "set":
+            strength = scale * torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) - component
+        else:
+            strength = (scale - 1) * component
+    steered = torch.addcmul(hidden, strength, direction)
     if steering.preserve_norm:
-        steered *= length / steered.norm(dim=-1, keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
-    return steered.to(hidden.dtype)
+        limits = torch.finfo(torch.float32)
+        steered *= (length / steered.norm(dim=-1, keepdim=True).clamp(min=limits.tiny)).clamp(max=limits.max)
+    steered = steered.to(hidden.dtype)
+    return steered if support is None else torch.where(support, steered, whole)
 
 
 def first_steered(inputs: Inputs, positions: str) -> torch.Tensor:
@@ -57,34 +97,44 @@ def first_steered(inputs: Inputs, positions: str) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def hooked(hooks: Iterable[tuple[nn.Module, Hook]]) -> Iterator[None]:
-    """Attach hooks to the outputs of modules while the context lasts; an exception removes them too."""
+def hooked(hooks: Iterable[tuple[Place, Hook]]) -> Iterator[None]:
+    """Attach hooks to modules while the context lasts; an exception removes them too."""
     with contextlib.ExitStack() as stack:
-        for module, hook in hooks:
-            handle = module.register_forward_hook(lambda _module, _args, output, hook=hook: hook(output))
+        for (module, side), hook in hooks:
+            if side == "output":
+                handle = module.register_forward_hook(lambda _module, _args, output, hook=hook: hook(output))
+            else:
+                handle = module.register_forward_pre_hook(lambda _module, args, hook=hook: hook(args[0]))
             stack.callback(handle.remove)
         yield
 
 
 def steering_hooks(
-    vectors: torch.Tensor, tokens: torch.Tensor | None, steering: Steering, owner: torch.Tensor | None = None
+    vectors: torch.Tensor,
+    tokens: torch.Tensor | None,
+    steering: Steering,
+    owner: torch.Tensor | None = None,
+    support: torch.Tensor | None = None,
 ) -> dict[int, Hook]:
     """The hook of every steered block, by its index; where it is attached is `steering.site`.
 
     Parameters
     ----------
     vectors
-        [query, layer, hidden], one vector per query and block of the text stack.
+        [query, layer, width], one vector per query and block of the text stack; as wide as the site's states.
     tokens
         True at the tokens to steer, [row, token], on the CPU; the others are left as they are. None: every token.
     steering
-        Strengths, layers, normalisation. `unit` and `state` bring every vector to length 1 first; a zero vector stays
-        zero.
+        Operator, strengths, layers, normalisation. `unit` and `state` bring every vector to length 1 first; a zero
+        vector stays zero.
     owner
         Query that every steered token belongs to, [row, token], on the CPU; None: every row is the query of its index.
+    support
+        True at the coordinates that may change, [query, layer, width]; None: all.
     """
     vectors = vectors.float()
     if steering.normalisation != "none":
+        vectors = vectors if support is None else vectors.masked_fill(~support, 0)
         vectors = nn.functional.normalize(vectors, dim=-1)
     if tokens is not None:
         # Counted where they lie, on the CPU: a GPU would have to be waited for.
@@ -95,10 +145,11 @@ def steering_hooks(
     def hook_for(layer: int, scale: float) -> Hook:
         def hook(hidden: torch.Tensor) -> torch.Tensor:
             if tokens is None:
-                return steer(hidden, vectors[:, layer, None], scale, steering)
+                inside = None if support is None else support[:, layer, None]
+                return steer(hidden, vectors[:, layer, None], scale, steering, inside)
             at = row.to(hidden.device), column.to(hidden.device)
-            steered = hidden.clone()
-            steered[at] = steer(hidden[at], vectors[query, layer], scale, steering)
+            steered, inside = hidden.clone(), None if support is None else support[query, layer]
+            steered[at] = steer(hidden[at], vectors[query, layer], scale, steering, inside)
             return steered
 
         return hook
@@ -107,7 +158,7 @@ def steering_hooks(
 
 
 def describe(steering: Steering, n_layers: int) -> str:
-    """What is steered, in words for a log: blocks, tokens, scale, normalisation, gate."""
+    """What is steered, in words for a log: operator, scale, site, blocks, tokens, normalisation, gate."""
     scales = steering.scales(n_layers)
     tokens = {
         "all": "every token of the prompt, audio included",
@@ -120,7 +171,12 @@ def describe(steering: Steering, n_layers: int) -> str:
         "state": "brought to the length of the state",
     }[steering.normalisation]
     norm = "the length of every steered state restored" if steering.preserve_norm else "lengths left to change"
-    site = "the output of" if steering.site == "block" else "the output of the MLP in"
+    what = {
+        "add": f"adds {steering.scale:g} times the vector ({vector}) to",
+        "ablate": f"takes {steering.scale:g} times the part along the vector out of",
+        "set": f"sets the component along the vector to {steering.scale:g} times the vector's length in",
+        "scale": f"multiplies the part along the vector, or the coordinates of a support, by {steering.scale:g} in",
+    }[steering.operator]
     if steering.gate == "opposed":
         norm += "; up to twice the strength where a state points away from the vector"
     strengths = sorted(set(scales.values()), reverse=True)
@@ -128,7 +184,7 @@ def describe(steering: Steering, n_layers: int) -> str:
         more = ranges([layer for layer, scale in scales.items() if scale == strengths[0]])
         norm += f"; of the strength, blocks {more} get {strengths[0]:g} and the others {strengths[1]:g}"
     return (
-        f"steering adds {steering.scale:g} times the vector ({vector}) to {site} {len(scales)} of {n_layers} "
+        f"steering {what} {SITES[steering.site].words} {len(scales)} of {n_layers} "
         f"decoder blocks ({ranges(list(scales))}) at {tokens}, {norm}"
     )
 

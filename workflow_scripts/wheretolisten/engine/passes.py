@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from wheretolisten.config.probe import Steering
-from wheretolisten.engine import answering, attention, injection, layout, reading
+from wheretolisten.engine import answering, attention, injection, layout, reading, sites
 from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.forward import Heard
@@ -23,8 +23,8 @@ class Reading:
     Attributes
     ----------
     states
-        Output of every block at the last prompt token, float32 [row, layer, hidden]; the last block's is taken before
-        the final norm, a steered block's after steering. None unless asked for.
+        State of every block at the last prompt token, at the site that was asked for, float32 [row, layer, width]. The
+        last block's output is taken before the final norm; what is steered, after steering. None unless asked for.
     attention
         a^l_t: attention from the text rows to each audio token, averaged over heads and summed over rows, float32
         [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]; with `keep_heads`
@@ -127,6 +127,8 @@ class Engine:
         keep_heads: bool = False,
         want_head_mass: bool = False,
         want_audio_share: bool = False,
+        site: str = "block",
+        support: np.ndarray | None = None,
     ) -> Reading:
         """Run prompts about recordings through the text stack and read the attention of text to audio.
 
@@ -140,12 +142,13 @@ class Engine:
         audio_index
             Which recording each prompt is about; by default the one of the same index.
         vectors
-            Steering vector of every row and block, [row, layer, hidden]; rows with NaN yield NaN from the first steered
-            block on, other rows do not notice. None: no steering.
+            Steering vector of every row and block, as wide as the states at `steering.site`, [row, layer, width]; rows
+            with NaN yield NaN from the first steered block on, other rows do not notice. None: no steering.
         steering
-            How the vectors are added; needed exactly if there are vectors.
+            How states are changed along the vectors; needed exactly if there are vectors. A support whose coordinates
+            are scaled takes no vectors.
         want_states
-            Whether to return the last-token states.
+            Whether to return the last-token states at `site`.
         keep_text
             Whether to return the attention of every text token instead of their sum; `text_tokens` names them.
         keep_heads
@@ -154,19 +157,25 @@ class Engine:
             Whether to return what each head's last prompt token gives to the audio.
         want_audio_share
             Whether to return what all tokens together give to the audio; every prompt then goes through in full.
+        site
+            Where states are taken, a name in `sites.SITES`; it need not be where they are steered.
+        support
+            1 or True at the coordinates that steering may change, the same for all rows, [layer, width], or for each,
+            [row, layer, width]; nothing outside of it changes. None: all. See `injection.steer`.
 
         Raises
         ------
         UserError
-            If a recording does not fit the model (see `Adapter.prepare`), or one prompt does not fit into memory.
+            If a recording does not fit the model (see `Adapter.prepare`), if its blocks do not have the site, or one
+            prompt does not fit into memory.
         ValueError
-            If the vectors have the wrong shape, or come without a steering or the reverse; if both text tokens and
-            heads are to be kept.
+            If vectors or support have the wrong shape, or come without a steering or the reverse; if both text tokens
+            and heads are to be kept; if there is no such site.
         """
         known = recordings.recordings if isinstance(recordings, Heard) else recordings
         inputs = self.adapter.prepare(known, prompts, audio_index)
-        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share)
-        return self._read(recordings, inputs, vectors, steering, wanted)
+        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share, site)
+        return self._read(recordings, inputs, vectors, steering, support, wanted)
 
     def read_inputs(
         self,
@@ -178,10 +187,12 @@ class Engine:
         keep_heads: bool = False,
         want_head_mass: bool = False,
         want_audio_share: bool = False,
+        site: str = "block",
+        support: np.ndarray | None = None,
     ) -> Reading:
         """As `read`, from a prepared batch, padded on either side."""
-        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share)
-        return self._read(inputs.recordings, inputs, vectors, steering, wanted)
+        wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share, site)
+        return self._read(inputs.recordings, inputs, vectors, steering, support, wanted)
 
     @torch.inference_mode()
     def answer(
@@ -271,15 +282,13 @@ class Engine:
         inputs: Inputs,
         vectors: np.ndarray | None,
         steering: Steering | None,
+        support: np.ndarray | None,
         wanted: Wanted,
     ) -> Reading:
-        if (vectors is None) != (steering is None):
-            raise ValueError("vectors and steering belong together")
         if wanted.keep_text and wanted.keep_heads:
             raise ValueError("keep_text and keep_heads exclude each other")
-        expected = (len(inputs.input_ids), self.adapter.n_layers, self.adapter.hidden_size)
-        if vectors is not None and vectors.shape != expected:
-            raise ValueError(f"vectors of shape {vectors.shape} for {expected} (row, layer, hidden)")
+        sites.places(self.adapter, wanted.site)
+        vectors, support = self._check_vectors(len(inputs.input_ids), vectors, steering, support)
         heard = self.hear(recordings)
         steered_from = None if steering is None else injection.first_steered(inputs, steering.positions)
         queries = layout.queries_of(inputs, self._first_text(inputs), steered_from)
@@ -292,8 +301,9 @@ class Engine:
         def read(part: slice) -> dict[str, torch.Tensor]:
             members = [query for row in rows[part] for query in row]
             own = None if vectors is None else torch.as_tensor(vectors[members], dtype=torch.float32)
+            inside = None if support is None else torch.as_tensor(support[members], dtype=torch.bool)
             asked = [queries[query] for query in members]
-            found = reading.Found(asked, own, steering, wanted, self.adapter)
+            found = reading.Found(asked, own, steering, inside, wanted, self.adapter)
             run = reading.read_in_full if in_full else reading.read_behind_prefix
             run(self.adapter, self.meter, heard, found)
             return found.collect()
@@ -302,3 +312,33 @@ class Engine:
         order = [query for row in rows for query in row]
         found = {name: reading.join([part[name] for part in parts], order) for name in parts[0]}
         return Reading(n_audio_tokens=inputs.n_audio_tokens.numpy(), **({"states": None} | found))
+
+    def _check_vectors(
+        self, n_rows: int, vectors: np.ndarray | None, steering: Steering | None, support: np.ndarray | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Vectors and support, [row, layer, width] each, or a ValueError."""
+        scales_support = steering is not None and steering.operator == "scale" and support is not None
+        if (vectors is None) != (steering is None or scales_support):
+            raise ValueError("vectors and steering belong together; a support that is scaled takes no vectors")
+        if steering is None:
+            if support is not None:
+                raise ValueError("a support says what steering may change; pass a steering, too, or no support")
+            return None, None
+        sites.places(self.adapter, steering.site)
+        expected = (n_rows, self.adapter.n_layers, sites.width(self.adapter, steering.site))
+        if scales_support:
+            if steering.preserve_norm:
+                raise ValueError("preserve_norm: true would undo that a support is scaled; set preserve_norm: false")
+            vectors = np.broadcast_to(np.float32(0), expected)
+        if vectors.shape != expected:
+            raise ValueError(
+                f"vectors of shape {vectors.shape} for {expected} (row, layer, width at site {steering.site})"
+            )
+        if support is None:
+            return vectors, None
+        if support.shape not in (expected, expected[1:]) or not np.isin(support, (0, 1)).all():
+            raise ValueError(
+                f"a support of shape {support.shape} for {expected[1:]} or {expected} (row, layer, width at site "
+                f"{steering.site}); pass zeros and ones of one of these shapes"
+            )
+        return vectors, np.broadcast_to(support, expected)

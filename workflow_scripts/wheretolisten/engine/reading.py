@@ -4,10 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from wheretolisten.config.probe import Steering
-from wheretolisten.engine import injection, layout
+from wheretolisten.engine import injection, layout, sites
 from wheretolisten.engine.attention import AttentionReader, Read, Wanted
 from wheretolisten.engine.forward import EnoughError, Heard, forward
 from wheretolisten.engine.layout import Layout, Query
@@ -25,9 +24,11 @@ class Found:
     queries
         The prompts.
     vectors
-        Steering vectors, [query, layer, hidden]; None: no steering.
+        Steering vectors, [query, layer, width]; None: no steering.
     steering
-        How they are added.
+        How states are changed along them.
+    support
+        True at the coordinates that may change, [query, layer, width]; None: all.
     wanted
         What is read.
     adapter
@@ -39,6 +40,7 @@ class Found:
         queries: list[Query],
         vectors: torch.Tensor | None,
         steering: Steering | None,
+        support: torch.Tensor | None,
         wanted: Wanted,
         adapter: Adapter,
     ) -> None:
@@ -53,6 +55,7 @@ class Found:
             if self._broken.any():
                 vectors = vectors.masked_fill(self._broken[:, None, None], 0)
             self.vectors = vectors.to(self._device)
+        self.support = None if support is None else support.to(self._device)
 
     def read_from(
         self,
@@ -82,11 +85,14 @@ class Found:
         return read
 
     def recorder(self, layer: int) -> injection.Hook:
-        """The hook that takes the last tokens' states at a block's output."""
+        """The hook that takes the last tokens' states at the wanted site of a block."""
 
         def record(hidden: torch.Tensor) -> None:
-            _, _, (row, column), branch = self._source(layer + 1)
+            # Queries branch off at a block's output, before it is recorded.
+            _, _, (row, column), branch = self._source(layer + (self.wanted.site == "block"))
             self._keep("states", layer, hidden[row.to(hidden.device), column.to(hidden.device)], branch)
+            if layer == self._n_layers - 1:
+                raise EnoughError
 
         return record
 
@@ -107,7 +113,8 @@ class Found:
         for name, values in self._values.items():
             if self._broken.any():
                 # Attention of the first steered block itself is computed before its vector is added.
-                first = min(self.steering.scales(self._n_layers)) + (name != "states")
+                at_once = name == "states" and sites.reaches(self.steering.site, self.wanted.site)
+                first = min(self.steering.scales(self._n_layers)) + (not at_once)
                 values[self._broken.to(values.device), first:] = torch.nan
         return self._values
 
@@ -136,13 +143,15 @@ def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> 
         steered_all = found.steering.positions == "all"
         since = whole.since([query.first_steered for query in queries])
         hooks = _steering(adapter, found, None if steered_all else since, None)
+        # What is steered inside a block needs that block's own input.
         first_own = min(found.steering.scales(adapter.n_layers)) + (found.steering.site == "block")
         distinct = list(dict.fromkeys(queries))
         if first_own and len(distinct) < len(queries):
             # Until the first vector is added, prompts that differ only in their vectors are one and the same.
             trunk = layout.arrange([[(row, 0, len(query.ids))] for row, query in enumerate(distinct)], distinct)
             branch = torch.tensor([distinct.index(query) for query in queries], device=adapter.device)
-            hooks.insert(0, (adapter.blocks[first_own - 1], lambda hidden: hidden[branch.to(hidden.device)]))
+            place = sites.places(adapter, "block")[first_own - 1]
+            hooks.insert(0, (place, lambda hidden: hidden[branch.to(hidden.device)]))
             found.read_from(trunk, distinct, branch, first_own)
             queries = distinct
     found.read_from(whole)
@@ -153,13 +162,10 @@ def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> 
 
 def _steering(
     adapter: Adapter, found: Found, tokens: torch.Tensor | None, owner: torch.Tensor | None
-) -> list[tuple[nn.Module, injection.Hook]]:
-    hooks = injection.steering_hooks(found.vectors, tokens, found.steering, owner)
-    blocks = adapter.blocks
-    return [
-        (blocks[layer] if found.steering.site == "block" else blocks[layer].get_submodule("mlp"), hook)
-        for layer, hook in hooks.items()
-    ]
+) -> list[tuple[sites.Place, injection.Hook]]:
+    hooks = injection.steering_hooks(found.vectors, tokens, found.steering, owner, found.support)
+    places = sites.places(adapter, found.steering.site)
+    return [(places[layer], hook) for layer, hook in hooks.items()]
 
 
 def _through(
@@ -168,11 +174,14 @@ def _through(
     audio: Sequence[torch.Tensor],
     mask: torch.Tensor | None,
     found: Found,
-    hooks: list[tuple[nn.Module, injection.Hook]],
+    hooks: list[tuple[sites.Place, injection.Hook]],
 ) -> None:
-    # Attached after the steering hooks, hence called after them: states are what the next block sees.
-    recorders = [(block, found.recorder(layer)) for layer, block in enumerate(adapter.blocks)]
-    with injection.hooked(hooks + (recorders if found.wanted.states else [])):
+    # Attached after the steering hooks, hence called after them: states are what comes next sees.
+    recorders = []
+    if found.wanted.states:
+        places = sites.places(adapter, found.wanted.site)
+        recorders = [(place, found.recorder(layer)) for layer, place in enumerate(places)]
+    with injection.hooked(hooks + recorders):
         forward(adapter, tokens, audio, None, mask, found.reader())
 
 
