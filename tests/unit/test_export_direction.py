@@ -14,9 +14,9 @@ from safetensors.numpy import load_file
 
 from wheretolisten import provenance, store
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Prompts, Readout
+from wheretolisten.config.passes import PassSettings
+from wheretolisten.config.probe import Prompts
 from wheretolisten.config.sections import Section
-from wheretolisten.config.settings import ExtractionSettings
 from wheretolisten.errors import UserError
 
 MODEL = Model(checkpoint="resources/tiny-qwen2-audio")
@@ -25,7 +25,7 @@ LABELS, N_LAYERS, N_HIDDEN = ("cat", "dog"), 3, 8
 
 def write(path: Path, schema: store.Schema, attributes: dict, columns: dict) -> Path:
     """A result file; columns that are left out hold one row of zeros."""
-    sizes = {"layer": N_LAYERS, "hidden": N_HIDDEN, "position": 3, "audio_token": 5}
+    sizes = {"layer": N_LAYERS, "hidden": N_HIDDEN, "event": 3}
     zeros = {
         column.name: np.zeros([sizes.get(axis, 1) for axis in column.axes], column.dtype) for column in schema.columns
     }
@@ -35,29 +35,36 @@ def write(path: Path, schema: store.Schema, attributes: dict, columns: dict) -> 
     return path
 
 
+CONTRAST = ("positive", "negative")
+STATES = store.schema.states({"positive": True, "negative": False})
+
+
 @pytest.fixture
 def results(tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
-    """Label sums, the activations that they were made of, and the sums [label, layer, hidden]; cat's are not finite."""
-    settings = ExtractionSettings(model=MODEL, prompts=Prompts(domain_wording={"pets": "a {label}"}), readout=Readout())
+    """Label sums, the states that they were made of, and the sums [label, layer, hidden]; cat's are not finite."""
+    prompts = Prompts(domain_wording={"pets": "a {label}"})
+    settings = PassSettings(
+        model=MODEL, states={name: prompts.state(name) for name in CONTRAST}, wording=prompts.wording
+    )
     _, attributes = provenance.of_job("extract_activations", settings, {})
-    activations = write(tmp_path / "0.h5", store.ACTIVATIONS, attributes | {"tokens_per_second": 25.0}, {})
+    states = write(tmp_path / "0.h5", STATES, attributes, {})
     sums = np.random.default_rng(0).normal(size=(len(LABELS), N_LAYERS, N_HIDDEN))
     sums[0, 1, 2] = np.inf
-    _, attributes = provenance.of_job("average_vectors", Section(), {"activations_0": activations})
+    _, attributes = provenance.of_job("average_vectors", Section(), {"states_0": states})
     columns = {"label": np.array(LABELS, "S"), "domain": np.array(["pets", "pets"], "S"), "count": np.array([4, 7])}
-    vectors = write(
-        tmp_path / "vectors.h5",
-        store.VECTORS,
-        attributes | {"model": MODEL.identity, "benchmark_digests": []},
-        columns | {"sum/label": sums, "sum/shuffled": sums},
+    directions = write(
+        tmp_path / "directions.h5",
+        store.schema.directions([CONTRAST]),
+        attributes | {"model": MODEL.identity, "benchmark_digests": [], "contrasts": [CONTRAST]},
+        columns | {"sum/positive/negative": sums, "shuffled_sum/positive/negative": sums},
     )
-    return vectors, activations, sums
+    return directions, states, sums
 
 
-def export(results: tuple, label: str, *outputs: Path) -> None:
-    vectors, activations, _ = results
-    arguments = ["--vectors", vectors, "--activations", activations, "--label", label, "--output", *outputs]
-    export_direction.main([str(argument) for argument in arguments])
+def export(results: tuple, label: str, *outputs: Path, contrast: tuple[str, str] = CONTRAST) -> None:
+    directions, states, _ = results
+    arguments = ["--directions", directions, "--states", states, "--label", label, "--contrast", *contrast]
+    export_direction.main([str(argument) for argument in [*arguments, "--output", *outputs]])
 
 
 def provenance_of(layers: list[int]) -> dict[str, str]:
@@ -65,10 +72,10 @@ def provenance_of(layers: list[int]) -> dict[str, str]:
         "model": "resources/tiny-qwen2-audio",
         "checkpoint_digest": provenance.checkpoint_digest(MODEL.checkpoint, None),
         "label": "dog",
-        "kind": "label_mean",
+        "contrast": "positive - negative",
         "n_events": "7",
-        "positive_prompt": "Which part of the audio has the sound of a dog?",
-        "negative_prompt": "Focus on the entire audio",
+        "first_prompt": "Which part of the audio has the sound of a dog?",
+        "second_prompt": "Focus on the entire audio",
         "layers": json.dumps(layers),
     }
 
@@ -118,10 +125,13 @@ def test_what_cannot_be_exported_is_refused_and_nothing_is_written(results, tmp_
     ):
         with pytest.raises(UserError, match=sentence):
             export(results, label, *outputs)
-    vectors, activations, sums = results
-    write(activations, store.ACTIVATIONS, {"tokens_per_second": 25.0}, {})
-    with pytest.raises(UserError, match=r"0\.h5: .*vectors\.h5 was not made of it; name activations of the same model"):
-        export((vectors, activations, sums), "dog", target)
+    with pytest.raises(
+        UserError, match=r"--contrast positive_1 negative: .* holds no sums of it; choose from positive neg"
+    ):
+        export(results, "dog", target, contrast=("positive_1", "negative"))
+    write(results[1], STATES, {"model": "another"}, {})
+    with pytest.raises(UserError, match=r"0\.h5: .*directions\.h5 was not made of it; name states of the same model"):
+        export(results, "dog", target)
     monkeypatch.setitem(sys.modules, "gguf", None)
     with pytest.raises(UserError, match=r"needs the package gguf; install it with uv sync --group export"):
         export(results, "dog", target, tmp_path / "dog.gguf")
