@@ -64,6 +64,7 @@ def provenance_of(layers: list[int]) -> dict[str, str]:
     return {
         "model": "resources/tiny-qwen2-audio",
         "checkpoint_digest": provenance.checkpoint_digest(MODEL.checkpoint, None),
+        "weights": "pretrained",
         "label": "dog",
         "kind": "label_mean",
         "n_events": "7",
