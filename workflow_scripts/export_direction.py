@@ -113,6 +113,7 @@ def read_direction(directions: Path, states: Path, label: str, contrast: tuple[s
     origin = {
         "model": attributes["model"],
         "checkpoint_digest": attributes["checkpoint_digest"],
+        "weights": attributes["weights"],
         "label": label,
         "contrast": " - ".join(contrast),
         "n_events": str(n_events),
@@ -189,7 +190,7 @@ def write_gguf(path: Path, direction: Direction, hint: str) -> None:
     """Tensors `direction.<l>`, float32 [hidden], for the output of decoder block l, from 1.
 
     repeng and llama.cpp both count blocks from 0 and add `direction.<l>` to the output of block l. llama.cpp refuses a
-    file with `direction.0` (common_control_vector_load), and repeng trains none, so block 0 is left out.
+    file with `direction.0` (common_control_vector_load_one), and repeng trains none, so block 0 is left out.
     """
     import gguf  # a group of its own: nothing else needs it
 

@@ -38,3 +38,9 @@ def test_a_recording_is_read_as_models_hear_it(tmp_path: Path):
     np.testing.assert_allclose(recording[1000:-1000], expected[1000:-1000], atol=1e-3)
     with pytest.raises(UserError, match=r"nowhere\.wav: the file does not exist; give another recording"):
         read_recording(tmp_path / "nowhere.wav")
+
+
+def test_nothing_that_the_workflow_runs_depends_on_the_whole_library(root: Path):
+    sources = [path for path in (root / "workflow_scripts").rglob("*.py") if path.name != "api.py"]
+    assert len(sources) > 100
+    assert [path for path in sources if re.search(r"wheretolisten(\.| import )api\b", path.read_text())] == []

@@ -71,6 +71,7 @@ def provenance_of(layers: list[int]) -> dict[str, str]:
     return {
         "model": "resources/tiny-qwen2-audio",
         "checkpoint_digest": provenance.checkpoint_digest(MODEL.checkpoint, None),
+        "weights": "pretrained",
         "label": "dog",
         "contrast": "positive - negative",
         "n_events": "7",
