@@ -9,6 +9,7 @@ import pandas as pd
 from wheretolisten import log, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
@@ -40,6 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
     activations = store.read_activations(args.activations, digests, args.identity)
+    positions = order_positions(events["position"])
     steered = {
         position: store.read_attention(getattr(args, position), digests, args.identity) for position in POSITIONS
     }
@@ -58,7 +60,7 @@ def main(argv: list[str] | None = None) -> None:
     rows, unknown = [], []
     for event in events.to_dict("records"):
         sample = row_of[event["sample_id"]]
-        place = POSITIONS.index(event["position"])
+        place = positions.index(event["position"])
         attention = steered[event["position"]]
         rate, n_tokens = activations.tokens_per_second, int(activations.n_audio_tokens[sample])
         # Attention that does not change ties everywhere: all candidate windows.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wheretolisten import log
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import order_positions
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_map import Pass, draw_attention_map
 from wheretolisten.figures.reading import Event
@@ -32,13 +32,14 @@ def main(argv: list[str] | None = None) -> None:
     missing = missing_vectors(arguments.vector, events).get((query.sample_id, query.position))
     if missing:
         logger.warning("%s has no vector for the query: %s", query.method, missing)
+    positions = order_positions(events["position"])
     events = events[events["sample_id"] == query.sample_id].set_index("position")
-    if set(events.index) != set(POSITIONS):
+    if set(events.index) != set(positions):
         raise UserError(
             f"{arguments.events}: sample {query.sample_id} of {arguments.attention} is not listed with all its "
             "positions; build the benchmark again"
         )
-    events = events.loc[list(POSITIONS)]
+    events = events.loc[positions]
     names = {
         "base": "Base",
         "prompted": method_name("prompt_only"),
@@ -50,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
             for name, *of_pass in zip(query.passes, query.text, query.attention, strict=True)
         ],
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
-        POSITIONS.index(query.position),
+        positions.index(query.position),
         query.tokens_per_second,
         events["sample_seconds"].iloc[0],
         f"{model_name(arguments.model)}, sample {query.sample_id}: where text reads the audio; "

@@ -10,8 +10,7 @@ import pandas as pd
 
 from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
-from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.positions import is_position
+from wheretolisten.config.positions import DESCRIPTION, is_position
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, refusal
 
@@ -75,8 +74,7 @@ def read_shard(path: str | Path) -> pd.DataFrame:
         raise UserError(f"{path} holds a time that is not a number ({error}); {remedy}") from error
     for position in table["position"].unique():
         if not is_position(position):
-            names = f"{', '.join(POSITIONS)}, event-1, event-2, ..."
-            raise UserError(f"{path} holds the position {position!r}, not one of {names}; {remedy}")
+            raise UserError(f"{path} holds the position {position!r}, not one of {DESCRIPTION}; {remedy}")
     repeated = table[table.duplicated(["sample_id", "position"])]
     if len(repeated):
         row = repeated.iloc[0]
