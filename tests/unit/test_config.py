@@ -77,6 +77,13 @@ def test_compositions_of_any_number_of_events(raw_config, root):
     cost = config.describe_sweep("steered-tokens", dict.fromkeys(config.models, 4))
     assert f"{2 * 24 * 6 * 3} steered passes" in cost
 
+    # Laid over the default run, what the documentation shows is valid.
+    shown = yaml.safe_load((root / "docs/examples.md").read_text().split("```yaml")[1].split("```")[0])
+    default = yaml.safe_load((root / "config.yaml").read_text())
+    default["benchmarks"] |= shown["benchmarks"]
+    default["probe"]["direct_prompt"] |= shown["probe"]["direct_prompt"]
+    assert load(default, root).benchmarks["crowded"].composition.positions == composed.positions
+
     raw_config["libraries"]["synthetic"]["labels"] = ["dog", "cat", "cow", "hen", "bell", "horn"]
     with pytest.raises(UserError, match=r"labels: domain 'animals' has 4 label.* 'sequences' takes 6 .*domains: mixed"):
         load(raw_config, root)

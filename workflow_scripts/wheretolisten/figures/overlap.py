@@ -10,8 +10,8 @@ from matplotlib.patches import Patch
 
 from wheretolisten.figures import style
 from wheretolisten.localization.table import METHODS, order_methods
-from wheretolisten.statistics.names import method_name, model_name, position_name
-from wheretolisten.statistics.summary import rows_of
+from wheretolisten.statistics.names import method_name, model_name, position_tick
+from wheretolisten.statistics.summary import OVERALL, rows_of
 
 _BAR = 0.16
 _MOST_BESIDE = 5
@@ -97,8 +97,10 @@ def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str], positions: 
                 linewidth=1.1,
                 zorder=5,
             )
-    axis.set_xticks(range(len(positions)), [position_name(position) for position in positions])
+    axis.set_xticks(range(len(positions)), [position_tick(position) for position in positions])
     axis.tick_params(axis="x", length=0, labelbottom=True)
+    if positions[0].startswith("event-"):
+        axis.set_xlabel("Event, in order of onset")
     axis.axvline(len(positions) - 1.5, color="#c0c0c0", linewidth=0.7)
     axis.set_ylim(0, 104)  # room for the interval of a bar at 100 %
     axis.set_yticks(range(0, 101, 20))
@@ -106,7 +108,10 @@ def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str], positions: 
 
 
 def _caption(table: pd.DataFrame, positions: list[str], separator: str) -> str:
-    counts = table.groupby("position")["n_queries"]
+    named = table["position"]
+    if len(positions) > _MOST_BESIDE:  # too many to list
+        named, positions = named.where(named == OVERALL, "each event"), ["each event", OVERALL]
+    counts = table.groupby(named)["n_queries"]
     texts = []
     for position in positions:
         if position in counts.groups:

@@ -77,10 +77,13 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
     handles.append(Line2D([], [], color=style.GREY, linestyle=(0, (3, 1.5)), label="Chance (by colour)"))
     handles.append(Patch(color=style.LIGHT_GREY, alpha=0.4, linewidth=0, label="Value of this run"))
     counts = table.loc[table["position"] == "overall", "n_queries"]
+    n_beside = 6 if n_columns == 2 else 3
+    further_lines = -(-len(handles) // n_beside) - 6 // n_beside
+    figure.set_figheight(figure.get_figheight() + 0.16 * further_lines)
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=6 if n_columns == 2 else 3,
+        ncols=n_beside,
         frameon=False,
         title=f"{_span(counts)} queries per value. {'Bands' if numeric else 'Bars'}: 95 % interval.",
         columnspacing=1.4,

@@ -27,6 +27,11 @@ def position_name(position: str) -> str:
     return position.replace("-", " ").capitalize()
 
 
+def position_tick(position: str) -> str:
+    """The same where an axis says that it shows events: `event-1` becomes 1."""
+    return position_name(position).removeprefix("Event ")
+
+
 def model_name(model: str) -> str:
     """Name of a model from its key in the configuration: `tiny-qwen2-audio` becomes Tiny Qwen2-Audio.
 
