@@ -71,7 +71,7 @@ rule attention:
             path
             for m in CONFIG.models
             for b in CONFIG.benchmarks
-            for p in POSITIONS
+            for p in ("unsteered", *positions_of(b))
             for path in attention_shards(m, b, p)
         ],
         maps=expand(

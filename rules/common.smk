@@ -31,6 +31,7 @@ from wheretolisten.clips import listing
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.places import place_of
+from wheretolisten.config.positions import PATTERN
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
@@ -75,16 +76,21 @@ HUB_MODELS = [name for name, model in CONFIG.models.items() if model.revision]
 TINY_MODELS = {"tiny-qwen2-audio": "qwen2_audio", "tiny-audio-flamingo-3": "audio_flamingo_3"}
 
 
+def one_of(names):
+    """A wildcard that is one of these names, perhaps none."""
+    return "|".join(map(re.escape, names)) or "none-is-configured"
+
+
 # Names become folders, so a wildcard is one of the configured names and never spans folders.
 wildcard_constraints:
-    library="|".join(map(re.escape, CONFIG.libraries)),
-    benchmark="|".join(map(re.escape, CONFIG.benchmarks)),
-    questions="|".join(map(re.escape, CONFIG.questions)) or "none-is-configured",
-    model="|".join(map(re.escape, CONFIG.models)),
-    position="|".join(POSITIONS),
+    library=one_of(CONFIG.libraries),
+    benchmark=one_of(CONFIG.benchmarks),
+    questions=one_of(CONFIG.questions),
+    model=one_of(CONFIG.models),
+    position=PATTERN,
     shard=r"\d+",
-    tiny_model="|".join(map(re.escape, TINY_MODELS)),
-    sweep="|".join(map(re.escape, CONFIG.sweeps)),
+    tiny_model=one_of(TINY_MODELS),
+    sweep=one_of(CONFIG.sweeps),
     table=r"[\w./-]+",
 
 
@@ -155,6 +161,11 @@ digest_of_file = functools.cache(sha256_of_file)
 # ------------------------------------------------------------------------------------------------------ names of files
 
 
+def positions_of(benchmark):
+    """Names of the events of its samples."""
+    return CONFIG.benchmarks[benchmark].composition.positions
+
+
 def shards_of(benchmark):
     return range(CONFIG.n_shards(benchmark))
 
@@ -183,22 +194,13 @@ def unsteered_shards(model, benchmark):
     return attention_shards(model, benchmark, "unsteered")
 
 
-# On this machine a job takes all events of a shard, because most of its time goes into starting; on a cluster there is one
-# job for each. The files are the same, byte for byte. A dry-run does not say where the jobs are to run, but profiles do
-# that pack the jobs of a cluster.
+# Whether the jobs run elsewhere. A dry-run does not say, but profiles do that pack the jobs of a cluster.
 ON_CLUSTER = (
     workflow.remote_exec or not workflow.local_exec or "steer_attention" in workflow.group_settings.overwrite_groups
 )
-
-
-def together(path):
-    """Output of a steering job: the files of all events, or that of one."""
-    return expand(path, position=POSITIONS, allow_missing=True) if not ON_CLUSTER else path
-
-
-def by_position(path):
-    """The same for what a job has one of."""
-    return path.replace("/{position}", "") if not ON_CLUSTER else path
+# Benchmarks whose events are steered for in one job. Outputs of a rule cannot depend on the benchmark, so that other
+# compositions have a job for each event.
+TOGETHER = [name for name in CONFIG.benchmarks if not ON_CLUSTER and positions_of(name) == POSITIONS]
 
 
 def attention_shards(model, benchmark, position):
@@ -319,7 +321,9 @@ def sweep_files(wildcards):
     sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
     shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
     own = swept_shards(sweep)
-    needed = {"none": ["unsteered", *POSITIONS], "steered": ["unsteered"], "all": []}[CONFIG.sweeps[sweep].passes]
+    needed = {"none": ["unsteered", *positions_of(benchmark)], "steered": ["unsteered"], "all": []}[
+        CONFIG.sweeps[sweep].passes
+    ]
     return {
         "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards),
         "attention": own,
@@ -393,17 +397,20 @@ def samples_of(wildcards):
 def extraction_work(wildcards):
     # The recording and, for some states, silence of its length.
     states = CONFIG.unsteered_settings(wildcards.model, wildcards.benchmark).states.values()
-    n_prompts = 1 + len(POSITIONS) + sum(len(POSITIONS) if state.of_event else 1 for state in states)
+    n_events = len(positions_of(wildcards.benchmark))
+    n_prompts = 1 + n_events + sum(n_events if state.of_event else 1 for state in states)
     return sizing.Work(*samples_of(wildcards), 1 + any(state.heard == "silence" for state in states), n_prompts)
 
 
 def steering_work(wildcards):
-    n_passes = len(CONFIG.methods_of(wildcards.benchmark)) * (1 if ON_CLUSTER else len(POSITIONS))
+    n_passes = len(CONFIG.methods_of(wildcards.benchmark))
     return sizing.Work(*samples_of(wildcards), n_passes, n_passes)
 
 
 def answers_work(wildcards):
-    return sizing.Work(*samples_of(wildcards), 1, len(POSITIONS), CONFIG.probe.direct_prompt.max_new_tokens)
+    return sizing.Work(
+        *samples_of(wildcards), 1, len(positions_of(wildcards.benchmark)), CONFIG.probe.direct_prompt.max_new_tokens
+    )
 
 
 def map_work(wildcards):
@@ -419,7 +426,7 @@ def analysis_work(wildcards):
 def sweep_work(wildcards):
     # Every position under every value, and every value without steering.
     n_points = CONFIG.sweeps[wildcards.sweep].n_points(sizing.n_layers(model_folder(wildcards.model)))
-    n_passes = n_points * (len(POSITIONS) + 1)
+    n_passes = n_points * (len(positions_of(CONFIG.sweep_benchmark(wildcards.sweep))) + 1)
     n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
     return sizing.Work(n_samples, longest_seconds(CONFIG.sweep_benchmark(wildcards.sweep)), n_passes, n_passes)
 

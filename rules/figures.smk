@@ -38,7 +38,7 @@ rule plot_attention_change:
         unsteered=lambda wildcards: unsteered_shards(wildcards.model, CONFIG.figures.attention_change),
         steered=lambda wildcards: [
             path
-            for position in POSITIONS
+            for position in positions_of(CONFIG.figures.attention_change)
             for path in attention_shards(wildcards.model, CONFIG.figures.attention_change, position)
         ],
         events=f"results/localization/events/{CONFIG.figures.attention_change}.csv",

@@ -12,7 +12,9 @@ rule localize_events:
         shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
         unsteered=lambda wildcards: unsteered_shards(wildcards.model, wildcards.benchmark),
         steered=lambda wildcards: [
-            path for position in POSITIONS for path in attention_shards(wildcards.model, wildcards.benchmark, position)
+            path
+            for position in positions_of(wildcards.benchmark)
+            for path in attention_shards(wildcards.model, wildcards.benchmark, position)
         ],
         answers=lambda wildcards: answer_shards(wildcards.model, wildcards.benchmark),
     output:

@@ -59,12 +59,14 @@ rule steer_attention:
         directions="results/directions/{model}/{benchmark}.h5",
         checkpoint=by_name(checkpoint_files),
     output:
-        attention=together("results/attention/{model}/{benchmark}/{position}/{shard}.h5"),
+        attention="results/attention/{model}/{benchmark}/{position}/{shard}.h5",
     log:
-        text=by_position("results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log"),
-        performance=by_position("results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.json"),
+        text="results/logs/steer_attention/{model}/{benchmark}/{position}/{shard}.log",
+        performance="results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.json",
     benchmark:
-        by_position("results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv")
+        "results/performance/steer_attention/{model}/{benchmark}/{position}/{shard}.tsv"
+    wildcard_constraints:
+        benchmark=one_of([benchmark for benchmark in CONFIG.benchmarks if benchmark not in TOGETHER]),
     conda:
         "../envs/models.yaml"
     resources:
@@ -79,6 +81,21 @@ rule steer_attention:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --states {input.states:q} --directions {input.directions:q} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+
+
+# On this machine one job takes all events of a shard, because most of its time goes into starting. The files are the same.
+use rule steer_attention as steer_events with:
+    output:
+        attention=expand(
+            "results/attention/{model}/{benchmark}/{position}/{shard}.h5", position=POSITIONS, allow_missing=True
+        ),
+    log:
+        text="results/logs/steer_events/{model}/{benchmark}/{shard}.log",
+        performance="results/performance/steer_events/{model}/{benchmark}/{shard}.json",
+    benchmark:
+        "results/performance/steer_events/{model}/{benchmark}/{shard}.tsv"
+    wildcard_constraints:
+        benchmark=one_of(TOGETHER),
 
 
 rule map_attention:

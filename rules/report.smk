@@ -92,7 +92,7 @@ rule summarize_run:
             path
             for m in CONFIG.models
             for b in CONFIG.benchmarks
-            for p in ("unsteered", *POSITIONS)
+            for p in ("unsteered", *positions_of(b))
             for path in attention_shards(m, b, p)
         ],
         maps=expand(

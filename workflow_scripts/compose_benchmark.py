@@ -1,6 +1,7 @@
 """Compose and render the samples of one shard of a benchmark."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from wheretolisten.clips.folders import replaced_folder
 from wheretolisten.clips.pcm import digest_of, read_clip, write_flac
 from wheretolisten.clips.records import read_clips
 from wheretolisten.config.benchmarks import Composition
-from wheretolisten.config.constants import POSITIONS, SAMPLING_RATE
+from wheretolisten.config.constants import SAMPLING_RATE
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,14 +39,16 @@ def main(argv: list[str] | None = None) -> None:
             pcm = render(plan, clips, settings)
             write_flac(folder / f"{plan.sample_id}.flac", pcm)
             path = f"{args.audio.parent.name}/{args.audio.name}/{plan.sample_id}.flac"
-            rows.extend(_rows(plan, shares, path, digest_of(pcm)))
+            rows.extend(_rows(plan, shares, settings.positions, path, digest_of(pcm)))
             if (index + 1 - args.first) % 50 == 0:
                 logger.info("%d of %d samples", index + 1 - args.first, args.stop - args.first)
     write_shard(rows, args.shard)
     logger.info("samples %d to %d are done", args.first, args.stop - 1)
 
 
-def _rows(plan: Plan, shares: list[float], path: str, digest: str) -> list[dict[str, Any]]:
+def _rows(plan: Plan, shares: list[float], positions: Sequence[str], path: str, digest: str) -> list[dict[str, Any]]:
+    # In order of onset; an event stands before what is mixed into it.
+    heard = sorted(zip(plan.events, shares, strict=True), key=lambda pair: pair[0].onset)
     return [
         {
             "sample_id": plan.sample_id,
@@ -62,7 +65,7 @@ def _rows(plan: Plan, shares: list[float], path: str, digest: str) -> list[dict[
             "digest": digest,
             "audible": round(share, 4),
         }
-        for position, event, share in zip(POSITIONS, plan.events, shares, strict=True)
+        for position, (event, share) in zip(positions, heard, strict=True)
     ]
 
 

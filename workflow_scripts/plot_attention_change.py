@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import log
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
+from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
@@ -47,8 +47,9 @@ def main(argv: list[str] | None = None) -> None:
     layers = select_layers(settings.layers, base.shape[1])
     events = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
     missing = missing_vectors(Direction.from_json(arguments.direction), events)
+    positions = order_positions(events["position"])
     changes, counts = [], []
-    for position in POSITIONS:
+    for position in positions:
         paths = [path for path in arguments.steered if path.parent.name == position]
         attention = read_passes(paths)
         if not np.array_equal(attention.sample_id, unsteered.sample_id):
@@ -72,7 +73,7 @@ def main(argv: list[str] | None = None) -> None:
         counts.append(count)
     figure = draw_attention_change(
         np.stack(changes),
-        POSITIONS,
+        positions,
         _true_events(events, arguments.events),
         unsteered.tokens_per_second,
         f"{model_name(arguments.model)}: {method_name(f'steering_{arguments.method}').lower()}, "
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
 def _true_events(events: pd.DataFrame, path: Path) -> list[tuple[float, float]]:
     """Onset and offset at each position, in seconds; all samples must agree."""
     times = []
-    for position in POSITIONS:
+    for position in order_positions(events["position"]):
         rows = events.loc[events["position"] == position, ["onset", "offset"]]
         if rows.empty or np.ptp(rows.to_numpy(), axis=0).max() > 1e-3:
             raise UserError(

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from wheretolisten import log
 from wheretolisten.benchmark import read_shard
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.directions import Direction
+from wheretolisten.config.positions import order_positions
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.figures.attention_map import Pass, draw_attention_map
@@ -35,13 +35,14 @@ def main(argv: list[str] | None = None) -> None:
     missing = missing_vectors(Direction.from_json(arguments.direction), events).get((sample_id, position))
     if missing:
         logger.warning("%s has no vector for the query: %s", arguments.method, missing)
+    positions = order_positions(events["position"])
     events = events[events["sample_id"] == sample_id].set_index("position")
-    if set(events.index) != set(POSITIONS):
+    if set(events.index) != set(positions):
         raise UserError(
             f"{arguments.events}: sample {sample_id} of {arguments.attention} is not listed with all its "
             "positions; build the benchmark again"
         )
-    events = events.loc[list(POSITIONS)]
+    events = events.loc[positions]
     names = {
         "base": "Base",
         "prompted": method_name("prompt_only"),
@@ -53,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
             for (name, _), text, values in zip(query.passes, query.text[0], query.values[0], strict=True)
         ],
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
-        POSITIONS.index(position),
+        positions.index(position),
         query.tokens_per_second,
         events["sample_seconds"].iloc[0],
         f"{model_name(arguments.model)}, sample {sample_id}: where text reads the audio; "

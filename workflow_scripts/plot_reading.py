@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import log
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
+from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--settings", required=True, help="section localization as JSON")
     parser.add_argument("--sample", type=int, required=True, help="index of the sample")
-    parser.add_argument("--position", choices=POSITIONS, required=True)
+    parser.add_argument("--position", required=True, help="event that is read")
     parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
     parser.add_argument("--direction", required=True, help="what it steers with, JSON")
     parser.add_argument("--pdf", type=Path, required=True)
@@ -47,10 +47,9 @@ def main(argv: list[str] | None = None) -> None:
 
     settings = Localization.from_json(arguments.settings)
     of_benchmark = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    events = _events_of(of_benchmark, arguments.events, arguments.sample)
+    events = _events_of(of_benchmark, arguments.events, arguments.sample, arguments.position)
     sample_id = events["sample_id"].iloc[0]
-    queried = POSITIONS.index(arguments.position)
-    event = events.iloc[queried]
+    event = events.loc[arguments.position]
 
     unsteered, attention = read_passes(arguments.unsteered), read_passes(arguments.attention)
     row = _row_of(sample_id, unsteered.sample_id, arguments.unsteered)
@@ -70,7 +69,7 @@ def main(argv: list[str] | None = None) -> None:
     figure = draw_reading(
         _read_audio(arguments.benchmark_folder / event["path"]),
         [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
-        queried,
+        events.index.get_loc(arguments.position),
         *shares,
         window,
         event["sample_seconds"],
@@ -81,11 +80,15 @@ def main(argv: list[str] | None = None) -> None:
     _log.info("sample %s, %s: %s: %s", sample_id, arguments.position, found, arguments.pdf)
 
 
-def _events_of(events: pd.DataFrame, path: Path, sample: int) -> pd.DataFrame:
+def _events_of(events: pd.DataFrame, path: Path, sample: int, position: str) -> pd.DataFrame:
+    """Events of a sample by position, in order of time."""
+    positions = order_positions(events["position"])
+    if position not in positions:
+        raise UserError(f"{path}: there is no event {position!r} ({', '.join(positions)}); choose one of these")
     events = events[events["sample_id"].astype(int) == sample].set_index("position", drop=False)
-    if set(events["position"]) != set(POSITIONS):
+    if set(events["position"]) != set(positions):
         raise UserError(f"{path}: sample {sample} is not listed with all its positions; choose another sample")
-    return events.loc[list(POSITIONS)]
+    return events.loc[positions]
 
 
 def _row_of(sample_id: str, sample_ids: np.ndarray, paths: list[Path]) -> int:

@@ -48,6 +48,9 @@ def table(cases: list[tuple]) -> list:
 
 # ----------------------------------------------------------------------------------------------------- configuration
 
+SEQUENCES = "benchmarks > sequences > composition > "
+EXACT = "benchmarks > sequences-exact > composition > "
+
 CONFIG = [
     # what is put where, and what the sentence says
     ("unknown section", "lambda", 0.1, r"lambda: unknown key; remove it or correct its spelling"),
@@ -190,8 +193,25 @@ CONFIG = [
         [5],
         r"composition\.clip_seconds\.1: the value is missing; add it",
     ),
-    ("a duration of NaN", "benchmarks > sequences > composition > gap_seconds", float("nan"), r"gap_seconds: .*finite"),
-    ("a negative gap", "benchmarks > sequences > composition > gap_seconds", -1, r"gap_seconds: .*equal to 0, not -1"),
+    ("a duration of NaN", SEQUENCES + "gap_seconds", float("nan"), r"gap_seconds: nan is neither"),
+    ("a negative gap", SEQUENCES + "gap_seconds", -1, r"gap_seconds: -1 is neither a number"),
+    ("a gap of three ends", SEQUENCES + "gap_seconds", [0, 1, 2], r"gap_seconds: \[0, 1, 2\]"),
+    ("a gap that shrinks", SEQUENCES + "gap_seconds", [2, 1], r"gap_seconds: \[2, 1\] is nei"),
+    ("a gap of yes", SEQUENCES + "gap_seconds", True, r"gap_seconds: True is neither"),
+    ("unequal gaps in Figure 2", EXACT + "gap_seconds", [1, 2], r"figures\.attention_change: .*equal .*gap_seconds"),
+    ("overlap in Figure 2", EXACT + "overlap", {}, r"probe\.direct_prompt\.question says 'three sound.* has 6; word"),
+    ("one event", EXACT + "n_events", 1, r"n_events: .*2, not 1"),
+    ("nine events", EXACT + "n_events", 9, r"n_events: .*8, not 9"),
+    ("second sounds of no event", EXACT + "overlap", {"n_events": True}, r"overlap: n_events must be a number, not"),
+    (
+        "more second sounds than events",
+        EXACT + "overlap",
+        {"n_events": 4},
+        r"overlap\.n_events: 4 events cannot have .* n_events: 3; lower it",
+    ),
+    ("a second sound as long as its event", EXACT + "overlap", {"fraction": 1}, r"fraction: .*less than 1, not 1"),
+    ("a tick of a second sound", EXACT + "overlap", {"fraction": 0.01}, r"overlap\.fraction: .*would last 0\.05 s"),
+    ("another event in the reading", "figures > reading_position", "event-1", r"has no event 'event-1' \(begin, mid"),
     (
         "longer than the clips",
         "benchmarks > sequences > composition > clip_seconds",

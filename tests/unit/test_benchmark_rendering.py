@@ -106,3 +106,37 @@ def test_the_colours_of_noise():
         slopes[kind] = np.polyfit(np.arange(8), np.log2(octaves), 1)[0]
     assert slopes["white"] == pytest.approx(0, abs=0.1)
     assert slopes["pink"] == pytest.approx(-1, abs=0.1)
+
+
+@pytest.mark.parametrize("loudness", ["untouched", "rms"])
+@pytest.mark.parametrize("level_db", [-20.0, -3.5, 0.0, 6.0])
+def test_a_second_sound_has_its_level_relative_to_its_event(level_db, loudness):
+    record = Clip("id", "label", "domain", "source", "path", 4_000, "")
+    seconds = [Event(record, 100, 4_000, onset, mixed_into=host) for host, onset in ((0, 5_000), (2, 52_000))]
+    mixed = Plan(7, (*PLAN.events, *seconds))
+    clips = [*CLIPS, clip(0.3, 4_100, 4), clip(0.001, 4_100, 5)]
+    settings = Composition(loudness=loudness, overlap={"level_db": level_db, "n_events": 2})
+    alone, sample = render(PLAN, CLIPS, settings).astype(int), render(mixed, clips, settings).astype(int)
+    assert np.abs(sample).max() < 32_767
+    added = sample - alone
+    for event in seconds:
+        host = PLAN.events[event.mixed_into]
+        ratio = level(added[event.onset : event.offset]) / level(alone[host.onset : host.offset])
+        assert 20 * np.log10(ratio) == pytest.approx(level_db, abs=0.05)
+        added[event.onset : event.offset] = 0
+    assert not added.any()  # gaps and the other events are as they were
+
+
+@pytest.mark.parametrize("n_events", [2, 5, 8])
+def test_any_number_of_events_is_rendered(n_events):
+    clips = [clip(0.01 * (number + 1), 2_000, number) for number in range(n_events)]
+    onsets = [number * 3_000 + number**2 * 10 for number in range(n_events)]
+    record = Clip("id", "label", "domain", "source", "path", 2_000, "")
+    several = Plan(7, tuple(Event(record, 0, 2_000, onset) for onset in onsets))
+    sample = render(several, clips, Composition(n_events=n_events))
+    assert len(sample) == onsets[-1] + 2_000
+    for number, (onset, audio) in enumerate(zip(onsets, clips, strict=True)):
+        np.testing.assert_array_equal(sample[onset : onset + 2_000], audio)
+        if number:
+            gap = sample[onsets[number - 1] + 2_000 : onset]
+            assert level(gap) == pytest.approx((level(clips[number - 1]) + level(audio)) / 2, rel=2e-3)

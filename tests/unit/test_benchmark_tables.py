@@ -18,7 +18,7 @@ from wheretolisten.clips.procedural import LABELS
 from wheretolisten.clips.records import read_clips
 from wheretolisten.errors import UserError
 
-SETTINGS = json.dumps({"clip_seconds": [0.5, 0.6], "gap_seconds": 0.25})
+SETTINGS = {"clip_seconds": [0.5, 0.6], "gap_seconds": 0.25}
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +31,11 @@ def clips(tmp_path_factory) -> Path:
     return folder / "clips.csv"
 
 
-def compose(clips: Path, folder: Path, shard: int, first: int, stop: int) -> Path:
+def compose(clips: Path, folder: Path, shard: int, first: int, stop: int, settings=SETTINGS) -> Path:
     path = folder / "shards" / f"{shard}.csv"
     where = ["--shard", str(path), "--audio", str(folder / "audio" / str(shard))]
     which = ["--first", str(first), "--stop", str(stop)]
-    compose_benchmark.main(["--settings", SETTINGS, "--clips", str(clips), *which, *where])
+    compose_benchmark.main(["--settings", json.dumps(settings), "--clips", str(clips), *which, *where])
     return path
 
 
@@ -76,6 +76,27 @@ def test_the_tables_agree_with_each_other_and_with_the_audio(benchmark, clips):
             assert 0.5 <= row["duration"] <= 0.6
             assert 0 < row["audible"] <= 1
             assert row["duration"] == pytest.approx(row["offset"] - row["onset"], abs=1e-12)
+
+
+def test_any_number_of_events_from_clips_to_tables(clips, tmp_path):
+    settings = {"n_events": 4, "clip_seconds": [0.5, 0.6], "gap_seconds": [0.1, 0.3], "domains": "mixed"}
+    settings |= {"overlap": {"level_db": -3, "n_events": 2, "fraction": 0.5}}
+    shards = [compose(clips, tmp_path, *numbers, settings) for numbers in ((0, 0, 4), (1, 4, 6))]
+    tables = ["--samples", str(tmp_path / "samples.csv"), "--events", str(tmp_path / "events.csv")]
+    collect_benchmark.main(["--shards", *map(str, shards), *tables])
+    events = read_shard(tmp_path / "events.csv")
+    for _, rows in events.groupby("sample_id"):
+        assert list(rows["position"]) == [f"event-{number}" for number in range(1, 7)]
+        assert rows["onset"].is_monotonic_increasing
+        assert rows["label"].nunique() == rows["clip_id"].nunique() == 6
+        assert (rows["offset"].shift() > rows["onset"]).sum() >= 2  # each second sound starts within an event
+        assert rows["offset"].max() == rows["sample_seconds"].iloc[0]
+        assert (rows["duration"] < 0.31).sum() == 2
+        load_audio(rows.iloc[0], tmp_path)
+    # Adding samples, in other shards too, changes none.
+    whole = read_shard(compose(clips, tmp_path / "more", 0, 0, 8, settings))
+    same = [column for column in whole.columns if column != "path"]
+    pd.testing.assert_frame_equal(whole[same].head(36), events[same])
 
 
 def test_shards_can_be_cut_anywhere_and_more_samples_move_none(benchmark, clips, tmp_path):

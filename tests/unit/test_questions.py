@@ -14,6 +14,7 @@ import transformers
 from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.decode import BadFileError
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import name_positions
 from wheretolisten.config.probe import Prompts, Wording
 from wheretolisten.config.questions import QUESTION_KINDS, AudioShare, ProceduralQuestions
 from wheretolisten.config.settings import QuestionSettings
@@ -260,7 +261,7 @@ def test_items_without_an_answer_of_the_model_are_not_counted_and_empty_answers_
 LABELS = ("dog", "cat", "cow", "frog", "hen")
 
 
-def events_of(n_samples: int, labels=LABELS, domain: str = "animals") -> pd.DataFrame:
+def events_of(n_samples: int, labels=LABELS, domain: str = "animals", positions=POSITIONS) -> pd.DataFrame:
     rng = np.random.default_rng(5)
     rows = [
         {
@@ -273,12 +274,14 @@ def events_of(n_samples: int, labels=LABELS, domain: str = "animals") -> pd.Data
             "clip_id": label,
             "source": label,
             "duration": 5.0,
-            "sample_seconds": 17.0,
+            "sample_seconds": 6.0 * len(positions) - 1,
             "path": f"audio/0/{sample:05d}.flac",
             "digest": "d",
         }
         for sample in range(n_samples)
-        for index, (position, label) in enumerate(zip(POSITIONS, rng.permutation(labels)[:3], strict=True))
+        for index, (position, label) in enumerate(
+            zip(positions, rng.permutation(labels)[: len(positions)], strict=True)
+        )
     ]
     return pd.DataFrame(rows)
 
@@ -343,6 +346,33 @@ def test_where_every_label_is_heard_only_the_order_is_asked():
     items = questions_about(events_of(3, labels=("dog", "cat", "cow")), 15)
     assert {item["sub-category"] for item in items} == {"order"}
     assert all(sorted(item["choices"]) == ["cat", "cow", "dog"] for item in items)
+
+
+@pytest.mark.parametrize("n_events", [2, 5, 8])
+def test_questions_about_any_number_of_sounds_in_sequence(n_events):
+    labels = (*LABELS, "bell", "horn", "rain", "siren", "clock")[: n_events + 2]
+    events = events_of(6, labels, positions=name_positions(n_events))
+    heard_in = {path: list(table["label"]) for path, table in events.groupby("path")}
+    places = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"]
+    # In whatever order the events are listed.
+    items = questions_about(events.sample(frac=1, random_state=1).sort_values("sample_id", kind="stable"), 30)
+    for item in items:
+        heard, answer, kind = heard_in[item["audio_id"]], item["answer"], item["sub-category"]
+        assert kind == "existence" or item["choices"].count(answer) == 1
+        if kind == "order":
+            (place,) = (place for place in places if item["question"].endswith(f"{place}?"))
+            assert heard[places.index(place)] == answer
+        elif kind in ("next", "previous"):
+            named = item["question"].removesuffix("?").split(" the ")[-1]
+            assert heard.index(answer) - heard.index(named) == (1 if kind == "next" else -1)
+    assert {item["sub-category"] for item in items} == set(QUESTION_KINDS)
+
+
+def test_questions_about_sounds_that_overlap_are_refused():
+    events = events_of(3)
+    events.loc[4, "onset"] = 4.9
+    with pytest.raises(UserError, match=r"sounds of sample 00001 overlap, .* which one comes next; make them about"):
+        questions_about(events, 3)
 
 
 def test_choices_use_the_words_for_labels():

@@ -1,5 +1,7 @@
 """Which event windows land on: weights, table, script and figure."""
 
+from fractions import Fraction
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -10,11 +12,12 @@ import tabulate_specificity
 from tests.unit.test_figures import check_files, check_nothing_is_clipped
 from tests.unit.test_localization_table import row
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import name_positions
 from wheretolisten.directions.sources import other_positions
 from wheretolisten.errors import UserError
 from wheretolisten.figures.specificity import draw_specificity
 from wheretolisten.localization.table import write_localization
-from wheretolisten.statistics.specificity import LANDED_ON, landings, summarize_specificity
+from wheretolisten.statistics.specificity import NONE, landings, summarize_specificity
 
 ONSETS = dict(zip(POSITIONS, (0.0, 6.0, 12.0), strict=True))
 EVENTS = pd.DataFrame(
@@ -41,6 +44,42 @@ EVENTS = pd.DataFrame(
 def test_a_window_lands_on_the_event_of_which_it_covers_most(start, expected):
     window = {"benchmark": "main", "sample_id": "00000", "predicted_start": start, "predicted_end": start + 5}
     np.testing.assert_allclose(landings(pd.DataFrame([window]), EVENTS), [expected])
+
+
+@pytest.mark.parametrize("overlapping", [True, False])
+def test_windows_land_where_an_enumeration_says(overlapping):
+    # Five sounds with unequal gaps and perhaps one within each, on a grid of 0.1 s; all windows of ten durations.
+    rng = np.random.default_rng(8)
+    events, onset = [], 0
+    for _ in range(5):
+        duration = int(rng.integers(8, 20))
+        events.append((onset, onset + duration))
+        if overlapping:
+            start = onset + int(rng.integers(duration - 5))
+            events.append((start, start + 5))
+        onset += duration + int(rng.integers(0, 8))
+    grid = np.arange(events[-2 if overlapping else -1][1] + 30)
+    windows = np.array([(start, start + width) for width in range(2, 22, 2) for start in range(len(grid) - width)])
+    heard, covered = ((grid >= times[:, :1]) & (grid < times[:, 1:]) for times in (np.array(events), windows))
+    shared = (covered[:, None] & heard).sum(axis=2)
+    # Fractions compare exactly; by seconds where events take turns, by intersection over union where they overlap.
+    union = (covered[:, None] | heard).sum(axis=2) if overlapping else np.ones_like(shared)
+    amounts = np.vectorize(Fraction)(shared, union)
+    best = (amounts == amounts.max(axis=1, keepdims=True)) & (shared.max(axis=1, keepdims=True) > 0)
+    expected = np.hstack([best, ~best.any(axis=1, keepdims=True)])
+
+    key = {"benchmark": "main", "sample_id": "00000"}
+    times = pd.DataFrame(np.array(events) / 10, columns=["onset", "offset"])
+    queries = pd.DataFrame(windows / 10, columns=["predicted_start", "predicted_end"]).assign(**key)
+    found = landings(queries, times.assign(position=name_positions(len(events)), **key))
+    np.testing.assert_allclose(found, expected / expected.sum(axis=1, keepdims=True))
+    assert (expected.sum(axis=1) > 1).any()
+    if overlapping:  # a window that is an event lands on it, and on none around it
+        exact = landings(
+            times.set_axis(["predicted_start", "predicted_end"], axis=1).assign(**key),
+            times.assign(position=name_positions(len(events)), **key),
+        )
+        np.testing.assert_array_equal(exact, np.eye(10, 11))
 
 
 def localization(n_samples=4):
@@ -82,7 +121,9 @@ def test_other_labels_vector_is_judged_by_the_event_that_it_is_of_as_well():
 
     def matrix(method, reference="queried"):
         rows = table[(table["method"] == method) & (table["reference"] == reference)]
-        return rows.pivot(index="position", columns="landed_on", values="share").loc[list(POSITIONS), list(LANDED_ON)]
+        return rows.pivot(index="position", columns="landed_on", values="share").loc[
+            list(POSITIONS), [*POSITIONS, NONE]
+        ]
 
     np.testing.assert_array_equal(matrix("steering_sample"), np.eye(3, 4))
     np.testing.assert_array_equal(matrix("steering_mine", "steered"), np.eye(3, 4))

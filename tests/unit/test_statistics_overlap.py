@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 
+from wheretolisten.benchmark.composition import Composer
+from wheretolisten.clips.records import Clip
+from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.probe import Localization
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
@@ -76,6 +79,36 @@ def test_closed_form_agrees_with_monte_carlo(durations, gap):
         drawn = overlap_fraction(starts, starts + event["duration"], event["onset"], event["offset"]).mean()
         expected = chance_overlap(event["onset"], event["duration"], event["sample_seconds"])
         assert drawn == pytest.approx(expected, abs=0.012)
+
+
+COMPOSITIONS = {
+    "two events": {"n_events": 2},
+    "three events of one duration": {"clip_seconds": (1.0, 1.0)},
+    "five events and unequal gaps": {"n_events": 5, "gap_seconds": (0.0, 4.0)},
+    "eight events without gaps": {"n_events": 8, "gap_seconds": 0},
+    "four events, three with a second sound": {"n_events": 4, "overlap": {"n_events": 3, "fraction": 0.3}},
+    "eight events, all with a long second sound": {"n_events": 8, "overlap": {"fraction": 0.9}},
+}
+
+
+@pytest.mark.parametrize("changes", COMPOSITIONS.values(), ids=COMPOSITIONS)
+def test_chance_is_that_of_all_windows_enumerated(changes):
+    rate = 16_000
+    settings = Composition(**{"clip_seconds": (0.8, 1.6)} | changes)
+    labels = [f"sound {number:02d}" for number in range(16)]
+    clips = [Clip(label, label, "all", label, "", round(rate * (1.6 + n / 40)), "") for n, label in enumerate(labels)]
+    composer = Composer(settings, clips)
+    for index in range(3):
+        plan = composer.plan(index)
+        assert len(plan.events) == len(settings.positions)
+        for event in plan.events:
+            # Overlap is linear in the start between frames, so the trapezoidal rule over all frames is the integral.
+            starts = np.arange(plan.n_frames - event.n_frames + 1)
+            shared = np.minimum(starts + event.n_frames, event.offset) - np.maximum(starts, event.onset)
+            covered = np.clip(shared, 0, None) / event.n_frames
+            times = np.array([event.onset, event.n_frames, plan.n_frames]) / rate
+            assert chance_overlap(*times) == pytest.approx(np.trapezoid(covered) / (len(starts) - 1), abs=1e-10)
+            assert 0 < chance_overlap(*times) < 1
 
 
 def test_chance_is_certain_where_only_one_window_fits():

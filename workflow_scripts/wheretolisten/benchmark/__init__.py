@@ -1,4 +1,4 @@
-"""Benchmarks: samples of three sounds in sequence. Readers need no more than this; makers use the other modules."""
+"""Benchmarks: samples of sounds in sequence. Readers need no more than this; makers use the other modules."""
 
 from wheretolisten.benchmark.shards import load_audio, read_shard
 

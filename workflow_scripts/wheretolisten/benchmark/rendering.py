@@ -1,10 +1,11 @@
-"""From a plan to sound: clips in sequence with noise between them (SWL §4).
+"""From a plan to sound: clips in sequence with noise between them (SWL §4), and second sounds mixed into them.
 
 Energies are summed in whole numbers, where order does not matter, so that a sample has the same bytes on every machine.
 """
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,11 +39,14 @@ def render(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> np
     for event, clip in zip(plan.events, clips, strict=True):
         cut = clip[event.clip_start : event.clip_start + event.n_frames]
         level = _root_mean_square(cut.astype(np.int64)) / FULL_SCALE
-        gain = settings.rms_level / level if settings.loudness == "rms" and level > 0 else 1.0
-        sample[event.onset : event.offset] = cut * (gain / FULL_SCALE)
+        target = settings.rms_level if settings.loudness == "rms" else level
+        if event.mixed_into is not None:
+            target = levels[event.mixed_into] * 10 ** (settings.overlap.level_db / 20)
+        gain = target / level if level > 0 else 1.0
+        sample[event.onset : event.offset] += cut * (gain / FULL_SCALE)
         levels.append(gain * level)
-    for number in range(len(plan.events) - 1):
-        start, stop = plan.events[number].offset, plan.events[number + 1].onset
+    for number, (event, following) in enumerate(pairwise(plan.in_sequence)):
+        start, stop = event.offset, following.onset
         rng = generator("gap", settings.seed, plan.index, number)
         # Energy-matched: as loud as the neighbours on average (SWL §4).
         sample[start:stop] = noise(settings.gap_noise, stop - start, rng) * (

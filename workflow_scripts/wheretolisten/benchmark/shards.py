@@ -10,7 +10,7 @@ import pandas as pd
 
 from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
-from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import DESCRIPTION, is_position
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, refusal
 
@@ -29,7 +29,7 @@ COLUMNS = {
     "digest": str,
     "audible": float,
 }
-"""Column → type of a table of events: one row per event; times in seconds, whole multiples of 1/16000 s.
+"""Column → type of a table of events: one row per event, in order of onset; times in seconds, multiples of 1/16000 s.
 
 `path` is the sample's audio file relative to the benchmark's folder, `digest` the SHA-256 of its int16 audio, `audible`
 the share of the event that can be heard, from 0 to 1 (see `clips.audibility`). Tables of earlier versions lack it.
@@ -72,9 +72,9 @@ def read_shard(path: str | Path) -> pd.DataFrame:
         table = table.reindex(columns=list(COLUMNS), fill_value="").replace({"audible": {"": "nan"}}).astype(COLUMNS)
     except ValueError as error:
         raise UserError(f"{path} holds a time that is not a number ({error}); {remedy}") from error
-    strange = table["position"][~table["position"].isin(POSITIONS)]
-    if len(strange):
-        raise UserError(f"{path} holds the position {strange.iloc[0]!r}, not one of {', '.join(POSITIONS)}; {remedy}")
+    for position in table["position"].unique():
+        if not is_position(position):
+            raise UserError(f"{path} holds the position {position!r}, not one of {DESCRIPTION}; {remedy}")
     repeated = table[table.duplicated(["sample_id", "position"])]
     if len(repeated):
         row = repeated.iloc[0]

@@ -5,29 +5,94 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.sections import Section, check_interval
+from wheretolisten.config.positions import name_positions
+from wheretolisten.config.sections import SHORTEST_SECONDS, Section, check_interval
+
+
+class Overlap(Section):
+    """Second sounds: each lies within an event, is mixed into it, and is asked for like any other event."""
+
+    level_db: float = Field(
+        0.0, ge=-40, le=40, description="level (RMS) of the second sound, in dB relative to that of the event"
+    )
+    n_events: int | None = Field(
+        None, ge=1, description="how many events of a sample have a second sound, drawn for each sample; null: all"
+    )
+    fraction: float = Field(0.5, gt=0, lt=1, description="how long it lasts, as a part of the event's duration")
+
+
+def _check_gap(gap: Any) -> Any:
+    """Refuse what is neither a duration nor a range of durations, in one sentence instead of one per possible type."""
+    ends = gap if isinstance(gap, list | tuple) else [gap, gap]
+    numbers = [end for end in ends if isinstance(end, int | float) and not isinstance(end, bool)]
+    if len(ends) != 2 or len(numbers) != 2 or not 0 <= numbers[0] <= numbers[1] <= 60:
+        raise ValueError(
+            f"{gap!r} is neither a number from 0 to 60 nor [shortest, longest] with 0 <= shortest <= longest <= 60 "
+            "seconds"
+        )
+    return (float(ends[0]), float(ends[1])) if isinstance(gap, list | tuple) else float(gap)
 
 
 class Composition(Section):
     """What one sample of a benchmark is made of (SWL: three clips in sequence, noise between them)."""
 
+    n_events: int = Field(3, ge=2, le=8, description="sounds in sequence; those of overlap are further ones")
     clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest event, in seconds")
-    gap_seconds: float = Field(1.0, ge=0, le=60, description="noise between events, in seconds")
+    gap_seconds: Annotated[Any, BeforeValidator(_check_gap)] = Field(
+        1.0, description="noise between events, in seconds; [shortest, longest]: drawn for every gap"
+    )
     gap_noise: Literal["white", "pink", "silence"] = "white"
     loudness: Literal["untouched", "rms"] = Field("untouched", description="rms: every clip to rms_level first")
     rms_level: float = Field(0.1, gt=0, lt=1, description="root mean square that loudness: rms brings clips to")
     domains: Literal["within", "mixed"] = Field("within", description="labels of a sample from one domain, or any")
+    overlap: Overlap | None = Field(None, description="second sounds that are mixed into events; null: none")
     seed: int = Field(2606, ge=0)
 
     @model_validator(mode="after")
-    def _check_range(self) -> "Composition":
+    def _check_ranges(self) -> "Composition":
         check_interval(self.clip_seconds, "clip_seconds")
+        if self.overlap is None:
+            return self
+        if self.overlap.n_events is not None and self.overlap.n_events > self.n_events:
+            raise ValueError(
+                f"overlap.n_events: {self.overlap.n_events} events cannot have a second sound where a sample has "
+                f"n_events: {self.n_events}; lower it, or set it to null for all"
+            )
+        shortest = self.overlap.fraction * self.clip_seconds[0]
+        if shortest < SHORTEST_SECONDS:
+            raise ValueError(
+                f"overlap.fraction: second sounds would last {shortest:g} s, and an event lasts at least "
+                f"{SHORTEST_SECONDS:g} s; raise it, or clip_seconds"
+            )
         return self
+
+    @property
+    def n_overlaps(self) -> int:
+        """Number of second sounds in a sample."""
+        if self.overlap is None:
+            return 0
+        return self.n_events if self.overlap.n_events is None else self.overlap.n_events
+
+    @property
+    def positions(self) -> tuple[str, ...]:
+        """Names of a sample's events in order of their onsets, of second sounds too."""
+        n_events = self.n_events + self.n_overlaps
+        return POSITIONS if n_events == self.n_events == len(POSITIONS) else name_positions(n_events)
+
+    @property
+    def gap_range(self) -> tuple[float, float]:
+        """Shortest and longest gap, in seconds."""
+        return self.gap_seconds if isinstance(self.gap_seconds, tuple) else (self.gap_seconds, self.gap_seconds)
+
+    @property
+    def equal(self) -> bool:
+        """Whether the events of all samples lie at the same times."""
+        return self.clip_seconds[0] == self.clip_seconds[1] and len(set(self.gap_range)) == 1 and not self.n_overlaps
 
     @property
     def longest_seconds(self) -> float:
         """Upper bound of a sample's duration, in seconds."""
-        return len(POSITIONS) * self.clip_seconds[1] + (len(POSITIONS) - 1) * self.gap_seconds
+        return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
 def _check_methods(methods: Any) -> Any:

@@ -11,6 +11,9 @@ from wheretolisten.errors import UserError
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 """A path that a user writes. `~` at its begin is spelled out here, so that nothing after the configuration sees it."""
 
+SHORTEST_SECONDS = 0.1
+"""Shortest clip and shortest event."""
+
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values are frozen and strictly typed where it matters."""
@@ -22,7 +25,8 @@ class Section(BaseModel):
     def _check_numbers(cls, values: Any) -> Any:
         # pydantic would take yes and no, which YAML reads as true and false, for 1 and 0.
         for key, field in cls.model_fields.items():
-            if field.annotation in (int, float) and isinstance(values, dict) and isinstance(values.get(key), bool):
+            numeric = field.annotation in (int, float, int | None)
+            if numeric and isinstance(values, dict) and isinstance(values.get(key), bool):
                 raise ValueError(f"{key} must be a number, not {values[key]}")
         return values
 
@@ -47,8 +51,10 @@ class Section(BaseModel):
 
 def check_interval(interval: tuple[float, float], key: str) -> None:
     low, high = interval
-    if not 0.1 <= low <= high <= 600:
-        raise ValueError(f"{key} must be [shortest, longest] with 0.1 <= shortest <= longest <= 600 seconds")
+    if not SHORTEST_SECONDS <= low <= high <= 600:
+        raise ValueError(
+            f"{key} must be [shortest, longest] with {SHORTEST_SECONDS:g} <= shortest <= longest <= 600 seconds"
+        )
 
 
 def check_template(text: str, key: str, required: set[str], optional: frozenset[str] | set[str] = frozenset()) -> None:

@@ -19,7 +19,6 @@ from pydantic import (
 
 from wheretolisten import cache, checkpoint
 from wheretolisten.config.benchmarks import Benchmark
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.libraries import Library, ProceduralLibrary
@@ -43,6 +42,10 @@ from wheretolisten.config.sweeps import (
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NUMBERS = (
+    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen"),
+)
 
 # Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
 _ENTRIES = tuple(
@@ -57,10 +60,12 @@ _TAKEN = {"models": {"events", "sweeps", "unknown_duration"}, "benchmarks": {"au
 class Figures(Section):
     """Which benchmark and sample the figures show."""
 
-    attention_change: str = Field(description="benchmark of Figure 2; its events must all have one duration")
+    attention_change: str = Field(
+        description="benchmark of Figure 2; the events of all its samples must lie at the same times"
+    )
     overlap: str = Field(description="benchmark of the bars of overlap by position")
     reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
-    reading_position: Literal["begin", "middle", "end"] = "middle"
+    reading_position: str = Field("middle", description="position of the event that is queried there")
     reading_vector: str = Field("sample", description="method of probe.methods whose steering is drawn")
     audio_share: str | None = Field(None, description="question set of Figure 1; null: not drawn")
 
@@ -151,19 +156,14 @@ class Config(Section):
                     f"library {benchmark.library!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
                     "shorten the events or lengthen the clips"
                 )
-            if isinstance(library, ProceduralLibrary) and benchmark.composition.domains == "within":
-                for domain, labels in library.labels_by_domain().items():
-                    if len(labels) < len(POSITIONS):
-                        raise ValueError(
-                            f"libraries.{benchmark.library}.labels: domain {domain!r} has {len(labels)} label(s) "
-                            f"({', '.join(labels)}), but a sample of benchmark {name!r} takes {len(POSITIONS)} of one "
-                            "domain; add labels, or set composition.domains: mixed"
-                        )
+            if isinstance(library, ProceduralLibrary):
+                _check_labels(name, benchmark, library)
             if benchmark.composition.longest_seconds > self.shard_seconds:
                 raise ValueError(
                     f"shard_seconds: {self.shard_seconds:g} s is less than one sample of benchmark {name!r} "
                     f"({benchmark.composition.longest_seconds:g} s); raise it"
                 )
+            _check_direct_question(name, benchmark, self.probe.direct_prompt.question)
             if benchmark.methods != "all":
                 for method in benchmark.methods:
                     if method not in self.probe.methods:
@@ -183,12 +183,17 @@ class Config(Section):
                     f"({', '.join(self.methods_of(chosen))}), which is drawn; name one of these, or add it to "
                     f"benchmarks.{chosen}.methods"
                 )
-        shortest, longest = self.benchmarks[self.figures.attention_change].composition.clip_seconds
-        if shortest != longest:
+        if not self.benchmarks[self.figures.attention_change].composition.equal:
             raise ValueError(
-                f"figures.attention_change: benchmark {self.figures.attention_change!r} has events of {shortest:g} to "
-                f"{longest:g} s, but the figure averages over samples position by position; "
-                "name one with equal clip_seconds"
+                f"figures.attention_change: the events of benchmark {self.figures.attention_change!r} do not lie at "
+                "the same times in all samples, but the figure averages over samples position by position; name one "
+                "with equal clip_seconds and gap_seconds, without overlap"
+            )
+        positions = self.benchmarks[self.figures.overlap].composition.positions
+        if self.figures.reading_position not in positions:
+            raise ValueError(
+                f"figures.reading_position: benchmark {self.figures.overlap!r} has no event "
+                f"{self.figures.reading_position!r} ({', '.join(positions)}); name one of these"
             )
         if self.figures.reading_sample >= self.benchmarks[self.figures.overlap].n_samples:
             raise ValueError(
@@ -205,6 +210,12 @@ class Config(Section):
                 raise ValueError(
                     f"questions.{name}.benchmark: {questions.benchmark!r} is not in benchmarks "
                     f"({', '.join(self.benchmarks)}); name one of them, or take the questions out ({name}: null)"
+                )
+            if isinstance(questions, ProceduralQuestions) and self.benchmarks[questions.benchmark].composition.overlap:
+                raise ValueError(
+                    f"questions.{name}.benchmark: they ask which sound comes next, and sounds of "
+                    f"{questions.benchmark!r} overlap; name a benchmark without overlap, or take the questions "
+                    f"out ({name}: null)"
                 )
             if self.longest_recording(name) > self.shard_seconds:
                 raise ValueError(
@@ -400,7 +411,7 @@ class Config(Section):
         cost = describe(
             self.sweeps[sweep].variation,
             sum(samples.values()),
-            len(POSITIONS),
+            len(self.benchmarks[self.sweep_benchmark(sweep)].composition.positions),
             {model: n_layers[model] for model in models},
             len(models) * len(samples),
         )
@@ -533,6 +544,39 @@ def _check_path(key: str, path: str, kind: Literal["file", "folder"], root: Path
         from_where = "" if root == Path.cwd() or Path(path).is_absolute() else f" in {root}"
         raise UserError(
             f"{key}: {path!r} does not exist as a {kind}{from_where}; correct the path or put the files there"
+        )
+
+
+def _check_labels(name: str, benchmark: Benchmark, library: ProceduralLibrary) -> None:
+    """Refuse a composition that takes more labels than there are; of other libraries, jobs find out what they hold."""
+    needed = len(benchmark.composition.positions)
+    by_domain = library.labels_by_domain()
+    if benchmark.composition.domains == "mixed":
+        by_domain = {"": [label for labels in by_domain.values() for label in labels]}
+    for domain, labels in by_domain.items():
+        if len(labels) < needed:
+            where, of = (f"domain {domain!r}", "of one domain; add labels, or set composition.domains: mixed")
+            if not domain:
+                where, of = "the library", "different ones; add labels, or lower composition.n_events"
+            raise ValueError(
+                f"libraries.{benchmark.library}.labels: {where} has {len(labels)} label(s) ({', '.join(labels)}), but "
+                f"a sample of benchmark {name!r} takes {needed} {of}"
+            )
+
+
+def _check_direct_question(name: str, benchmark: Benchmark, question: str) -> None:
+    """Refuse a question that says what is not so of the samples: how many sounds, or that they take turns."""
+    n_events = len(benchmark.composition.positions)
+    said = re.search(rf"\b({'|'.join(_NUMBERS)}|\d+)\s+(?:sound|event)s?\b", question, re.IGNORECASE)
+    wrong = ""
+    if said and said[1].lower() not in (_NUMBERS[n_events], str(n_events)):
+        wrong = f"says {said[0]!r}, but a sample of benchmark {name!r} has {n_events}"
+    elif benchmark.composition.overlap and "in sequence" in question.lower():
+        wrong = f"says 'in sequence', but sounds of benchmark {name!r} overlap"
+    if wrong:
+        raise ValueError(
+            f'probe.direct_prompt.question {wrong}; word it so that it is true of all benchmarks ("several sound '
+            'events")'
         )
 
 

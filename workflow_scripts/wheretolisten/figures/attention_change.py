@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from wheretolisten.figures import style
+from wheretolisten.statistics.names import position_name
 
 
 def draw_attention_change(
@@ -53,7 +54,7 @@ def draw_attention_change(
         axis.text(0.5, row + 0.5, "no vector", transform=axis.get_yaxis_transform(), ha="center", va="center")
     for row in rows[1:-1]:
         axis.axhline(row, color="white", linewidth=1.5)
-    axis.set_yticks(rows[:-1] + 0.5, [position.capitalize() for position in positions])
+    axis.set_yticks(rows[:-1] + 0.5, [position_name(position) for position in positions])
     axis.tick_params(axis="y", length=0)
     axis.set_ylabel("Position of the\nlabel that steers")
     axis.set_xlabel("Time (s); dashed: true boundaries of events; boxed: the event whose label steers")

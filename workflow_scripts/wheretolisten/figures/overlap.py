@@ -10,10 +10,12 @@ from matplotlib.patches import Patch
 
 from wheretolisten.figures import style
 from wheretolisten.localization.table import METHODS, order_methods
-from wheretolisten.statistics.names import method_name, model_name
-from wheretolisten.statistics.summary import ROWS
+from wheretolisten.statistics.names import method_name, model_name, position_tick
+from wheretolisten.statistics.summary import OVERALL, rows_of
 
 _BAR = 0.16
+_MOST_BESIDE = 5
+"""Positions that two panels have room for side by side, all queries together included."""
 
 
 def draw_overlap(table: pd.DataFrame) -> Figure:
@@ -30,14 +32,16 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
     models = list(dict.fromkeys(table["model"]))
     table = table[table["method"].isin(METHODS)]
     methods = order_methods(table["method"])
-    n_columns = min(2, len(models))
+    positions = rows_of(table["position"])
+    n_columns = min(2 if len(positions) <= _MOST_BESIDE else 1, len(models))
     n_rows = -(-len(models) // n_columns)
-    width = style.PAGE_WIDTH if n_columns == 2 else 1.4 * style.COLUMN_WIDTH
+    wide = n_columns == 2 or len(positions) > _MOST_BESIDE
+    width = style.PAGE_WIDTH if wide else 1.4 * style.COLUMN_WIDTH
     figure, axes = plt.subplots(
         n_rows, n_columns, figsize=(width, 2.4 * n_rows + 0.75), sharey=True, sharex=True, squeeze=False
     )
     for axis, model in zip(axes.flat, models, strict=False):
-        _draw_model(axis, table[table["model"] == model], methods)
+        _draw_model(axis, table[table["model"] == model], methods, positions)
         axis.set_title(model_name(model))
     for axis in axes.flat[len(models) :]:
         axis.set_axis_off()
@@ -52,7 +56,7 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
         loc="outside lower center",
         ncols=3,
         frameon=False,
-        title=_caption(table, separator=" " if n_columns == 2 else "\n"),
+        title=_caption(table, positions, separator=" " if wide else "\n"),
         columnspacing=1.4,
         handlelength=1.6,
     )
@@ -60,9 +64,9 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str]) -> None:
+def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str], positions: list[str]) -> None:
     bars = table.set_index(["method", "position"])
-    for column, position in enumerate(ROWS):
+    for column, position in enumerate(positions):
         present = [method for method in methods if (method, position) in bars.index]
         for method in present:
             x = column + _BAR * (methods.index(method) - (len(methods) - 1) / 2)
@@ -93,18 +97,23 @@ def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str]) -> None:
                 linewidth=1.1,
                 zorder=5,
             )
-    axis.set_xticks(range(len(ROWS)), [position.capitalize() for position in ROWS])
+    axis.set_xticks(range(len(positions)), [position_tick(position) for position in positions])
     axis.tick_params(axis="x", length=0, labelbottom=True)
-    axis.axvline(len(ROWS) - 1.5, color="#c0c0c0", linewidth=0.7)
+    if positions[0].startswith("event-"):
+        axis.set_xlabel("Event, in order of onset")
+    axis.axvline(len(positions) - 1.5, color="#c0c0c0", linewidth=0.7)
     axis.set_ylim(0, 104)  # room for the interval of a bar at 100 %
     axis.set_yticks(range(0, 101, 20))
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _caption(table: pd.DataFrame, separator: str) -> str:
-    counts = table.groupby("position")["n_queries"]
+def _caption(table: pd.DataFrame, positions: list[str], separator: str) -> str:
+    named = table["position"]
+    if len(positions) > _MOST_BESIDE:  # too many to list
+        named, positions = named.where(named == OVERALL, "each event"), ["each event", OVERALL]
+    counts = table.groupby(named)["n_queries"]
     texts = []
-    for position in ROWS:
+    for position in positions:
         if position in counts.groups:
             low, high = counts.min()[position], counts.max()[position]
             texts.append(f"{position} {low}" if low == high else f"{position} {low} to {high}")

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import order_positions
 from wheretolisten.figures import style
-from wheretolisten.statistics.names import method_name
+from wheretolisten.statistics.names import method_name, position_tick
 
 PANELS = ("steering_sample", "steering_label_mean", "steering_other_label", "steering_random_direction")
 """Methods that are drawn, where the benchmark was answered by them; otherwise the first four it was answered by."""
@@ -46,7 +46,7 @@ def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
     counts = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     figure.suptitle(title, fontsize=9)
     figure.supxlabel(
-        f"Event of which the window covers most; {counts} queries per row, the rest of a row covers no event",
+        f"Event that the window lands on; {counts} queries per row, the rest of a row covers no event",
         fontsize=8,
     )
     style.fit_titles(figure)
@@ -55,15 +55,18 @@ def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
 
 def _draw_method(axis: Axes, table: pd.DataFrame):
     shares = 100 * table.pivot(index="position", columns="landed_on", values="share")
-    shares = shares.reindex(index=list(POSITIONS), columns=list(POSITIONS)).to_numpy()
+    positions = order_positions(table["position"])
+    shares = shares.reindex(index=positions, columns=positions).to_numpy()
+    size = None if len(positions) <= 5 else 30 / len(positions)  # points: what a cell has room for
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     for row, values in enumerate(shares):
         for column, value in enumerate(values):
             colour = "white" if value > 55 else style.BLACK
-            axis.text(column, row, "–" if np.isnan(value) else f"{value:.0f}", ha="center", va="center", color=colour)
-    names = [position.capitalize() for position in POSITIONS]
-    axis.set_xticks(range(len(POSITIONS)), names)
-    axis.set_yticks(range(len(POSITIONS)), names, rotation=90, va="center")
+            text = "–" if np.isnan(value) else f"{value:.0f}"
+            axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+    names = [position_tick(position) for position in positions]
+    axis.set_xticks(range(len(positions)), names, fontsize=size)
+    axis.set_yticks(range(len(positions)), names, rotation=90, va="center", fontsize=size)
     axis.tick_params(length=0, labelleft=True)
     reference = table["reference"].iloc[0]
     axis.set_ylabel("Event queried" if reference == "queried" else "Event whose\nvector was added")

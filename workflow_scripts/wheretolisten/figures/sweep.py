@@ -4,18 +4,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from wheretolisten.figures import style
-from wheretolisten.statistics.names import model_name
-from wheretolisten.statistics.summary import ROWS
+from wheretolisten.statistics.names import model_name, position_name
+from wheretolisten.statistics.summary import rows_of
 
-_COLOURS = dict(zip(ROWS, (style.ORANGE, style.GREEN, style.BLUE, style.BLACK), strict=True))
-# Taking turns, because chance is the same at begin and end.
-_DASHES = {position: (3 * number, (3, 6)) for number, position in enumerate(ROWS)}
+_FEW_COLOURS = (style.ORANGE, style.GREEN, style.BLUE)
 _LABEL_WIDTH = 1.5  # inches
 _MOST_LINES = 10
 _NAMES = {
@@ -58,8 +57,9 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
     figure.set_figheight(height * n_rows + 0.75)
     draw = _draw_lines if numeric else _draw_dots
     overlap, varied = "Overlap (% of the event)", _NAMES.get(vary, vary)
+    colours = _colours(rows_of(table["position"]))
     for number, (axis, model) in enumerate(zip(axes.flat, models, strict=False)):
-        draw(axis, table[table["model"] == model], labels, own)
+        draw(axis, table[table["model"] == model], labels, own, colours)
         axis.set_title(model_name(model))
         axis.spines[["top", "right"]].set_visible(False)
         if number + n_columns >= len(models):  # the lowest panel of its column
@@ -71,16 +71,19 @@ def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:
         axis.set_ylabel(overlap if numeric else varied)
     marker = {"marker": "o", "markersize": 3.5}
     handles: list[Line2D | Patch] = [
-        Line2D([], [], color=colour, linestyle="-", **marker, label=position.capitalize())
-        for position, colour in _COLOURS.items()
+        Line2D([], [], color=colour, linestyle="-", **marker, label=position_name(position))
+        for position, colour in colours.items()
     ]
     handles.append(Line2D([], [], color=style.GREY, linestyle=(0, (3, 1.5)), label="Chance (by colour)"))
     handles.append(Patch(color=style.LIGHT_GREY, alpha=0.4, linewidth=0, label="Value of this run"))
     counts = table.loc[table["position"] == "overall", "n_queries"]
+    n_beside = 6 if n_columns == 2 else 3
+    further_lines = -(-len(handles) // n_beside) - 6 // n_beside
+    figure.set_figheight(figure.get_figheight() + 0.16 * further_lines)
     figure.legend(
         handles=handles,
         loc="outside lower center",
-        ncols=6 if n_columns == 2 else 3,
+        ncols=n_beside,
         frameon=False,
         title=f"{_span(counts)} queries per value. {'Bands' if numeric else 'Bars'}: 95 % interval.",
         columnspacing=1.4,
@@ -96,37 +99,52 @@ def _wrapped(figure: Figure, value: str) -> str:
     return "\n".join(style.wrap(figure, value, font, _LABEL_WIDTH, _MOST_LINES))
 
 
-def _draw_lines(axis: Axes, table: pd.DataFrame, labels: dict[str, str], own: str) -> None:
+def _colours(positions: list[str]) -> dict[str, str]:
+    """Colour of each position; the last one is all queries together."""
+    n_events = len(positions) - 1
+    colours = (
+        _FEW_COLOURS if n_events <= len(_FEW_COLOURS) else map(to_hex, plt.cm.viridis(np.linspace(0, 0.92, n_events)))
+    )
+    return dict(zip(positions, [*list(colours)[:n_events], style.BLACK], strict=True))
+
+
+def _dashes(number: int) -> tuple[int, tuple[int, int]]:
+    """Line style of the chance at a position: taking turns, because chance is the same at begin and end."""
+    return (3 * number, (3, 6))
+
+
+def _draw_lines(axis: Axes, table: pd.DataFrame, labels: dict[str, str], own: str, colours: dict[str, str]) -> None:
     numbers = sorted(map(float, labels))
     smallest = min((abs(number) for number in numbers if number), default=1.0)
     axis.set_xscale("symlog", linthresh=smallest, linscale=0.5)
     if _is_number(own):
         axis.axvline(float(own), color=style.LIGHT_GREY, alpha=0.4, linewidth=6, zorder=0)
-    for position, colour in _COLOURS.items():
+    for number, (position, colour) in enumerate(colours.items()):
         rows = table[table["position"] == position]
         rows = rows.iloc[np.argsort(rows["value"].astype(float))]
         x = rows["value"].astype(float)
         axis.fill_between(x, rows["ci_low"], rows["ci_high"], color=colour, alpha=0.13, linewidth=0)
         axis.plot(x, rows["overlap_pct"], color=colour, marker="o", markersize=3, zorder=3)
-        axis.axhline(rows["chance"].mean(), color=colour, linestyle=_DASHES[position], linewidth=0.9, zorder=1)
+        axis.axhline(rows["chance"].mean(), color=colour, linestyle=_dashes(number), linewidth=0.9, zorder=1)
     axis.set_xticks(numbers, [f"{number:g}" for number in numbers])
     axis.tick_params(axis="x", which="minor", bottom=False)
     axis.set_ylim(0, 104)
     axis.set_yticks(range(0, 101, 20))
 
 
-def _draw_dots(axis: Axes, table: pd.DataFrame, labels: dict[str, str], own: str) -> None:
+def _draw_dots(axis: Axes, table: pd.DataFrame, labels: dict[str, str], own: str, colours: dict[str, str]) -> None:
     # Read from top to bottom, in the order of the configuration.
     heights = {value: -number for number, value in enumerate(labels)}
     if own in heights:
         axis.axhspan(heights[own] - 0.5, heights[own] + 0.5, color=style.LIGHT_GREY, alpha=0.4, linewidth=0, zorder=0)
-    for number, (position, colour) in enumerate(_COLOURS.items()):
+    step = 0.72 / len(colours)
+    for number, (position, colour) in enumerate(colours.items()):
         rows = table[table["position"] == position]
-        y = rows["value"].map(heights) + 0.18 * (1.5 - number)
+        y = rows["value"].map(heights) + step * ((len(colours) - 1) / 2 - number)
         # The mean itself may lie outside its interval by rounding only.
         error = np.abs([rows["overlap_pct"] - rows["ci_low"], rows["ci_high"] - rows["overlap_pct"]])
         axis.errorbar(rows["overlap_pct"], y, xerr=error, fmt="o", color=colour, markersize=3.5, elinewidth=0.9)
-        axis.axvline(rows["chance"].mean(), color=colour, linestyle=_DASHES[position], linewidth=0.9, zorder=1)
+        axis.axvline(rows["chance"].mean(), color=colour, linestyle=_dashes(number), linewidth=0.9, zorder=1)
     axis.set_yticks(list(heights.values()), list(labels.values()))
     axis.tick_params(axis="y", length=0)
     axis.set_ylim(0.5 - len(labels), 0.5)

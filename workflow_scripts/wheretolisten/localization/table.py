@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import PATTERN, order_positions
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, refusal
 
@@ -57,7 +58,7 @@ COLUMNS = (
 `statistics.measures`); predicted times are empty where there are none (random draws, ties, failures), onset errors
 where nothing was predicted (failures), and all measures where a method had no vector for the query (`no_vector`)."""
 
-_STEERING = re.compile(r"steering_[a-z0-9_]+")
+_METHOD = "|".join((*METHODS, "steering_[a-z0-9_]+"))
 _KEY = ["model", "benchmark", "method", "sample_id", "position"]
 _SHARES = ["overlap", "chance", "iou", "hit", "pointing"]
 _TIMES = ["onset", "offset", "predicted_start", "predicted_end", "onset_error", "absolute_onset_error"]
@@ -137,13 +138,11 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         empty = table[column].isna() & (table["failure"] != "") & (column != "chance")
         if not (table[column].between(0, 1 + 1e-6) | empty).all():
             raise UserError(f"{where}: column {column} must lie between 0 and 1; run localize_events again")
-    for column, allowed in (("method", METHODS), ("position", POSITIONS)):
-        unknown = sorted(set(table[column]) - set(allowed))
-        if column == "method":
-            unknown = [method for method in unknown if not _STEERING.fullmatch(method)]
-            allowed = (*allowed, "steering_<name>")
+    methods, positions = (*METHODS, "steering_<name>"), (*POSITIONS, "event-<number>")
+    for column, names, known in (("method", methods, _METHOD), ("position", positions, PATTERN)):
+        unknown = [name for name in sorted(set(table[column])) if not re.fullmatch(known, name)]
         if unknown:
-            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(allowed)}")
+            raise UserError(f"{where}: unknown {column} {unknown[0]!r}; expected one of {', '.join(names)}")
     repeated = table.duplicated(_KEY)
     if repeated.any():
         first = table.loc[repeated, _KEY].iloc[0]
@@ -156,14 +155,14 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
 
 def _sort(table: pd.DataFrame) -> pd.DataFrame:
     ranks = {name: rank for rank, name in enumerate(dict.fromkeys([RANDOM_MODEL, *table["model"]]))}
-    methods = order_methods(table["method"])
+    methods, positions = order_methods(table["method"]), order_positions(table["position"])
     order = pd.DataFrame(
         {
             "model": table["model"].map(ranks),
             "benchmark": table["benchmark"],
             "method": table["method"].map(methods.index),
             "sample_id": table["sample_id"],
-            "position": table["position"].map(POSITIONS.index),
+            "position": table["position"].map(positions.index),
         }
     )
     return table.loc[order.sort_values(_KEY, kind="stable").index].reset_index(drop=True)

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.clips.randomness import generator
-from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.probe import Wording
 from wheretolisten.config.questions import QUESTION_KINDS, ProceduralQuestions
+from wheretolisten.errors import UserError
 
-_ORDINALS = ("first", "second", "third")
+_ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
 def compose(events: pd.DataFrame, settings: ProceduralQuestions, wording: Wording) -> list[dict[str, Any]]:
@@ -33,8 +33,19 @@ def compose(events: pd.DataFrame, settings: ProceduralQuestions, wording: Wordin
     -------
     list of dict
         With MMAU's keys (`mmau.KEYS`).
+
+    Raises
+    ------
+    UserError
+        If events of a sample overlap.
     """
-    samples = [table.set_index("position").loc[list(POSITIONS)] for _, table in events.groupby("sample_id", sort=False)]
+    samples = [table.sort_values("onset", kind="stable") for _, table in events.groupby("sample_id", sort=False)]
+    for sample in samples:
+        if (sample["onset"] < sample["offset"].cummax().shift()).any():
+            raise UserError(
+                f"sounds of sample {sample['sample_id'].iloc[0]} overlap, and questions ask which one comes next; make "
+                "them about a benchmark without overlap"
+            )
     words = {
         domain: sorted({wording.of(label, domain) for label in labels})
         for domain, labels in events.groupby("domain")["label"]

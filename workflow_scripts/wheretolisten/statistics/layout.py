@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from wheretolisten.statistics.measures import MEASURES
-from wheretolisten.statistics.names import method_name, model_name
-from wheretolisten.statistics.summary import ROWS
+from wheretolisten.statistics.names import method_name, model_name, position_name
+from wheretolisten.statistics.summary import rows_of
 
 SIGNIFICANT = 0.05
 """Corrected p-values below it are marked."""
@@ -178,9 +178,9 @@ def _wide(rows: pd.DataFrame) -> pd.DataFrame:
         by_position = group.set_index("position")
         own = "lift" in group
         line = {"Model": model_name(model), "Method": method_name(method)}
-        for position in ROWS:
+        for position in rows_of(rows["position"]):
             known = position in by_position.index
-            line[position.capitalize()] = _overlap_cell(by_position.loc[position], own) if known else "n/a"
+            line[position_name(position)] = _overlap_cell(by_position.loc[position], own) if known else "n/a"
         if own:
             overall = by_position.loc["overall"]
             line["Lift"] = _number(overall["lift"], "+.1f", _NOTHING)
@@ -226,7 +226,9 @@ def _joined(*notes: str) -> str:
 def _chance_note(rows: pd.DataFrame) -> str:
     rows = rows[rows["n_without_vector"] == 0]  # of all queries, as the random baseline
     chance = (rows["overlap_pct"] - rows["lift"]).groupby(rows["position"]).mean()
-    values = ", ".join(f"{chance[position]:.2f} % {position}" for position in ROWS if position in chance)
+    values = ", ".join(
+        f"{chance[position]:.2f} % {position}" for position in rows_of(chance.index) if position in chance
+    )
     return f"A randomly drawn window is expected to cover {values} (closed form)."
 
 

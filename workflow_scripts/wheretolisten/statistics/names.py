@@ -22,6 +22,16 @@ def method_name(method: str) -> str:
     return re.sub(r"^steering_", "steering, ", method).replace("_", " ").capitalize()
 
 
+def position_name(position: str) -> str:
+    """Name of a position: `begin` becomes Begin, `event-1` Event 1."""
+    return position.replace("-", " ").capitalize()
+
+
+def position_tick(position: str) -> str:
+    """The same where an axis says that it shows events: `event-1` becomes 1."""
+    return position_name(position).removeprefix("Event ")
+
+
 def model_name(model: str) -> str:
     """Name of a model from its key in the configuration: `tiny-qwen2-audio` becomes Tiny Qwen2-Audio.
 

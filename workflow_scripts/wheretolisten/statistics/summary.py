@@ -1,20 +1,21 @@
 """From one row per query to one row per position: tables of overlap, of other measures and of comparisons."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.positions import order_positions
 from wheretolisten.errors import UserError
 from wheretolisten.localization.table import no_vector, order_methods
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.measures import MEASURES
 
-ROWS = (*POSITIONS, "overall")
-"""Values of the column `position`: the three positions, and all queries together."""
+OVERALL = "overall"
+"""Value of the column `position` that stands for all queries together."""
 
 COLUMNS = (
     "model",
@@ -87,6 +88,11 @@ REFERENCES = ("prompt_only", "steering_random_direction")
 """What every steering method is compared with in comparisons.csv."""
 
 
+def rows_of(positions: Iterable[str]) -> list[str]:
+    """What a table has rows for: the different ones among `positions` in order of time, then all queries together."""
+    return [*order_positions(set(positions) - {OVERALL}), OVERALL]
+
+
 class _Benchmark:
     """The queries of one benchmark, and the answers of every model and method to them.
 
@@ -125,8 +131,8 @@ class _Benchmark:
         keys, masks = [], []
         for label in sorted(set(self.queries["label"])) if by_label else [None]:
             of_label = (self.queries["label"] == label) if by_label else np.ones(len(self.queries), dtype=bool)
-            for position in ROWS:
-                mask = of_label & ((self.queries["position"] == position) | (position == "overall"))
+            for position in rows_of(self.queries["position"]):
+                mask = of_label & ((self.queries["position"] == position) | (position == OVERALL))
                 keys.append(({"label": label} if by_label else {}) | {"position": position})
                 masks.append(np.where(mask, 1.0, np.nan))
         return keys, np.array(masks)
@@ -283,7 +289,7 @@ def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
 
 def _count(localization: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Ties, unparsed answers and queries without a vector, by the columns of `keys`."""
-    table = pd.concat([localization, localization.assign(position="overall")], ignore_index=True)
+    table = pd.concat([localization, localization.assign(position=OVERALL)], ignore_index=True)
     table["unparsed"], table["without_vector"] = ~table["parsed"].astype(bool), no_vector(table)
     counts = {"n_ties": "tied", "n_unparsed": "unparsed", "n_without_vector": "without_vector"}
     return table.groupby(keys).agg(**{name: (column, "sum") for name, column in counts.items()}).reset_index()
@@ -310,7 +316,9 @@ def read_published(path: str | Path) -> pd.DataFrame:
     missing = [column for column in PUBLISHED_COLUMNS if column not in table]
     if missing:
         raise UserError(f"{path}: column {', '.join(missing)} is missing; add it")
-    unknown = sorted(set(table["position"]) - set(ROWS))
+    # Published samples are three events in sequence.
+    positions = rows_of(POSITIONS)
+    unknown = sorted(set(table["position"]) - set(positions))
     if unknown:
-        raise UserError(f"{path}: unknown position {unknown[0]!r}; use one of {', '.join(ROWS)}")
+        raise UserError(f"{path}: unknown position {unknown[0]!r}; use one of {', '.join(positions)}")
     return table

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.config.layers import select_layers
+from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Probe
 from wheretolisten.config.sweeps import AVERAGED, HEADS, Variation, check_heads, points
 from wheretolisten.errors import UserError
@@ -18,7 +19,7 @@ from wheretolisten.localization.windows import Window, find_window, without_vect
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.overlap import window_overlap
 from wheretolisten.statistics.scoring import score_window
-from wheretolisten.statistics.summary import ROWS
+from wheretolisten.statistics.summary import OVERALL, rows_of
 from wheretolisten.store import Passes
 
 COLUMNS = (
@@ -119,9 +120,8 @@ def score_sweep(
         swept = [(point.value, 0, point.probe) for point in points(variation, probe, attention.base.shape[2])]
     else:
         swept = [(value, number, probe) for number, value in enumerate(attention.points)]
-    readings = _readings(attention, events)
     rows = []
-    for event, base, steered, n_tokens in readings:
+    for event, base, steered, n_tokens in _readings(attention, events, order_positions(events["position"])):
         reason = missing.get((event["sample_id"], event["position"]))
         for value, number, probe_there in swept:
             window = (
@@ -207,10 +207,11 @@ def _score_heads(
         settings = probe.localization if chosen is None else as_blocks
         return find_window(base, steered, event["duration"], attention.tokens_per_second, n_tokens, settings)
 
+    positions = order_positions(events["position"])
     chosen_on, reported = halves(events)
     readings = [
         reading
-        for reading in _readings(attention, chosen_on)
+        for reading in _readings(attention, chosen_on, positions)
         if (reading[0]["sample_id"], reading[0]["position"]) not in missing
     ]
     if not readings:
@@ -232,13 +233,18 @@ def _score_heads(
     return [
         {"value": value}
         | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.method}", model, benchmark)
-        for reading in _readings(attention, reported)
+        for reading in _readings(attention, reported, positions)
         for value, chosen in choices.items()
     ]
 
 
-def _readings(attention: SweptAttention, events: pd.DataFrame) -> list[tuple[Row, np.ndarray, np.ndarray, int]]:
-    """Every event with its base and steered attention, [point, layer, audio_token], and its number of audio tokens."""
+def _readings(
+    attention: SweptAttention, events: pd.DataFrame, positions: Sequence[str]
+) -> list[tuple[Row, np.ndarray, np.ndarray, int]]:
+    """Every event with its base and steered attention, [point, layer, audio_token], and its number of audio tokens.
+
+    `positions` are those of the attention; `events` may be some of its events only.
+    """
     row_of = {sample_id: row for row, sample_id in enumerate(attention.sample_id)}
     readings = []
     for event in events.to_dict("records"):
@@ -263,8 +269,8 @@ def summarize_sweep(queries: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (model, sweep, value), group in queries.groupby(["model", "sweep", "value"], sort=False):
-        for position in ROWS:
-            here = group if position == "overall" else group[group["position"] == position]
+        for position in rows_of(group["position"]):
+            here = group if position == OVERALL else group[group["position"] == position]
             dependence = Dependence(here["sample_id"].to_numpy(), here["source"].to_numpy())
             found = estimate(here["overlap"].to_numpy()[None], dependence)
             (low,), (high,) = found.share_interval()

@@ -1,0 +1,41 @@
+"""Names of the events of a sample: begin, middle and end of three in sequence, else event-1, event-2, ... by onset."""
+
+import re
+from collections.abc import Iterable
+
+from wheretolisten.config.constants import POSITIONS
+from wheretolisten.errors import UserError
+
+PATTERN = "|".join((*POSITIONS, "event-[1-9][0-9]*"))
+"""What a position may be called, as a regular expression; a position becomes a folder and a value of options."""
+
+DESCRIPTION = f"{', '.join(POSITIONS)}, or event-1, event-2, ..."
+"""The same in words."""
+
+
+def name_positions(n_events: int) -> tuple[str, ...]:
+    """Names of `n_events` events, in order of their onsets."""
+    return tuple(f"event-{number}" for number in range(1, n_events + 1))
+
+
+def is_position(name: str) -> bool:
+    """Whether events can have this name."""
+    return re.fullmatch(PATTERN, name) is not None
+
+
+def order_positions(names: Iterable[str]) -> list[str]:
+    """The different ones among `names`, in order of time. A name says which event of its sample it is.
+
+    Raises
+    ------
+    UserError
+        If events cannot have one of the names.
+    """
+
+    def place(name: str) -> tuple[bool, int]:
+        if not is_position(name):
+            raise UserError(f"{name!r} is no position: events are called {DESCRIPTION}; correct the table")
+        # Tables of several benchmarks hold both kinds of names.
+        return (False, POSITIONS.index(name)) if name in POSITIONS else (True, int(name.removeprefix("event-")))
+
+    return sorted(set(names), key=place)
