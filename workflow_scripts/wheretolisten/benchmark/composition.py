@@ -160,7 +160,7 @@ class Composer:
         listed = ", ".join(sorted(eligible)) or "none"
         short = ", ".join(sorted(labels - eligible))
         reason = f"; too short are all clips of {short}" if short else ""
-        remedy = f"lower composition.clip_seconds{' or n_events' if needed > 3 else ''} or add clips"
+        remedy = f"lower composition.clip_seconds{' or n_events' if self.settings.n_events > 2 else ''}, or add clips"
         if group != MIXED:
             remedy += ", or set composition.domains: mixed"
         raise UserError(
