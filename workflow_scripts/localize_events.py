@@ -1,6 +1,7 @@
 """Predicted window and overlap of every query, by every method that a model answers with."""
 
 import argparse
+import functools
 import json
 
 import numpy as np
@@ -13,7 +14,7 @@ from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector, write_localization
-from wheretolisten.localization.windows import find_window, find_window_of_any_width, without_vector
+from wheretolisten.localization.windows import Window, find_window_of_any_width, find_windows, without_vector
 from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.scoring import score_answer, score_unknown_duration, score_window
 from wheretolisten.steering.kinds import missing_vectors
@@ -55,15 +56,21 @@ def main(argv: list[str] | None = None) -> None:
 
     kinds = json.loads(steered[POSITIONS[0]].attributes["vectors"])
     missing = [missing_vectors(kind, events) for kind in kinds]
+    rate = activations.tokens_per_second
+
+    @functools.cache
+    def candidates_of(n_tokens: int) -> Window:
+        # Attention that does not change ties everywhere: all candidate windows.
+        constant = np.ones((activations.base.shape[1], n_tokens))
+        return find_window_of_any_width(constant, constant, rate, n_tokens, settings)
+
     rows, unknown = [], []
     for event in events.to_dict("records"):
         sample = row_of[event["sample_id"]]
         place = POSITIONS.index(event["position"])
         attention = steered[event["position"]]
-        rate, n_tokens = activations.tokens_per_second, int(activations.n_audio_tokens[sample])
-        # Attention that does not change ties everywhere: all candidate windows.
-        constant = np.ones((activations.base.shape[1], n_tokens))
-        candidates = find_window_of_any_width(constant, constant, rate, n_tokens, settings)
+        n_tokens = int(activations.n_audio_tokens[sample])
+        candidates = candidates_of(n_tokens)
         drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.benchmark)
         unknown.append(drawn | {"tied": False})
         others = {"prompt_only": activations.prompted[sample, place]} | {
@@ -74,13 +81,14 @@ def main(argv: list[str] | None = None) -> None:
             for name, of_method in zip(attention.methods, missing, strict=True)
             if (reason := of_method.get((event["sample_id"], event["position"])))
         }
-        for method, other in others.items():
+        steering = {method: other for method, other in others.items() if method not in reasons}
+        found = find_windows(activations.base[sample], steering.values(), event["duration"], rate, n_tokens, settings)
+        windows = dict(zip(steering, found, strict=True))
+        for method in others:
             if method in reasons:
                 window = of_any_width = without_vector(reasons[method], rate)
             else:
-                base = activations.base[sample]
-                window = find_window(base, other, event["duration"], rate, n_tokens, settings)
-                of_any_width = find_window_of_any_width(base, other, rate, n_tokens, settings)
+                window, of_any_width = windows[method]
             rows.append(score_window(event, window, method, args.model, args.benchmark))
             unknown.append(score_unknown_duration(event, of_any_width, candidates, method, args.model, args.benchmark))
         answer = answer_of[event["sample_id"], event["position"]]
