@@ -1,13 +1,12 @@
 """Predicted window and overlap of every query, by every method that a model answers with."""
 
-import argparse
 import functools
 import json
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten import log, store
+from wheretolisten import arguments, log, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.probe import Localization
@@ -21,22 +20,23 @@ from wheretolisten.steering.kinds import missing_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Score all queries of one model on one benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="section probe.localization, JSON")
-    parser.add_argument("--model", required=True, help="name of the model")
-    parser.add_argument("--identity", required=True, help="identity of the model, as the HDF5 files note it")
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
-    parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, csv")
-    parser.add_argument("--activations", nargs="+", required=True, help="HDF5, one per shard")
-    for position in POSITIONS:
-        parser.add_argument(f"--{position}", nargs="+", required=True, help="steered attention, HDF5, one per shard")
-    parser.add_argument("--answers", nargs="+", required=True, help="direct answers, csv, one per shard")
-    parser.add_argument("--output", required=True, help="localization table, csv")
-    parser.add_argument("--unknown-duration", required=True, help="the same without knowing the event's duration, csv")
-    args = parser.parse_args(argv)
+    """Score all queries of one model on one benchmark; HDF5 files and answers are listed shard by shard."""
+    args = arguments.parse(
+        __doc__,
+        argv,
+        settings=Localization.from_json,
+        model=str,
+        identity=str,
+        benchmark=str,
+        shards=[str],
+        activations=[str],
+        **{position: [str] for position in POSITIONS},
+        answers=[str],
+        output=str,
+        unknown_duration=str,
+    )
     logger = log.start("localize_events")
-    settings = Localization.from_json(args.settings)
+    settings = args.settings
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)

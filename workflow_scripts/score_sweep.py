@@ -1,12 +1,11 @@
 """Windows and overlap of every query at every value of a sweep."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten import log, store
+from wheretolisten import arguments, log, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.sweeps import ScoreSettings
@@ -20,38 +19,44 @@ from wheretolisten.steering.kinds import missing_vectors
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Score one sweep of all its models; files of a kind are listed model by model, shard by shard."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="what is varied, and the probe, JSON")
-    parser.add_argument("--sweep", required=True, help="name of the sweep")
-    parser.add_argument("--models", nargs="+", required=True, help="names of the models")
-    parser.add_argument("--identities", nargs="+", required=True, help="their identities, as the HDF5 files note them")
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
-    parser.add_argument("--samples", type=int, required=True, help="how many samples of the benchmark count")
-    parser.add_argument("--shards", nargs="+", required=True, help="shards of the benchmark, csv")
-    parser.add_argument("--events", help="all events of the benchmark, csv; by default those of the shards")
-    parser.add_argument("--vector", default="sample", help="kind of the vectors of the method that steers")
-    parser.add_argument("--attention", nargs="*", default=[], help="attention of the sweep, HDF5")
-    parser.add_argument("--activations", nargs="*", default=[], help="where the sweep has no passes: the run's, HDF5")
-    for position in POSITIONS:
-        parser.add_argument(f"--{position}", nargs="*", default=[], help="the run's steered attention, HDF5")
-    parser.add_argument("--output", type=Path, required=True, help="one row per query and value, csv")
-    args = parser.parse_args(argv)
+    """Score one sweep of all its models.
+
+    Files of a kind are listed model by model, shard by shard: `attention` of the sweep's own passes, or, where it has
+    none, what the run has read (`activations` and those of every position). `events` are all of the benchmark, of which
+    the first `samples` recordings count.
+    """
+    args = arguments.parse(
+        __doc__,
+        argv,
+        settings=ScoreSettings.from_json,
+        sweep=str,
+        models=[str],
+        identities=[str],
+        benchmark=str,
+        samples=int,
+        shards=[str],
+        events=str,
+        vector=str,
+        attention=[str],
+        activations=[str],
+        **{position: [str] for position in POSITIONS},
+        output=Path,
+    )
     logger = log.start("score_sweep")
-    settings = ScoreSettings.from_json(args.settings)
+    settings = args.settings
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    missing = missing_vectors(args.vector, read_shard(args.events) if args.events else events)
+    missing = missing_vectors(args.vector, read_shard(args.events))
     events = events[events["sample_id"].isin(events["sample_id"].unique()[: args.samples])]
     rows = []
-    for number, (model, identity) in enumerate(zip(args.models, args.identities, strict=True)):
-        here = slice(number * len(digests), (number + 1) * len(digests))
+    steered = [getattr(args, position) for position in POSITIONS]
+    files = arguments.by_model(args.models, args.identities, args.attention, args.activations, *steered)
+    for model, (identity,), own, activations, *of_positions in files:
         if settings.variation.passes == "none":
-            steered = [getattr(args, position)[here] for position in POSITIONS]
-            attention = _of_the_run(args.activations[here], steered, digests, identity, settings.variation.method)
+            attention = _of_the_run(activations, of_positions, digests, identity, settings.variation.method)
         else:
-            attention = store.read_sweep(args.attention[here], digests, identity)
+            attention = store.read_sweep(own, digests, identity)
         found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark, missing)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)

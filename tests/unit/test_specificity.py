@@ -1,21 +1,18 @@
 """Which event windows land on: weights, table, script and figure."""
 
-import json
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import plot_specificity
 import pytest
-import tabulate_specificity
+from plot_specificity import draw_specificity
 
 from tests.unit.test_figures import check_files, check_nothing_is_clipped
 from tests.unit.test_localization_table import row
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.figures.specificity import draw_specificity
-from wheretolisten.localization.table import write_localization
 from wheretolisten.statistics.specificity import LANDED_ON, landings, summarize_specificity
+from wheretolisten.statistics.tables import write_table
 from wheretolisten.steering.kinds import other_position
 
 ONSETS = dict(zip(POSITIONS, (0.0, 6.0, 12.0), strict=True))
@@ -95,19 +92,17 @@ def test_other_labels_vector_is_judged_by_the_event_that_it_is_of_as_well():
     assert set(table.loc[table["reference"] == "steered", "method"]) == {"steering_mine"}
 
 
-def test_scripts_write_equal_files_twice(tmp_path):
-    write_localization(localization(), tmp_path / "localization.csv")
+def test_script_writes_equal_files_twice(tmp_path):
     for name in ("a", "b"):
-        arguments = ["--localization", str(tmp_path / "localization.csv"), "--vectors", json.dumps(VECTORS)]
-        tabulate_specificity.main([*arguments, "--output", str(tmp_path / f"{name}.csv")])
+        write_table(summarize_specificity(localization(), VECTORS), tmp_path / f"{name}.csv", decimals=6)
         files = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
         arguments = ["--table", str(tmp_path / f"{name}.csv"), *files, "--benchmark", "main"]
-        plot_specificity.main([*arguments, "--model", "tiny"])
+        plot_specificity.main([*arguments, "--models", "tiny"])
         check_files(tmp_path / name)
     for suffix in (".csv", ".pdf", ".png"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     with pytest.raises(UserError, match=r"b\.csv: model 'large' does not answer benchmark 'main'; name one"):
-        plot_specificity.main([*arguments, "--model", "large"])
+        plot_specificity.main([*arguments, "--models", "large"])
 
 
 def test_figure_has_a_panel_per_method_its_shares_and_nothing_clipped():
