@@ -19,9 +19,7 @@ include: "rules/answers.smk"
 include: "rules/localization.smk"
 include: "rules/questions.smk"
 include: "rules/tables.smk"
-include: "rules/statistics.smk"
 include: "rules/figures.smk"
-include: "rules/controls.smk"
 include: "rules/sweeps.smk"
 include: "rules/report.smk"
 include: "rules/training.smk"
@@ -67,13 +65,8 @@ rule directions:
 
 rule attention:
     input:
-        shards=[
-            path
-            for m in CONFIG.models
-            for b in CONFIG.benchmarks
-            for p in ("unsteered", *positions_of(b))
-            for path in attention_shards(m, b, p)
-        ],
+        unsteered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in unsteered_shards(m, b)],
+        steered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in steered_shards(m, b)],
         maps=expand(
             "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
         ),

@@ -1,8 +1,4 @@
-"""Baselines: the onset asked for in words, and windows drawn at random."""
-
-
-localrules:
-    draw_random,
+"""A baseline: the onset asked for in words."""
 
 
 rule prompt_directly:
@@ -29,23 +25,3 @@ rule prompt_directly:
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --threads {threads} --answers {output.answers:q} --performance {log.performance:q} > {log.text:q} 2>&1"
-
-
-rule draw_random:
-    input:
-        events="results/benchmarks/{benchmark}/events.csv",
-    output:
-        answers="results/answers/random/{benchmark}.csv",
-    log:
-        "results/logs/draw_random/{benchmark}.log",
-    benchmark:
-        "results/performance/draw_random/{benchmark}.tsv"
-    conda:
-        "../envs/figures.yaml"
-    params:
-        code=code("draw_random"),
-        draws=CONFIG.probe.random_draws,
-        seed=CONFIG.probe.random_seed,
-    shell:
-        "python {params.code[0]:q} --events {input.events:q} --draws {params.draws} --seed {params.seed}"
-        " --output {output.answers:q} > {log:q} 2>&1"

@@ -35,6 +35,7 @@ from wheretolisten.config.positions import PATTERN
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
+from wheretolisten.report import figures, tables
 
 DEFAULTS = from_repository("config.yaml")
 try:
@@ -207,6 +208,11 @@ def attention_shards(model, benchmark, position):
     return [f"results/attention/{model}/{benchmark}/{position}/{shard}.h5" for shard in shards_of(benchmark)]
 
 
+def steered_shards(model, benchmark):
+    """Attention of the steered passes, event by event."""
+    return [path for event in positions_of(benchmark) for path in attention_shards(model, benchmark, event)]
+
+
 def answer_shards(model, benchmark):
     return [f"results/answers/{model}/{benchmark}/{shard}.csv" for shard in shards_of(benchmark)]
 
@@ -272,35 +278,42 @@ LOCALIZATIONS = [
 UNKNOWN_DURATIONS = expand(
     "results/localization/unknown_duration/{model}/{benchmark}.csv", model=CONFIG.models, benchmark=CONFIG.benchmarks
 )
-TABLES = expand("results/tables/{name}", name=["overlap.csv", "overlap_by_label.csv", "overlap.md", "overlap.tex"])
-TABLES += expand(
-    "results/tables/{name}.{suffix}",
-    name=["comparisons", "metrics", "unknown_duration"],
-    suffix=["csv", "md", "tex"],
-)
-FIGURES = [
-    f"results/figures/{name}.{suffix}"
-    for name in [
-        "overlap",
-        *(f"{kind}/{m}" for kind in ("attention_change", "attention_map", "reading") for m in CONFIG.models),
-    ]
-    for suffix in ("pdf", "png")
-]
-TABLES += ["results/tables/specificity.csv"]
-FIGURES += [f"results/figures/specificity/{m}.{suffix}" for m in CONFIG.models for suffix in ("pdf", "png")]
+
+
+def table_files(described):
+    return [f"results/tables/{name}" for table in described for name in table.files]
+
+
+def figure_files(name):
+    """Of a figure: PDF and PNG, of every model or one."""
+    drawn_of = [f"/{model}" for model in CONFIG.models] if figures.FIGURES[name].by_model else [""]
+    return expand("results/figures/{name}{of}.{suffix}", name=name, of=drawn_of, suffix=["pdf", "png"])
+
+
+def drawn(name):
+    """Outputs of the rule that draws a figure, of which the report shows the PNG."""
+    figure, files = figures.FIGURES[name], figure_files(name)
+    shown = []
+    for path in files[1::2]:
+        labels = {"item": figure.title} | ({"model": Path(path).stem} if figure.by_model else {})
+        shown.append(report(path, caption="report/figure.rst", category=figure.category, labels=labels))
+    return {"pdf": files[::2], "png": shown}
+
+
+SHOWN_TABLES = list(tables.SCORES)
+FIGURES = [path for name in figures.FIGURES if name != "audio_share" for path in figure_files(name)]
 AUDIO_SHARE = []
 if CONFIG.questions and not CONFIG.rehearsal:
-    AUDIO_SHARE += expand("results/tables/{name}.csv", name=["audio_share", "audio_share_second_half"])
-    TABLES += AUDIO_SHARE
+    SHOWN_TABLES += tables.AUDIO_SHARES
+    AUDIO_SHARE += table_files(tables.AUDIO_SHARES)
 if CONFIG.figures.audio_share and not CONFIG.rehearsal:
-    drawn = expand("results/figures/audio_share/{model}.{suffix}", model=CONFIG.models, suffix=["pdf", "png"])
-    AUDIO_SHARE += drawn
-    FIGURES += drawn
+    AUDIO_SHARE += figure_files("audio_share")
+    FIGURES += figure_files("audio_share")
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
     # they are.
-    TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
+    SHOWN_TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
 
 # -------------------------------------------------------------------------------------------------------------- sweeps
@@ -357,8 +370,13 @@ def sweep_figures(sweeps):
 # A rehearsal has no figures.
 SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
 DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default]
-TABLES += expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS)
+SHOWN_TABLES += map(tables.of_sweep, DEFAULT_SWEEPS)
+TABLES = table_files(SHOWN_TABLES)
 FIGURES += sweep_figures(DEFAULT_SWEEPS)
+PAGES = [f"results/report/tables/{table.shown}.html" for table in SHOWN_TABLES]
+PAGES += [] if CONFIG.rehearsal else ["results/report/run.html"]
+# Captions of the report, which reads this and nothing that would redraw a figure when its caption is worded better.
+config["captions"] = figures.captions(CONFIG)
 
 
 def announced_sweeps(wildcards):
@@ -469,22 +487,19 @@ def refuse_orphans():
 
 
 def where_to_look():
-    places = {
-        "results/tables/overlap.md": "how much of each sound was found, by position and method",
-        "results/figures/overlap.png": "the same, with the chance level",
-        "results/figures/reading/": "one recording, read by each model",
-        "results/figures/audio_share/": "how much attention goes to the audio, by layer",
-        "results/figures/sweeps/": "the overlap, had one key of the probe another value",
-        "results/tables/overlap.csv": "the numbers to compute with",
-        "results/tables/specificity.csv": "which event the windows land on",
-        "results/tables/comparisons.md": "methods compared on the same queries, with tests",
+    places = {f"results/tables/{table.shown}": table.look for table in tables.SCORES if table.look}
+    places |= {
+        f"results/figures/{figure.name}{'/' if figure.by_model else '.png'}": figure.look
+        for figure in (*figures.FIGURES.values(), figures.SWEEP)
+    }
+    places |= {
         "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
         "results/tiny_models/": "retrained models with their cards and scores",
         "results/fetched_models/": "files of fetched checkpoints with their digests",
         "results/performance/": "time and peak memory of every job",
         "results/logs/": "one log per job",
     }
-    lines = [f"  {path:<30}  {what}\n" for path, what in places.items() if os.path.exists(path)]
+    lines = [f"  {path:<34}  {what}\n" for path, what in places.items() if os.path.exists(path)]
     return "\nDone. Look at\n" + "".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""Figures, from tables and cached attention alone: no model is loaded."""
+"""Figures, from tables and cached attention alone: no model is loaded, and one job draws a figure for all models."""
 
 
 localrules:
@@ -6,19 +6,23 @@ localrules:
     plot_attention_change,
     plot_attention_map,
     plot_reading,
+    plot_specificity,
+    plot_audio_share,
+
+
+MODELS = list(CONFIG.models)
+
+
+def of_models(shards, benchmark, *position):
+    """Files of a benchmark, model by model, shard by shard."""
+    return [path for model in MODELS for path in shards(model, benchmark, *position)]
 
 
 rule plot_overlap:
     input:
         overlap="results/tables/overlap.csv",
     output:
-        pdf="results/figures/overlap.pdf",
-        png=report(
-            "results/figures/overlap.png",
-            caption="report/overlap.rst",
-            category="Localization",
-            labels={"item": "overlap by position"},
-        ),
+        **drawn("overlap"),
     log:
         "results/logs/plot_overlap/overlap.log",
     benchmark:
@@ -35,91 +39,69 @@ rule plot_overlap:
 
 rule plot_attention_change:
     input:
-        unsteered=lambda wildcards: unsteered_shards(wildcards.model, CONFIG.figures.attention_change),
-        steered=lambda wildcards: [
-            path
-            for position in positions_of(CONFIG.figures.attention_change)
-            for path in attention_shards(wildcards.model, CONFIG.figures.attention_change, position)
-        ],
+        unsteered=of_models(unsteered_shards, CONFIG.figures.attention_change),
+        steered=of_models(steered_shards, CONFIG.figures.attention_change),
         events=f"results/localization/events/{CONFIG.figures.attention_change}.csv",
     output:
-        pdf="results/figures/attention_change/{model}.pdf",
-        png=report(
-            "results/figures/attention_change/{model}.png",
-            caption="report/attention_change.rst",
-            category="Attention",
-            labels={"item": "change by steering", "model": "{model}"},
-        ),
+        **drawn("attention_change"),
     log:
-        "results/logs/plot_attention_change/{model}.log",
+        "results/logs/plot_attention_change/attention_change.log",
     benchmark:
-        "results/performance/plot_attention_change/{model}.tsv"
+        "results/performance/plot_attention_change/attention_change.tsv"
     conda:
         "../envs/figures.yaml"
     params:
         code=code("plot_attention_change"),
+        models=MODELS,
         settings=CONFIG.probe.localization.as_json(),
         method=CONFIG.figures.reading_vector,
         direction=READING_DIRECTION,
     shell:
-        "python {params.code[0]:q} --unsteered {input.unsteered:q}"
-        " --steered {input.steered:q}"
-        " --events {input.events:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --method {params.method} --direction {params.direction:q}"
+        "python {params.code[0]:q} --models {params.models} --unsteered {input.unsteered:q}"
+        " --steered {input.steered:q} --events {input.events:q}"
+        " --settings {params.settings:q} --method {params.method} --direction {params.direction:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_attention_map:
     input:
-        attention=f"results/attention/{{model}}/{CONFIG.figures.overlap}/map.h5",
+        attention=expand("results/attention/{model}/{benchmark}/map.h5", model=MODELS, benchmark=CONFIG.figures.overlap),
         events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
     output:
-        pdf="results/figures/attention_map/{model}.pdf",
-        png=report(
-            "results/figures/attention_map/{model}.png",
-            caption="report/attention_map.rst",
-            category="Attention",
-            labels={"item": "map by text token", "model": "{model}"},
-        ),
+        **drawn("attention_map"),
     log:
-        "results/logs/plot_attention_map/{model}.log",
+        "results/logs/plot_attention_map/attention_map.log",
     benchmark:
-        "results/performance/plot_attention_map/{model}.tsv"
+        "results/performance/plot_attention_map/attention_map.tsv"
     conda:
         "../envs/figures.yaml"
     params:
         code=code("plot_attention_map"),
         method=CONFIG.figures.reading_vector,
+        models=MODELS,
         direction=READING_DIRECTION,
     shell:
-        "python {params.code[0]:q} --attention {input.attention:q} --events {input.events:q}"
-        " --method {params.method} --direction {params.direction:q} --model {wildcards.model}"
+        "python {params.code[0]:q} --models {params.models} --attention {input.attention:q}"
+        " --events {input.events:q} --method {params.method} --direction {params.direction:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_reading:
     input:
-        unsteered=lambda wildcards: unsteered_shards(wildcards.model, CONFIG.figures.overlap),
-        attention=lambda wildcards: attention_shards(
-            wildcards.model, CONFIG.figures.overlap, CONFIG.figures.reading_position
-        ),
+        unsteered=of_models(unsteered_shards, CONFIG.figures.overlap),
+        attention=of_models(attention_shards, CONFIG.figures.overlap, CONFIG.figures.reading_position),
         events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
     output:
-        pdf="results/figures/reading/{model}.pdf",
-        png=report(
-            "results/figures/reading/{model}.png",
-            caption="report/reading.rst",
-            category="Localization",
-            labels={"item": "one recording", "model": "{model}"},
-        ),
+        **drawn("reading"),
     log:
-        "results/logs/plot_reading/{model}.log",
+        "results/logs/plot_reading/reading.log",
     benchmark:
-        "results/performance/plot_reading/{model}.tsv"
+        "results/performance/plot_reading/reading.tsv"
     conda:
         "../envs/figures.yaml"
     params:
         code=code("plot_reading"),
+        models=MODELS,
         settings=CONFIG.probe.localization.as_json(),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
@@ -128,7 +110,50 @@ rule plot_reading:
         # Not an input: the figure has no spectrogram where there is no audio.
         audio=f"results/benchmarks/{CONFIG.figures.overlap}",
     shell:
-        "python {params.code[0]:q} --unsteered {input.unsteered:q} --attention {input.attention:q}"
-        " --events {input.events:q} --benchmark-folder {params.audio:q} --model {wildcards.model} --settings {params.settings:q}"
-        " --sample {params.sample} --position {params.position} --method {params.method} --direction {params.direction:q}"
+        "python {params.code[0]:q} --models {params.models} --unsteered {input.unsteered:q}"
+        " --attention {input.attention:q} --events {input.events:q} --benchmark-folder {params.audio:q}"
+        " --settings {params.settings:q} --sample {params.sample} --position {params.position}"
+        " --method {params.method} --direction {params.direction:q}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_specificity:
+    input:
+        specificity="results/tables/specificity.csv",
+    output:
+        **drawn("specificity"),
+    log:
+        "results/logs/plot_specificity/specificity.log",
+    benchmark:
+        "results/performance/plot_specificity/specificity.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_specificity"),
+        models=MODELS,
+        benchmark=CONFIG.figures.overlap,
+    shell:
+        "python {params.code[0]:q} --table {input.specificity:q} --models {params.models}"
+        " --benchmark {params.benchmark}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_audio_share:
+    input:
+        table="results/tables/audio_share.csv",
+    output:
+        **drawn("audio_share"),
+    log:
+        "results/logs/plot_audio_share/audio_share.log",
+    benchmark:
+        "results/performance/plot_audio_share/audio_share.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_audio_share"),
+        models=MODELS,
+        questions=CONFIG.figures.audio_share,
+    shell:
+        "python {params.code[0]:q} --table {input.table:q} --models {params.models}"
+        " --questions {params.questions}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -1,21 +1,16 @@
-"""From attention, answers and draws to windows and their overlap with the truth."""
+"""From attention, answers and random draws to windows and their overlap with the truth."""
 
 
 localrules:
     localize_events,
     score_random,
-    keep_events,
 
 
 rule localize_events:
     input:
         shards=lambda wildcards: benchmark_shards(wildcards.benchmark),
         unsteered=lambda wildcards: unsteered_shards(wildcards.model, wildcards.benchmark),
-        steered=lambda wildcards: [
-            path
-            for position in positions_of(wildcards.benchmark)
-            for path in attention_shards(wildcards.model, wildcards.benchmark, position)
-        ],
+        steered=lambda wildcards: steered_shards(wildcards.model, wildcards.benchmark),
         answers=lambda wildcards: answer_shards(wildcards.model, wildcards.benchmark),
     output:
         localization="results/localization/{model}/{benchmark}.csv",
@@ -40,9 +35,9 @@ rule localize_events:
 rule score_random:
     input:
         events="results/benchmarks/{benchmark}/events.csv",
-        answers="results/answers/random/{benchmark}.csv",
     output:
         localization="results/localization/random/{benchmark}.csv",
+        events="results/localization/events/{benchmark}.csv",
     log:
         "results/logs/score_random/{benchmark}.log",
     benchmark:
@@ -51,22 +46,9 @@ rule score_random:
         "../envs/figures.yaml"
     params:
         code=code("score_random"),
+        draws=CONFIG.probe.random_draws,
+        seed=CONFIG.probe.random_seed,
     shell:
         "python {params.code[0]:q} --benchmark {wildcards.benchmark} --events {input.events:q}"
-        " --answers {input.answers:q} --output {output.localization:q} > {log:q} 2>&1"
-
-
-rule keep_events:
-    input:
-        events="results/benchmarks/{benchmark}/events.csv",
-    output:
-        events="results/localization/events/{benchmark}.csv",
-    log:
-        "results/logs/keep_events/{benchmark}.log",
-    benchmark:
-        "results/performance/keep_events/{benchmark}.tsv"
-    conda:
-        "../envs/figures.yaml"
-    # Figures are drawn where the benchmark is not, from what lies with the predictions.
-    shell:
-        "cp {input.events:q} {output.events:q} > {log:q} 2>&1"
+        " --draws {params.draws} --seed {params.seed} --localization {output.localization:q}"
+        " --kept-events {output.events:q} > {log:q} 2>&1"

@@ -3,8 +3,6 @@
 
 localrules:
     compose_questions,
-    tabulate_audio_share,
-    plot_audio_share,
 
 
 rule compose_questions:
@@ -57,49 +55,3 @@ rule analyze_attention:
         "python {params.code[0]:q} --settings {params.settings:q} --questions={params.questions:q}"
         " --audio={params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
         " --output {output.shares:q} --performance {log.performance:q} > {log.text:q} 2>&1"
-
-
-rule tabulate_audio_share:
-    input:
-        shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
-    output:
-        by_layer="results/tables/audio_share.csv",
-        second_half="results/tables/audio_share_second_half.csv",
-    log:
-        "results/logs/tabulate_audio_share/audio_share.log",
-    benchmark:
-        "results/performance/tabulate_audio_share/audio_share.tsv"
-    conda:
-        "../envs/figures.yaml"
-    params:
-        code=code("tabulate_audio_share"),
-        # A function, because folders of models may hold braces.
-        models=lambda wildcards: json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
-    shell:
-        "python {params.code[0]:q} --shares {input.shares:q} --models {params.models:q}"
-        " --by-layer {output.by_layer:q} --second-half {output.second_half:q} > {log:q} 2>&1"
-
-
-rule plot_audio_share:
-    input:
-        table="results/tables/audio_share.csv",
-    output:
-        pdf="results/figures/audio_share/{model}.pdf",
-        png=report(
-            "results/figures/audio_share/{model}.png",
-            caption="report/audio_share.rst",
-            category="Attention",
-            labels={"item": "share of the audio by block", "model": "{model}"},
-        ),
-    log:
-        "results/logs/plot_audio_share/{model}.log",
-    benchmark:
-        "results/performance/plot_audio_share/{model}.tsv"
-    conda:
-        "../envs/figures.yaml"
-    params:
-        code=code("plot_audio_share"),
-        questions=CONFIG.figures.audio_share,
-    shell:
-        "python {params.code[0]:q} --table {input.table:q} --model {wildcards.model}"
-        " --questions {params.questions} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -1,100 +1,16 @@
 """What `snakemake --report` shows beside figures: a summary of the run, and tables as pages."""
 
-# Tables that the report shows: file in results/tables → category, what it is, and what it shows.
-_CLUSTERS = (
-    "Intervals are of 95 %; recordings that share a source count as dependent, and n_clusters is the number of independent "
-    "clusters that they amount to."
-)
-_MEASURES = (
-    "iou: intersection over union with the true event; hit: IoU of at least 0.5; pointing: the window's centre lies in the "
-    "event; onset_error: predicted minus true onset in seconds, and its absolute value. Where windows tie, a query has "
-    "their mean; without a prediction it has IoU 0, no hit, no pointing and no onset error (n_missing). Queries for which "
-    "a method has no vector are left out (n_without_vector)."
-)
-REPORTED_TABLES = {
-    "overlap.md": (
-        "Localization",
-        "overlap",
-        "How much of each sound the predicted windows cover, by model, method and position of the sound. p_vs_random and "
-        "p_vs_direct are sign-flip tests against a randomly drawn window's expectation and against direct prompting, "
-        f"Holm-corrected within a benchmark. {_CLUSTERS}",
-    ),
-    "overlap_by_label.csv": (
-        "Localization",
-        "overlap by label",
-        "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
-        "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
-    ),
-    "comparisons.md": (
-        "Localization",
-        "methods compared",
-        "Overlap of one method minus overlap of another on the same queries, in percentage points, with Holm-corrected "
-        "sign-flip tests (p_holm; the family is one benchmark). effect_size is the mean difference in standard deviations "
-        f"of the queries' differences. {_CLUSTERS}",
-    ),
-    "metrics.md": (
-        "Localization",
-        "other measures",
-        f"The predictions of the overlap table, measured otherwise. {_MEASURES}",
-    ),
-    "unknown_duration.md": (
-        "Localization",
-        "unknown durations",
-        "Windows found without knowing how long the event lasts, which is not part of the published method. Random is the "
-        f"expectation of drawing one of all candidate windows. {_MEASURES}",
-    ),
-    "specificity.csv": (
-        "Controls",
-        "where windows land",
-        "Share of predicted windows that land on each event of their recording. position is the event that is queried, or, "
-        "where reference is steered, the event whose vector steered the query; landed_on is the event of which the window "
-        "covers most, none if it covers none or windows tie. n queries count, n_without_vector have no vector of the method.",
-    ),
-    "audio_share.csv": (
-        "Attention",
-        "share of the audio by block",
-        "Share of all attention that goes to the audio, from 0 to 1, by model, question set, condition and decoder block, "
-        "with 95 % intervals over recordings. difference is paired: the same questions under the condition minus "
-        "as they are.",
-    ),
-    "audio_share_second_half.csv": (
-        "Attention",
-        "share of the audio, second half",
-        "As the share by block, averaged over the second half of the blocks.",
-    ),
-    **{
-        f"sweeps/{sweep}.csv": (
-            "Sweeps",
-            sweep,
-            "Overlap in percent where one key of the probe takes other values and everything else stays as in the run.",
-        )
-        for sweep in CONFIG.sweeps
-    },
-}
-PAGES = [
-    "results/report/run.html",
-    *(f"results/report/tables/{table}.html" for table in REPORTED_TABLES if f"results/tables/{table}" in TABLES),
-]
-if CONFIG.rehearsal:
-    PAGES = []
-
 
 localrules:
     summarize_run,
-    render_table,
+    render_tables,
 
 
 rule summarize_run:
     input:
         localizations=LOCALIZATIONS,
-        states=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in state_shards(m, b)],
-        attention=[
-            path
-            for m in CONFIG.models
-            for b in CONFIG.benchmarks
-            for p in ("unsteered", *positions_of(b))
-            for path in attention_shards(m, b, p)
-        ],
+        unsteered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in unsteered_shards(m, b)],
+        steered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in steered_shards(m, b)],
         maps=expand(
             "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
         ),
@@ -126,25 +42,28 @@ rule summarize_run:
         " --throughput {output.throughput:q} --origins {output.origins:q} --page {output.page:q} > {log:q} 2>&1"
 
 
-rule render_table:
+rule render_tables:
     input:
-        table="results/tables/{table}",
+        tables=[f"results/tables/{table.shown}" for table in SHOWN_TABLES],
     output:
-        page=report(
-            "results/report/tables/{table}.html",
-            caption="report/table.rst",
-            category=lambda wildcards: REPORTED_TABLES[wildcards.table][0],
-            labels=lambda wildcards: {"item": REPORTED_TABLES[wildcards.table][1]},
-        ),
+        pages=[
+            report(
+                f"results/report/tables/{table.shown}.html",
+                caption="report/table.rst",
+                category=table.category,
+                labels={"item": table.title},
+            )
+            for table in SHOWN_TABLES
+        ],
     log:
-        "results/logs/render_table/{table}.log",
+        "results/logs/render_tables/tables.log",
     benchmark:
-        "results/performance/render_table/{table}.tsv"
+        "results/performance/render_tables/tables.tsv"
     conda:
         "../envs/figures.yaml"
     params:
-        code=code("render_table"),
-        about=lambda wildcards: REPORTED_TABLES[wildcards.table][2],
+        code=code("render_tables"),
+        names=[table.shown for table in SHOWN_TABLES],
     shell:
-        "python {params.code[0]:q} --table {input.table:q} --about {params.about:q} --page {output.page:q}"
+        "python {params.code[0]:q} --tables results/tables --names {params.names:q} --pages results/report/tables"
         " > {log:q} 2>&1"

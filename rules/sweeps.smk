@@ -3,7 +3,6 @@
 
 localrules:
     score_sweep,
-    tabulate_sweep,
     plot_sweep,
 
 
@@ -64,32 +63,16 @@ rule score_sweep:
         " --output {output.localization:q} > {log:q} 2>&1"
 
 
-rule tabulate_sweep:
+rule plot_sweep:
     input:
         localization="results/localization/sweeps/{sweep}.csv",
     output:
         table="results/tables/sweeps/{sweep}.csv",
-    log:
-        "results/logs/tabulate_sweep/{sweep}.log",
-    benchmark:
-        "results/performance/tabulate_sweep/{sweep}.tsv"
-    conda:
-        "../envs/figures.yaml"
-    params:
-        code=code("tabulate_sweep"),
-    shell:
-        "python {params.code[0]:q} --localization {input.localization:q} --table {output.table:q} > {log:q} 2>&1"
-
-
-rule plot_sweep:
-    input:
-        table="results/tables/sweeps/{sweep}.csv",
-    output:
         pdf="results/figures/sweeps/{sweep}.pdf",
         png=report(
             "results/figures/sweeps/{sweep}.png",
-            caption="report/sweep.rst",
-            category="Sweeps",
+            caption="report/figure.rst",
+            category=figures.SWEEP.category,
             labels={"item": "{sweep}"},
         ),
     log:
@@ -103,5 +86,5 @@ rule plot_sweep:
         vary=lambda wildcards: CONFIG.sweeps[wildcards.sweep].vary,
         own=lambda wildcards: CONFIG.sweep_own_value(wildcards.sweep),
     shell:
-        "python {params.code[0]:q} --table {input.table:q} --vary {params.vary} --own {params.own:q}"
-        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        "python {params.code[0]:q} --localization {input.localization:q} --vary {params.vary} --own {params.own:q}"
+        " --table {output.table:q} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

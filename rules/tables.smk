@@ -1,28 +1,54 @@
-"""Tables: overlap by model, method and position, and by label."""
+"""Tables, from windows and answers, and from the shares of attention that go to the audio."""
 
 
 localrules:
-    tabulate_overlap,
+    tabulate_scores,
+    tabulate_audio_share,
 
 
-rule tabulate_overlap:
+rule tabulate_scores:
     input:
         localizations=LOCALIZATIONS,
+        unknown_durations=UNKNOWN_DURATIONS,
         published=from_repository("resources/published_overlap.csv"),
     output:
-        overlap="results/tables/overlap.csv",
-        by_label="results/tables/overlap_by_label.csv",
-        markdown="results/tables/overlap.md",
-        latex="results/tables/overlap.tex",
+        tables=table_files(tables.SCORES),
     log:
-        "results/logs/tabulate_overlap/overlap.log",
+        "results/logs/tabulate_scores/scores.log",
     benchmark:
-        "results/performance/tabulate_overlap/overlap.tsv"
+        "results/performance/tabulate_scores/scores.tsv"
     conda:
         "../envs/figures.yaml"
     params:
-        code=code("tabulate_overlap"),
+        code=code("tabulate_scores"),
+        # Those that query one event and steer with the vector of another one of the recording.
+        other_event=[
+            name
+            for name, method in CONFIG.probe.methods.items()
+            if CONFIG.probe.direction_of(method).control == "other_event"
+        ],
     shell:
-        "python {params.code[0]:q} --localization {input.localizations:q}"
-        " --published {input.published:q} --overlap {output.overlap:q} --by-label {output.by_label:q}"
-        " --markdown {output.markdown:q} --latex {output.latex:q} > {log:q} 2>&1"
+        "python {params.code[0]:q} --localizations {input.localizations:q}"
+        " --unknown-durations {input.unknown_durations:q} --published {input.published:q} --other-event {params.other_event}"
+        " --tables results/tables > {log:q} 2>&1"
+
+
+rule tabulate_audio_share:
+    input:
+        shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
+    output:
+        by_layer="results/tables/audio_share.csv",
+        second_half="results/tables/audio_share_second_half.csv",
+    log:
+        "results/logs/tabulate_audio_share/audio_share.log",
+    benchmark:
+        "results/performance/tabulate_audio_share/audio_share.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("tabulate_audio_share"),
+        # A function, because folders of models may hold braces.
+        models=lambda wildcards: json.dumps({name: model.identity for name, model in CONFIG.models.items()}),
+    shell:
+        "python {params.code[0]:q} --shares {input.shares:q} --models {params.models:q}"
+        " --by-layer {output.by_layer:q} --second-half {output.second_half:q} > {log:q} 2>&1"

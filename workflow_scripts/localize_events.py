@@ -1,13 +1,13 @@
 """Predicted window and overlap of every query, by every method that a model answers with."""
 
-import argparse
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten import log, store
+from wheretolisten import arguments, log, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.probe import Localization
@@ -15,36 +15,36 @@ from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector, write_localization
-from wheretolisten.localization.windows import find_window, find_window_of_any_width, without_vector
+from wheretolisten.localization.windows import Window, find_window_of_any_width, find_windows, without_vector
 from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.scoring import score_answer, score_unknown_duration, score_window
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Score all queries of one model on one benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="section probe.localization, JSON")
-    parser.add_argument("--model", required=True, help="name of the model")
-    parser.add_argument("--identity", required=True, help="identity of the model, as the HDF5 files note it")
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
-    parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, csv")
-    parser.add_argument("--unsteered", nargs="+", required=True, help="un-steered passes, HDF5, one per shard")
-    parser.add_argument(
-        "--steered", nargs="+", required=True, help="steered passes, HDF5, <event>/<shard>.h5, in order of shards"
+    """Score all queries of one model on one benchmark; files are listed shard by shard, steered ones event by event."""
+    args = arguments.parse(
+        __doc__,
+        argv,
+        settings=Localization.from_json,
+        model=str,
+        identity=str,
+        benchmark=str,
+        shards=[str],
+        unsteered=[Path],
+        steered=[Path],
+        answers=[str],
+        output=str,
+        unknown_duration=str,
     )
-    parser.add_argument("--answers", nargs="+", required=True, help="direct answers, csv, one per shard")
-    parser.add_argument("--output", required=True, help="localization table, csv")
-    parser.add_argument("--unknown-duration", required=True, help="the same without knowing the event's duration, csv")
-    args = parser.parse_args(argv)
     logger = log.start("localize_events")
-    settings = Localization.from_json(args.settings)
+    settings = args.settings
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
     unsteered = store.read_passes(args.unsteered, digests, args.identity)
-    paths_of: dict[str, list[str]] = {}
+    paths_of = {path.parent.name: [] for path in args.steered}
     for path in args.steered:
-        paths_of.setdefault(Path(path).parent.name, []).append(path)
+        paths_of[path.parent.name].append(path)
     steered = {event: store.read_passes(paths, digests, args.identity) for event, paths in paths_of.items()}
     answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
     answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
@@ -60,15 +60,20 @@ def main(argv: list[str] | None = None) -> None:
     missing = {
         name: missing_vectors(Direction.model_validate(direction), events) for name, direction in directions.items()
     }
+    base_of, rate = unsteered.of("base"), unsteered.tokens_per_second
+
+    @functools.cache
+    def candidates_of(n_tokens: int) -> Window:
+        # Attention that does not change ties everywhere: all candidate windows.
+        constant = np.ones((base_of.shape[1], n_tokens))
+        return find_window_of_any_width(constant, constant, rate, n_tokens, settings)
+
     rows, unknown = [], []
     for event in events.to_dict("records"):
         sample = row_of[event["sample_id"]]
         attention = steered[event["position"]]
-        base = unsteered.of("base")[sample]
-        rate, n_tokens = unsteered.tokens_per_second, int(unsteered.n_audio_tokens[sample])
-        # Attention that does not change ties everywhere: all candidate windows.
-        constant = np.ones((len(base), n_tokens))
-        candidates = find_window_of_any_width(constant, constant, rate, n_tokens, settings)
+        n_tokens = int(unsteered.n_audio_tokens[sample])
+        candidates = candidates_of(n_tokens)
         drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.benchmark)
         unknown.append(drawn | {"tied": False})
         others = {"prompt_only": unsteered.of("prompted", event["position"])[sample]} | {
@@ -79,12 +84,14 @@ def main(argv: list[str] | None = None) -> None:
             for name, of_method in missing.items()
             if (reason := of_method.get((event["sample_id"], event["position"])))
         }
-        for method, other in others.items():
+        steering = {method: other for method, other in others.items() if method not in reasons}
+        found = find_windows(base_of[sample], steering.values(), event["duration"], rate, n_tokens, settings)
+        windows = dict(zip(steering, found, strict=True))
+        for method in others:
             if method in reasons:
                 window = of_any_width = without_vector(reasons[method], rate)
             else:
-                window = find_window(base, other, event["duration"], rate, n_tokens, settings)
-                of_any_width = find_window_of_any_width(base, other, rate, n_tokens, settings)
+                window, of_any_width = windows[method]
             rows.append(score_window(event, window, method, args.model, args.benchmark))
             unknown.append(score_unknown_duration(event, of_any_width, candidates, method, args.model, args.benchmark))
         answer = answer_of[event["sample_id"], event["position"]]

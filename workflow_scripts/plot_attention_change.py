@@ -1,87 +1,101 @@
-"""Draw how steering with the label at each position moves attention, averaged over a benchmark of equal samples."""
+"""Draw how steering with the label at each position moves attention, averaged over a benchmark (after SWL Figure 2)."""
 
-import argparse
+from wheretolisten.figures import style  # isort: skip  # before matplotlib, which it frees of the user's settings
+
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-from wheretolisten import log
+from wheretolisten import arguments, log
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
-from wheretolisten.figures.attention_change import draw_attention_change
-from wheretolisten.figures.style import save
+from wheretolisten.report.names import method_name, model_name, position_name
 from wheretolisten.statistics.attention import mean_attention_change
-from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.store import read_passes
+
+_log = logging.getLogger("plot_attention_change")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the heat map of one model as PDF and PNG."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--unsteered", type=Path, nargs="+", required=True)
-    parser.add_argument("--steered", type=Path, nargs="+", required=True, help="<event>/<shard>.h5")
-    parser.add_argument("--events", type=Path, required=True)
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--settings", required=True, help="section localization as JSON; its layers are averaged")
-    parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
-    parser.add_argument("--direction", required=True, help="what it steers with, JSON")
-    parser.add_argument("--pdf", type=Path, required=True)
-    parser.add_argument("--png", type=Path, required=True)
-    arguments = parser.parse_args(argv)
-    logger = log.start("plot_attention_change")
+    """Write the heat map of every model as PDF and PNG.
 
-    settings = Localization.from_json(arguments.settings)
-    unsteered = read_passes(arguments.unsteered)
-    base = unsteered.of("base")
-    n_tokens = int(unsteered.n_audio_tokens[0])
-    if (unsteered.n_audio_tokens != n_tokens).any():
-        raise UserError(
-            f"{arguments.unsteered[0]}: samples have different numbers of audio tokens, so they cannot be averaged "
-            "token by token; choose a benchmark with equal clip_seconds"
-        )
-    layers = select_layers(settings.layers, base.shape[1])
-    events = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    missing = missing_vectors(Direction.from_json(arguments.direction), events)
-    positions = order_positions(events["position"])
-    changes, counts = [], []
-    for position in positions:
-        paths = [path for path in arguments.steered if path.parent.name == position]
-        attention = read_passes(paths)
-        if not np.array_equal(attention.sample_id, unsteered.sample_id):
-            raise UserError(f"{paths[0]}: holds other samples than {arguments.unsteered[0]}; run steer_attention again")
-        reasons = [missing.get((sample_id, position)) for sample_id in unsteered.sample_id]
-        if all(reasons):
-            logger.warning("%s: %s has no vector for any sample: %s", position, arguments.method, reasons[0])
-            changes.append(np.full(n_tokens, np.nan))
-            counts.append(0)
-            continue
-        steered = attention.of(arguments.method, position)[:, :, :n_tokens]
-        change, count = mean_attention_change(base[:, :, :n_tokens], steered, layers)
-        if count == 0:
-            raise UserError(f"{paths[0]}: no sample has finite attention; look at the log of steer_attention")
-        if count < len(reasons):
-            logger.warning(
-                "%s: %d samples left out, %d of them without a vector, the others without attention",
-                *(position, len(reasons) - count, len(reasons) - reasons.count(None)),
-            )
-        changes.append(change)
-        counts.append(count)
-    figure = draw_attention_change(
-        np.stack(changes),
-        positions,
-        _true_events(events, arguments.events),
-        unsteered.tokens_per_second,
-        f"{model_name(arguments.model)}: {method_name(f'steering_{arguments.method}').lower()}, "
-        f"{_describe(layers)} weighted equally",
-        min(counts),
+    Un-steered passes, and `steered` ones event by event, are listed model by model, shard by shard. The blocks that are
+    scored (`settings`) are averaged; drawn is the steering of `method`, with `direction`.
+    """
+    args = arguments.parse(
+        __doc__,
+        argv,
+        models=[str],
+        unsteered=[Path],
+        steered=[Path],
+        events=Path,
+        settings=Localization.from_json,
+        method=str,
+        direction=Direction.from_json,
+        pdf=[Path],
+        png=[Path],
     )
-    save(figure, arguments.pdf, arguments.png)
-    logger.info("%d samples, %d audio tokens: %s", min(counts), n_tokens, arguments.pdf)
+    log.start("plot_attention_change")
+    events = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    missing = missing_vectors(args.direction, events)
+    times = _true_events(events, args.events)
+    positions = order_positions(events["position"])
+    files = arguments.by_model(args.models, args.unsteered, args.pdf, args.png, args.steered)
+    for model, paths, (pdf,), (png,), of_events in files:
+        unsteered = read_passes(paths)
+        base, n_tokens = unsteered.of("base"), int(unsteered.n_audio_tokens[0])
+        if (unsteered.n_audio_tokens != n_tokens).any():
+            raise UserError(
+                f"{paths[0]}: samples have different numbers of audio tokens, so they cannot be averaged token by "
+                "token; choose a benchmark with equal clip_seconds"
+            )
+        layers = select_layers(args.settings.layers, base.shape[1])
+        changes, counts = [], []
+        for position in positions:
+            steered_paths = [path for path in of_events if path.parent.name == position]
+            attention = read_passes(steered_paths)
+            if not np.array_equal(attention.sample_id, unsteered.sample_id):
+                raise UserError(f"{steered_paths[0]}: holds other samples than {paths[0]}; run steer_attention again")
+            reasons = [missing.get((sample_id, position)) for sample_id in unsteered.sample_id]
+            if all(reasons):
+                _log.warning("%s: %s has no vector for any sample: %s", position, args.method, reasons[0])
+                changes.append(np.full(n_tokens, np.nan))
+                counts.append(0)
+                continue
+            of_method = attention.of(args.method, position)[:, :, :n_tokens]
+            change, count = mean_attention_change(base[:, :, :n_tokens], of_method, layers)
+            if count == 0:
+                raise UserError(
+                    f"{steered_paths[0]}: no sample has finite attention; look at the log of steer_attention"
+                )
+            if count < len(reasons):
+                _log.warning(
+                    "%s: %d samples left out, %d of them without a vector, the others without attention",
+                    *(position, len(reasons) - count, len(reasons) - reasons.count(None)),
+                )
+            changes.append(change)
+            counts.append(count)
+        figure = draw_attention_change(
+            np.stack(changes),
+            positions,
+            times,
+            unsteered.tokens_per_second,
+            f"{model_name(model)}: {method_name(f'steering_{args.method}').lower()}, "
+            f"{_describe(layers)} weighted equally",
+            min(counts),
+        )
+        style.save(figure, pdf, png)
+        _log.info("%d samples, %d audio tokens: %s", min(counts), n_tokens, pdf)
 
 
 def _true_events(events: pd.DataFrame, path: Path) -> list[tuple[float, float]]:
@@ -105,6 +119,63 @@ def _describe(layers: list[int]) -> str:
     if len(layers) > 6:
         return f"{len(layers)} blocks from {layers[0]} to {layers[-1]}"
     return f"blocks {', '.join(map(str, layers))}"
+
+
+def draw_attention_change(
+    change: np.ndarray,
+    positions: Sequence[str],
+    events: Sequence[tuple[float, float]],
+    tokens_per_second: float,
+    title: str,
+    n_samples: int,
+) -> Figure:
+    """Heat map of the mean change in attention: a row per steered label, time along x.
+
+    Parameters
+    ----------
+    change
+        Steered minus base share of attention, [position, audio_token], in percent per token; NaN where no sample has a
+        vector.
+    positions
+        Names of the rows: the position of the event whose label steers.
+    events
+        Onset and offset of the event at each position, in seconds.
+    tokens_per_second
+        Rate of audio tokens, in Hz.
+    title
+        Heading of the panel.
+    n_samples
+        Samples behind each row.
+    """
+    style.apply()
+    figure, axis = plt.subplots(figsize=(style.PAGE_WIDTH, 2.5))
+    known = np.isfinite(change)
+    limit = float(np.abs(change[known]).max(initial=0)) or 1.0
+    edges = np.arange(change.shape[1] + 1) / tokens_per_second
+    rows = np.arange(len(positions) + 1)
+    mesh = axis.pcolormesh(edges, rows, change, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
+    for row, (onset, offset) in enumerate(events):
+        for time in (onset, offset):
+            axis.axvline(time, color="#404040", linewidth=0.7, linestyle=(0, (3, 2)))
+        box = Rectangle((onset, row), offset - onset, 1, fill=False, edgecolor=style.BLACK, linewidth=1.6, zorder=3)
+        box.set_clip_on(False)
+        axis.add_patch(box)
+    for row in np.flatnonzero(~known.any(axis=1)):
+        axis.text(0.5, row + 0.5, "no vector", transform=axis.get_yaxis_transform(), ha="center", va="center")
+    for row in rows[1:-1]:
+        axis.axhline(row, color="white", linewidth=1.5)
+    axis.set_yticks(rows[:-1] + 0.5, [position_name(position) for position in positions])
+    axis.tick_params(axis="y", length=0)
+    axis.set_ylabel("Position of the\nlabel that steers")
+    axis.set_xlabel("Time (s); dashed: true boundaries of events; boxed: the event whose label steers")
+    axis.set_xlim(0, max(edges[-1], max(offset for _, offset in events)))
+    axis.set_ylim(len(positions), 0)
+    axis.set_title(f"{title} (n = {n_samples} samples)")
+    bar = figure.colorbar(mesh, ax=axis, pad=0.015, aspect=18)
+    bar.set_label("Change in share of\nattention (% per token)")
+    bar.outline.set_linewidth(0.7)
+    style.fit_titles(figure)
+    return figure
 
 
 if __name__ == "__main__":

@@ -1,39 +1,99 @@
-"""Draw the share of attention that goes to the audio, by layer and condition."""
+"""Draw the share of attention that goes to the audio, by layer and condition (after SWL Figure 1)."""
 
-import argparse
+from wheretolisten.figures import style  # isort: skip  # before matplotlib, which it frees of the user's settings
+
 from pathlib import Path
 
-from wheretolisten import log
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from wheretolisten import arguments, log
 from wheretolisten.errors import UserError
-from wheretolisten.figures.audio_share import draw_audio_share
-from wheretolisten.figures.style import save
+from wheretolisten.report.names import model_name
 from wheretolisten.statistics.audio_share import STATISTICS
-from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.tables import read_table
+
+CONDITIONS = {
+    "original": ("Question as it is", style.BLACK, "o"),
+    "prompt_only": ("Prompt only", style.SKY, "s"),
+    "audio_silence": ("Steering, audio − silence", style.ORANGE, "^"),
+    "audio_none": ("Steering, audio − no audio", style.VERMILLION, "v"),
+    "instruction": ("Steering, instruction", style.BLUE, "D"),
+}
+"""Condition → its name, colour and marker."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the figure of one model as PDF and PNG."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--table", type=Path, required=True, help="audio_share.csv")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--questions", required=True, help="question set that is drawn")
-    parser.add_argument("--pdf", type=Path, required=True)
-    parser.add_argument("--png", type=Path, required=True)
-    arguments = parser.parse_args(argv)
+    """Write the figure of every model and one question set, from audio_share.csv, as PDF and PNG."""
+    args = arguments.parse(__doc__, argv, table=Path, models=[str], questions=str, pdf=[Path], png=[Path])
     logger = log.start("plot_audio_share")
-
     words = ("model", "questions", "condition")
-    table = read_table(arguments.table, words, ("layer", *STATISTICS), "tabulate_audio_share")
-    rows = table[(table["model"] == arguments.model) & (table["questions"] == arguments.questions)]
-    if rows.empty:
-        raise UserError(
-            f"{arguments.table}: model {arguments.model!r} has not read the questions {arguments.questions!r}; name a "
-            "set that the table holds"
-        )
-    figure = draw_audio_share(rows, f"{model_name(arguments.model)}, questions {arguments.questions}")
-    save(figure, arguments.pdf, arguments.png)
-    logger.info("%d conditions: %s", rows["condition"].nunique(), arguments.pdf)
+    table = read_table(args.table, words, ("layer", *STATISTICS), "tabulate_audio_share")
+    for model, (pdf,), (png,) in arguments.by_model(args.models, args.pdf, args.png):
+        rows = table[(table["model"] == model) & (table["questions"] == args.questions)]
+        if rows.empty:
+            raise UserError(
+                f"{args.table}: model {model!r} has not read the questions {args.questions!r}; name a set that the "
+                "table holds"
+            )
+        style.save(draw_audio_share(rows, f"{model_name(model)}, questions {args.questions}"), pdf, png)
+        logger.info("%d conditions: %s", rows["condition"].nunique(), pdf)
+
+
+def draw_audio_share(table: pd.DataFrame, title: str) -> Figure:
+    """Two panels, layers along x: the share of each condition, and its difference to the question as it is.
+
+    Parameters
+    ----------
+    table
+        Rows of one model and question set, with the columns condition, layer and `statistics.audio_share.STATISTICS`;
+        shares from 0 to 1, drawn in percent.
+    title
+        Heading of the figure.
+    """
+    style.apply()
+    figure, (share, difference) = plt.subplots(1, 2, figsize=(style.PAGE_WIDTH, 3.1))
+    present = [name for name in CONDITIONS if name in set(table["condition"])]
+    lines = [_draw(share, table[table["condition"] == name], name, "mean", "ci_low", "ci_high") for name in present]
+    share.set_ylabel("Attention to audio\n(% of all attention)")
+    difference.axhline(0, color=style.BLACK, linewidth=0.8)
+    for name in present:
+        if name != "original":
+            rows = table[table["condition"] == name]
+            _draw(difference, rows, name, "difference", "difference_low", "difference_high")
+    difference.set_ylabel("Change against the question\nas it is (percentage points)")
+    for axis in (share, difference):
+        axis.set_xlabel("Decoder block")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axis.spines[["top", "right"]].set_visible(False)
+    counts = table["n"].unique()
+    figure.suptitle(f"{title} (n = {counts[0]} questions)", fontsize=plt.rcParams["axes.titlesize"])
+    figure.legend(
+        handles=lines,
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        title="Bands: 95 % interval over recordings.",
+        columnspacing=1.6,
+    )
+    style.fit_titles(figure)
+    return figure
+
+
+def _draw(axis: Axes, rows: pd.DataFrame, name: str, *columns: str) -> plt.Line2D:
+    label, colour, marker = CONDITIONS[name]
+    mean, low, high = (100 * rows[column] for column in columns)
+    axis.fill_between(rows["layer"], low, high, color=colour, alpha=0.18, linewidth=0)
+    # Markers, too, so that lines can be told apart without colour; few, and not all at the same blocks.
+    every = max(1, len(rows) // 6)
+    marked = (list(CONDITIONS).index(name) % every, every)
+    (line,) = axis.plot(
+        rows["layer"], mean, color=colour, marker=marker, markersize=3.5, markevery=marked, label=label, zorder=3
+    )
+    return line
 
 
 if __name__ == "__main__":

@@ -1,83 +1,96 @@
 """Draw the reading of one query: sound, attention without and with steering, window score and chosen window."""
 
-import argparse
+from wheretolisten.figures import style  # isort: skip  # before matplotlib, which it frees of the user's settings
+
 import io
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from scipy.signal import spectrogram
 
-from wheretolisten import log
+from wheretolisten import arguments, log
+from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
-from wheretolisten.figures.reading import Event, draw_reading
-from wheretolisten.figures.style import save
+from wheretolisten.figures.events import Event, fit_names
 from wheretolisten.files import refusal
-from wheretolisten.localization.windows import find_window, without_vector
+from wheretolisten.localization.windows import Window, find_window, without_vector
+from wheretolisten.report.names import model_name
 from wheretolisten.statistics.attention import mean_share
-from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.overlap import window_overlap
 from wheretolisten.store import read_passes
+
+_TRUE = style.VERMILLION
+_CHOSEN = style.BLUE
 
 _log = logging.getLogger("plot_reading")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the reading of one sample and position as PDF and PNG."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--unsteered", type=Path, nargs="+", required=True)
-    parser.add_argument("--attention", type=Path, nargs="+", required=True, help="steered at the position that is read")
-    parser.add_argument("--events", type=Path, required=True)
-    parser.add_argument("--benchmark-folder", type=Path, required=True, help="where paths of audio start")
-    parser.add_argument("--model", required=True)
-    parser.add_argument("--settings", required=True, help="section localization as JSON")
-    parser.add_argument("--sample", type=int, required=True, help="index of the sample")
-    parser.add_argument("--position", required=True, help="event that is read")
-    parser.add_argument("--method", required=True, help="name of the method whose steering is drawn")
-    parser.add_argument("--direction", required=True, help="what it steers with, JSON")
-    parser.add_argument("--pdf", type=Path, required=True)
-    parser.add_argument("--png", type=Path, required=True)
-    arguments = parser.parse_args(argv)
-    log.start("plot_reading")
+    """Write how each model reads one sample and position as PDF and PNG.
 
-    settings = Localization.from_json(arguments.settings)
-    of_benchmark = pd.read_csv(arguments.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    events = _events_of(of_benchmark, arguments.events, arguments.sample, arguments.position)
-    sample_id = events["sample_id"].iloc[0]
-    event = events.loc[arguments.position]
-
-    unsteered, attention = read_passes(arguments.unsteered), read_passes(arguments.attention)
-    row = _row_of(sample_id, unsteered.sample_id, arguments.unsteered)
-    n_tokens, rate = int(unsteered.n_audio_tokens[row]), unsteered.tokens_per_second
-    base = unsteered.of("base")[row]
-    steered = attention.of(arguments.method, arguments.position)
-    steered = steered[_row_of(sample_id, attention.sample_id, arguments.attention)]
-    window = find_window(base, steered, event["duration"], rate, n_tokens, settings)
-    found = f"overlap {100 * window_overlap(window, event['onset'], event['offset']):.0f} %"
-    if reason := missing_vectors(Direction.from_json(arguments.direction), of_benchmark).get(
-        (sample_id, arguments.position)
-    ):
-        window, found = without_vector(reason, rate), "no vector"
-    layers = select_layers(settings.layers, len(base))
-    # A failed query is drawn, too: attention that is not finite leaves gaps, and the reason stands in the last panel.
-    shares = [mean_share(values[:, :n_tokens], layers) for values in (base, steered)]
-    figure = draw_reading(
-        _read_audio(arguments.benchmark_folder / event["path"]),
-        [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
-        events.index.get_loc(arguments.position),
-        *shares,
-        window,
-        event["sample_seconds"],
-        f"{model_name(arguments.model)}, sample {sample_id}: where is the sound of {event['label']}? "
-        f"{found.capitalize()}",
+    Un-steered passes, and those steered at that position, are listed model by model, shard by shard; paths of audio
+    start in `benchmark_folder`.
+    """
+    args = arguments.parse(
+        __doc__,
+        argv,
+        models=[str],
+        unsteered=[Path],
+        attention=[Path],
+        events=Path,
+        benchmark_folder=Path,
+        settings=Localization.from_json,
+        sample=int,
+        position=str,
+        method=str,
+        direction=Direction.from_json,
+        pdf=[Path],
+        png=[Path],
     )
-    save(figure, arguments.pdf, arguments.png)
-    _log.info("sample %s, %s: %s: %s", sample_id, arguments.position, found, arguments.pdf)
+    log.start("plot_reading")
+    of_benchmark = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    events = _events_of(of_benchmark, args.events, args.sample, args.position)
+    sample_id = events["sample_id"].iloc[0]
+    event = events.loc[args.position]
+    reason = missing_vectors(args.direction, of_benchmark).get((sample_id, args.position))
+    sound = _read_audio(args.benchmark_folder / event["path"])
+    files = arguments.by_model(args.models, args.unsteered, args.attention, args.pdf, args.png)
+    for model, of_unsteered, of_attention, (pdf,), (png,) in files:
+        unsteered, attention = read_passes(of_unsteered), read_passes(of_attention)
+        row = _row_of(sample_id, unsteered.sample_id, of_unsteered)
+        n_tokens, rate = int(unsteered.n_audio_tokens[row]), unsteered.tokens_per_second
+        base = unsteered.of("base")[row]
+        steered = attention.of(args.method, args.position)[_row_of(sample_id, attention.sample_id, of_attention)]
+        window = find_window(base, steered, event["duration"], rate, n_tokens, args.settings)
+        found = f"overlap {100 * window_overlap(window, event['onset'], event['offset']):.0f} %"
+        if reason:
+            window, found = without_vector(reason, rate), "no vector"
+        layers = select_layers(args.settings.layers, len(base))
+        # A failed query is drawn, too: attention that is not finite leaves gaps, the last panel states the reason.
+        shares = [mean_share(values[:, :n_tokens], layers) for values in (base, steered)]
+        figure = draw_reading(
+            sound,
+            [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
+            events.index.get_loc(args.position),
+            *shares,
+            window,
+            event["sample_seconds"],
+            f"{model_name(model)}, sample {sample_id}: where is the sound of {event['label']}? {found.capitalize()}",
+        )
+        style.save(figure, pdf, png)
+        _log.info("sample %s, %s: %s: %s", sample_id, args.position, found, pdf)
 
 
 def _events_of(events: pd.DataFrame, path: Path, sample: int, position: str) -> pd.DataFrame:
@@ -110,6 +123,128 @@ def _read_audio(path: Path) -> np.ndarray | None:
         _log.warning("no spectrogram: %s: %s", path, error)
         return None
     return audio
+
+
+def draw_reading(
+    audio: np.ndarray | None,
+    events: Sequence[Event],
+    queried: int,
+    base: np.ndarray,
+    steered: np.ndarray,
+    window: Window,
+    sample_seconds: float,
+    title: str,
+) -> Figure:
+    """Spectrogram, events, attention and window score of one query over a common axis of time.
+
+    Parameters
+    ----------
+    audio
+        Sound of the sample at 16 kHz, [frame]; None where it is not at hand.
+    events
+        True events in order of time.
+    queried
+        Index of the event that is looked for.
+    base, steered
+        Share of attention per audio token, [audio_token], summing to 1; NaN where it is not known.
+    window
+        Outcome of the search.
+    sample_seconds
+        Duration of the sample, in seconds.
+    title
+        Heading of the figure.
+    """
+    style.apply()
+    figure, axes = plt.subplots(
+        4, 1, figsize=(style.PAGE_WIDTH, 5.4), sharex=True, gridspec_kw={"height_ratios": [1.6, 0.35, 1.3, 1.3]}
+    )
+    _draw_sound(axes[0], audio)
+    names = _draw_events(axes[1], events, queried)
+    _draw_attention(axes[2], base, steered, window.tokens_per_second)
+    _draw_score(axes[3], window, events[queried])
+    for axis in axes[2:]:
+        axis.axvspan(events[queried].onset, events[queried].offset, color=_TRUE, alpha=0.12, linewidth=0)
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0].set_xlim(0, max(sample_seconds, base.size / window.tokens_per_second))
+    axes[0].set_title(title)
+    axes[-1].set_xlabel("Time (s)")
+    figure.align_ylabels(axes)
+    style.fit_titles(figure)
+    fit_names(names, events)
+    return figure
+
+
+def _draw_sound(axis: Axes, audio: np.ndarray | None) -> None:
+    axis.set_ylabel("Frequency\n(kHz)")
+    axis.set_ylim(0, SAMPLING_RATE / 2000)
+    if audio is None:
+        axis.text(0.5, 0.5, "the audio is not at hand", transform=axis.transAxes, ha="center", va="center")
+        axis.set_yticks([])
+        return
+    frequencies, times, power = spectrogram(audio, SAMPLING_RATE, nperseg=512, noverlap=256)
+    level = 10 * np.log10(power + 1e-20)
+    level -= level.max()
+    step = times[1] - times[0]
+    extent = (times[0] - step / 2, times[-1] + step / 2, 0, frequencies[-1] / 1000)
+    image = axis.imshow(level, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-80, vmax=0)
+    axis.figure.colorbar(image, ax=axis, pad=0.01, aspect=10, ticks=[-80, -40, 0]).set_label("Level (dB)")
+
+
+def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text]:
+    names = []
+    for number, event in enumerate(events):
+        colour = _TRUE if number == queried else "#c8c8c8"
+        axis.axvspan(event.onset, event.offset, color=colour, linewidth=0)
+        ink = "white" if number == queried else style.BLACK
+        middle = (event.onset + event.offset) / 2
+        names.append(axis.text(middle, 0.5, event.label, color=ink, ha="center", va="center", fontsize=8, clip_on=True))
+    axis.set_ylim(0, 1)
+    axis.set_yticks([])
+    axis.set_ylabel("True\nevents")
+    return names
+
+
+def _draw_attention(axis: Axes, base: np.ndarray, steered: np.ndarray, tokens_per_second: float) -> None:
+    edges = np.arange(base.size + 1) / tokens_per_second
+    axis.stairs(100 * base, edges, baseline=None, color=style.BLACK, linewidth=1.0, label="base", linestyle=(0, (3, 1)))
+    axis.stairs(100 * steered, edges, baseline=None, color=_CHOSEN, linewidth=1.1, label="steered")
+    shares = np.concatenate([base, steered])
+    top = 100 * shares[np.isfinite(shares)].max(initial=0) or 1.0
+    axis.set_ylim(0, 1.3 * top)  # room for the legend above the curves
+    axis.set_ylabel("Share of attention\n(% per token)")
+    axis.legend(loc="upper right", ncols=2, frameon=False, borderaxespad=0)
+
+
+def _draw_score(axis: Axes, window: Window, event: Event) -> None:
+    axis.set_ylabel("Window score\n(ratio)")
+    axis.ticklabel_format(axis="y", useOffset=False)
+    if window.failure:
+        axis.text(0.5, 0.5, f"no window: {window.failure}", transform=axis.transAxes, ha="center", va="center")
+        return
+    starts = np.arange(window.score.size) / window.tokens_per_second
+    axis.plot(starts, window.score, color=style.BLACK, label="score of the window that starts here")
+    low, high = window.score.min(), window.score.max()
+    room = max(high - low, 1e-3 * abs(high), 1e-12)  # differences by rounding are not blown up
+    axis.set_ylim(low - 0.12 * room, high + 0.8 * room)
+    # Not up to the top, where the legend stands.
+    bottom, top = low - 0.12 * room, high + 0.35 * room
+    axis.vlines(event.onset, bottom, top, color=_TRUE, linestyle=(0, (3, 1.5)), label="true onset")
+    if window.tied:
+        times = window.tied_starts / window.tokens_per_second
+        axis.plot(times, window.score[window.tied_starts], "o", color=_CHOSEN, markersize=3)
+        axis.plot([], [], "o", color=_CHOSEN, markersize=3, label=f"{window.tied_starts.size} windows tie: none chosen")
+    else:
+        level = high + 0.12 * room
+        axis.plot(
+            [window.start_seconds, window.end_seconds],
+            [level, level],
+            color=_CHOSEN,
+            linewidth=4,
+            solid_capstyle="butt",
+            label="chosen window",
+        )
+        axis.plot(window.start_seconds, high, "o", color=_CHOSEN, markersize=4)
+    axis.legend(loc="upper right", ncols=3, frameon=False, borderaxespad=0)
 
 
 if __name__ == "__main__":

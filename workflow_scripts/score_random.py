@@ -1,32 +1,30 @@
-"""Overlap of windows drawn at random: the baseline that every method is measured against."""
+"""Overlap of windows drawn at random, the baseline that every method is measured against; events that go with it."""
 
-import argparse
+from pathlib import Path
 
-import pandas as pd
-
-from wheretolisten import log
+from wheretolisten import arguments, log
 from wheretolisten.benchmark import read_shard
+from wheretolisten.files import atomic_path
+from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.table import RANDOM_MODEL, write_localization
 from wheretolisten.statistics.scoring import score_draws
 
 
 def main(argv: list[str] | None = None) -> None:
-    """One row per query: the mean overlap over its draws."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
-    parser.add_argument("--events", required=True, help="events of the benchmark, csv")
-    parser.add_argument("--answers", required=True, help="random starts, csv with sample_id, position, draw, start")
-    parser.add_argument("--output", required=True, help="localization table, csv")
-    args = parser.parse_args(argv)
+    """Write one row per query of a benchmark, the mean over its draws, and keep a copy of the events beside it."""
+    args = arguments.parse(
+        __doc__, argv, benchmark=str, events=Path, draws=int, seed=int, localization=Path, kept_events=Path
+    )
     logger = log.start("score_random")
-    draws = pd.read_csv(args.answers, dtype={"sample_id": str}).groupby(["sample_id", "position"])["start"]
-    starts = {query: values.to_numpy() for query, values in draws}
-    rows = [
-        score_draws(event, starts[event["sample_id"], event["position"]], RANDOM_MODEL, args.benchmark)
-        for event in read_shard(args.events).to_dict("records")
-    ]
-    write_localization(rows, args.output)
-    logger.info("%d queries", len(rows))
+    rows = []
+    for event in read_shard(args.events).to_dict("records"):
+        query = (event[name] for name in ("sample_id", "position", "sample_seconds", "duration"))
+        rows.append(score_draws(event, draw_starts(args.seed, *query, args.draws), RANDOM_MODEL, args.benchmark))
+    write_localization(rows, args.localization)
+    # Figures are drawn where the benchmark is not, from what lies with the predictions.
+    with atomic_path(args.kept_events) as path:
+        path.write_bytes(args.events.read_bytes())
+    logger.info("%d windows for each of %d queries", args.draws, len(rows))
 
 
 if __name__ == "__main__":

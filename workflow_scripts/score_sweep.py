@@ -1,12 +1,11 @@
 """Windows and overlap of every query at every value of a sweep."""
 
-import argparse
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten import log, store
+from wheretolisten import arguments, log, store
 from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.sweeps import ScoreSettings
@@ -20,35 +19,40 @@ from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Score one sweep of all its models; files of a kind are listed model by model, shard by shard."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", required=True, help="what is varied, and the probe, JSON")
-    parser.add_argument("--sweep", required=True, help="name of the sweep")
-    parser.add_argument("--models", nargs="+", required=True, help="names of the models")
-    parser.add_argument("--identities", nargs="+", required=True, help="their identities, as the HDF5 files note them")
-    parser.add_argument("--benchmark", required=True, help="name of the benchmark")
-    parser.add_argument("--samples", type=int, required=True, help="how many samples of the benchmark count")
-    parser.add_argument("--shards", nargs="+", required=True, help="shards of the benchmark, csv")
-    parser.add_argument("--events", help="all events of the benchmark, csv; by default those of the shards")
-    parser.add_argument("--direction", required=True, help="what the method steers with, JSON")
-    parser.add_argument("--attention", nargs="*", default=[], help="passes of the sweep, HDF5")
-    parser.add_argument(
-        "--of-run", nargs="*", default=[], help="passes of the run that it needs, HDF5, <kind or event>/<shard>.h5"
+    """Score one sweep of all its models.
+
+    Files are listed model by model, shard by shard: `attention` of the sweep's own passes, and, as far as it needs
+    them, those `of_run`, in folders with the names of events or `unsteered`. `events` are all of the benchmark, of
+    which the first `samples` recordings count; the method steers with `direction`.
+    """
+    args = arguments.parse(
+        __doc__,
+        argv,
+        settings=ScoreSettings.from_json,
+        sweep=str,
+        models=[str],
+        identities=[str],
+        benchmark=str,
+        samples=int,
+        shards=[str],
+        events=str,
+        direction=Direction.from_json,
+        attention=[Path],
+        of_run=[Path],
+        output=Path,
     )
-    parser.add_argument("--output", type=Path, required=True, help="one row per query and value, csv")
-    args = parser.parse_args(argv)
     logger = log.start("score_sweep")
-    settings = ScoreSettings.from_json(args.settings)
+    settings = args.settings
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    missing = missing_vectors(Direction.from_json(args.direction), read_shard(args.events) if args.events else events)
+    missing = missing_vectors(args.direction, read_shard(args.events))
     events = events[events["sample_id"].isin(events["sample_id"].unique()[: args.samples])]
     rows = []
-    n_files = len(args.of_run) // len(args.models)
-    for number, (model, identity) in enumerate(zip(args.models, args.identities, strict=True)):
-        own = args.attention[number * len(digests) : (number + 1) * len(digests)]
-        of_run = _read(args.of_run[number * n_files : (number + 1) * n_files], digests, identity)
+    for model, (identity,), own, others in arguments.by_model(
+        args.models, args.identities, args.attention, args.of_run
+    ):
+        of_run = _read(others, digests, identity)
         if own:
             attention = swept_attention(store.read_passes(own, digests, identity), of_run.get("unsteered"))
         else:
@@ -64,11 +68,11 @@ def main(argv: list[str] | None = None) -> None:
             logger.warning("%d queries %s: %s", len(rows), what, count_reasons(rows, most=5))
 
 
-def _read(paths: list[str], digests: list[str], identity: str) -> dict[str, store.Passes]:
-    """Kind or event → its passes, of the same samples."""
-    of: dict[str, list[str]] = {}
+def _read(paths: list[Path], digests: list[str], identity: str) -> dict[str, store.Passes]:
+    """Event, or `unsteered` → its passes, all of the same samples."""
+    of: dict[str, list[Path]] = {path.parent.name: [] for path in paths}
     for path in paths:
-        of.setdefault(Path(path).parent.name, []).append(path)
+        of[path.parent.name].append(path)
     found = {name: store.read_passes(files, digests, identity) for name, files in of.items()}
     for name, passes in found.items():
         if not np.array_equal(passes.sample_id, found["unsteered"].sample_id):

@@ -1,19 +1,18 @@
 """What a run was: its configuration, what every method answered, how fast it was, where its results come from."""
 
-import argparse
 import math
 from pathlib import Path
 
 import pandas as pd
 
-from wheretolisten import log
+from wheretolisten import arguments, log
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.workflow import Config
 from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
-from wheretolisten.statistics import page
+from wheretolisten.report import page
+from wheretolisten.report.names import method_name, model_name
 from wheretolisten.statistics.coverage import count_coverage
-from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.origins import find_differences, read_origins
 from wheretolisten.statistics.tables import write_table
 from wheretolisten.statistics.throughput import Job, find_jobs, summarize_throughput
@@ -31,30 +30,32 @@ THROUGHPUT = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the configuration as YAML, the summary as csv tables, and a page that shows all of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", required=True, help="the whole configuration, JSON")
-    parser.add_argument(
-        "--localization", type=Path, nargs="+", required=True, help="tables of all models and benchmarks"
-    )
-    parser.add_argument("--results", type=Path, required=True, help="folder of results, read where they are there")
-    parser.add_argument("--resolved", type=Path, required=True, help="configuration to write, YAML")
-    parser.add_argument("--coverage", type=Path, required=True)
-    parser.add_argument("--throughput", type=Path, required=True)
-    parser.add_argument("--origins", type=Path, required=True)
-    parser.add_argument("--page", type=Path, required=True)
-    arguments = parser.parse_args(argv)
-    logger = log.start("summarize_run")
-    config = Config.from_json(arguments.config)
+    """Write the configuration as YAML, the summary as csv tables, and a page that shows all of it.
 
-    coverage = count_coverage(read_localization(arguments.localization))
-    origins = read_origins(_result_files(arguments.results, config), arguments.results)
+    Results are read where they are there, in the folder `results`.
+    """
+    args = arguments.parse(
+        __doc__,
+        argv,
+        config=Config.from_json,
+        localization=[Path],
+        results=Path,
+        resolved=Path,
+        coverage=Path,
+        throughput=Path,
+        origins=Path,
+        page=Path,
+    )
+    logger = log.start("summarize_run")
+    config = args.config
+
+    coverage = count_coverage(read_localization(args.localization))
+    origins = read_origins(_result_files(args.results, config), args.results)
     differences = find_differences(origins)
-    folder = arguments.results / "performance"
+    folder = args.results / "performance"
     # Results tell which jobs there were, and figures which other ones.
     jobs = find_jobs(folder, config.models) | {
-        Job(rule, model, _job_name(Path(file).relative_to(arguments.results)))
-        for rule, model, file in zip(origins["rule"], origins["model"], origins["file"], strict=True)
+        _job_of(Path(file).relative_to(args.results), folder) for file in origins["file"]
     }
     throughput = summarize_throughput(jobs, folder)
 
@@ -64,13 +65,13 @@ def main(argv: list[str] | None = None) -> None:
     if n_missing:
         logger.warning("%d of %d jobs left no figures in %s", n_missing, throughput["n_jobs"].sum(), folder)
     for table, target in (
-        (coverage, arguments.coverage),
-        (throughput, arguments.throughput),
-        (origins, arguments.origins),
+        (coverage, args.coverage),
+        (throughput, args.throughput),
+        (origins, args.origins),
     ):
         write_table(table, target)
     resolved = as_yaml(config)
-    write_text(arguments.resolved, resolved)
+    write_text(args.resolved, resolved)
     body = [
         page.heading("Run", 1),
         page.paragraph(
@@ -86,8 +87,8 @@ def main(argv: list[str] | None = None) -> None:
         ),
         page.preformatted(resolved),
     ]
-    write_text(arguments.page, page.document("Run", body))
-    logger.info("%d result files, %d jobs: %s", len(origins), len(jobs), arguments.page)
+    write_text(args.page, page.document("Run", body))
+    logger.info("%d result files, %d jobs: %s", len(origins), len(jobs), args.page)
 
 
 def _result_files(results: Path, config: Config) -> list[Path]:
@@ -97,18 +98,28 @@ def _result_files(results: Path, config: Config) -> list[Path]:
     n_shards |= {f"sweeps/{sweep}": config.n_shards(config.sweep_benchmark(sweep)) for sweep in config.sweeps}
     return [
         path
-        for kind in ("states", "attention")
         for model in config.models
         for group, n in n_shards.items()
-        for path in sorted((results / kind / model / group).rglob("*.h5"))
+        for path in sorted((results / "attention" / model / group).rglob("*.h5"))
         if path.parent.suffix != ".parts" and not (path.stem.isdigit() and int(path.stem) >= n)
     ]
 
 
-def _job_name(result: Path) -> str:
-    """Name of the job that wrote `<kind>/<model>/<name>.h5`; of a map, there is one per benchmark."""
-    name = result.with_suffix("").relative_to(Path(*result.parts[:2])).as_posix()
-    return name.removeprefix("audio_share/").removeprefix("sweeps/").removesuffix("/map")
+def _job_of(result: Path, performance: Path) -> Job:
+    """The job that wrote `attention/<model>/<name>.h5`; one may have written the passes of all events of a shard."""
+    _, model, *names, shard = result.with_suffix("").parts
+    if shard == "map":
+        return Job("map_attention", model, names[0])
+    if names[0] in ("audio_share", "sweeps"):
+        rule = {"audio_share": "analyze_attention", "sweeps": "sweep_attention"}[names[0]]
+        return Job(rule, model, f"{names[1]}/{shard}")
+    if names[1] == "unsteered":
+        return Job("extract_activations", model, f"{names[0]}/{shard}")
+    alone = Job("steer_attention", model, f"{names[0]}/{names[1]}/{shard}")
+    left = alone.path(performance)
+    if left.with_name(left.name + ".json").exists():
+        return alone
+    return Job("steer_events", model, f"{names[0]}/{shard}")
 
 
 def _show_coverage(coverage: pd.DataFrame) -> list[str]:

@@ -1,42 +1,33 @@
 """Tabulate the share of attention that goes to the audio, by condition and layer."""
 
-import argparse
 import json
 from pathlib import Path
 
 import pandas as pd
 
-from wheretolisten import log
+from wheretolisten import arguments, log
 from wheretolisten.errors import UserError
+from wheretolisten.report.names import model_name
 from wheretolisten.statistics.audio_share import summarize_by_layer, summarize_second_half
-from wheretolisten.statistics.names import model_name
 from wheretolisten.statistics.tables import write_table
 from wheretolisten.store import read_passes
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the table by layer, and that of the mean over the second half of the layers, as csv."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--shares",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="shares of attention, <model>/audio_share/<questions>/<shard>.h5",
-    )
-    parser.add_argument("--models", required=True, help="identities of the models that they are of, by name, JSON")
-    parser.add_argument("--by-layer", type=Path, required=True)
-    parser.add_argument("--second-half", type=Path, required=True)
-    arguments = parser.parse_args(argv)
+    """Write the table by layer, and that of the mean over the second half of the layers, as csv.
+
+    `shares` are the files `<model>/audio_share/<questions>/<shard>.h5`, `models` the identities of the models by name,
+    JSON.
+    """
+    args = arguments.parse(__doc__, argv, shares=[Path], models=json.loads, by_layer=Path, second_half=Path)
     logger = log.start("tabulate_audio_share")
 
-    identities = json.loads(arguments.models)
     shards: dict[tuple[str, str], list[Path]] = {}
-    for path in arguments.shares:
+    for path in args.shares:
         shards.setdefault((path.parents[2].name, path.parent.name), []).append(path)
     by_layer, second_half = [], []
     for (model, questions), paths in shards.items():
-        result = read_passes(paths, None, identities[model])
+        result = read_passes(paths, None, args.models[model])
         if not len(result.sample_id):
             raise UserError(
                 f"no item of the questions {questions!r} can be used; repair the set or correct its audio folder, "
@@ -56,7 +47,7 @@ def main(argv: list[str] | None = None) -> None:
             table.insert(0, "model", model)
             table.insert(1, "questions", questions)
             tables.append(table)
-    for tables, target in ((by_layer, arguments.by_layer), (second_half, arguments.second_half)):
+    for tables, target in ((by_layer, args.by_layer), (second_half, args.second_half)):
         write_table(pd.concat(tables), target, decimals=6)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import plot_attention_map
 import pytest
+from plot_attention_map import Pass, draw_attention_map, drawn_blocks, readable
 
 from tests.unit.test_figures import (
     EVENTS,
@@ -17,8 +18,7 @@ from tests.unit.test_figures import (
 from wheretolisten.benchmark.shards import COLUMNS
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.figures.attention_map import Pass, draw_attention_map, drawn_blocks, readable
-from wheretolisten.figures.reading import Event
+from wheretolisten.figures.events import Event
 from wheretolisten.store import ATTENTION_MAP, PartedFile, read_attention_map
 
 N_AUDIO = 106
@@ -65,7 +65,8 @@ def stored(tmp_path):
 
 def arguments(folder, name: str) -> list[str]:
     files = ["--attention", str(folder / "map.h5"), "--events", str(folder / "events.csv")]
-    return [*files, "--model", "tiny-qwen2-audio", "--pdf", f"{folder / name}.pdf", "--png", f"{folder / name}.png"]
+    outputs = ["--pdf", f"{folder / name}.pdf", "--png", f"{folder / name}.png"]
+    return [*files, "--vector", "sample", "--models", "tiny-qwen2-audio", *outputs]
 
 
 def test_map_comes_back_pass_by_pass_without_padding(stored):

@@ -9,12 +9,11 @@ import pandas as pd
 import plot_audio_share
 import pytest
 import tabulate_audio_share
+from plot_audio_share import draw_audio_share
 
 from wheretolisten import store
 from wheretolisten.config.questions import CONDITIONS
 from wheretolisten.errors import UserError
-from wheretolisten.figures import audio_share as figure_module
-from wheretolisten.figures.audio_share import draw_audio_share
 from wheretolisten.statistics.audio_share import STATISTICS, summarize_by_layer, summarize_second_half
 from wheretolisten.statistics.intervals import clustered_interval
 
@@ -127,7 +126,7 @@ def test_tables_and_figure_are_written(results, tmp_path, caplog):
     half = pd.read_csv(results["second_half"])
     assert list(half.columns) == ["model", "questions", "condition", *STATISTICS]
     outputs = [tmp_path / "a.pdf", tmp_path / "a.png"]
-    arguments = ["--table", str(results["by_layer"]), "--model", "mine", "--pdf", str(outputs[0]), "--png"]
+    arguments = ["--table", str(results["by_layer"]), "--models", "mine", "--pdf", str(outputs[0]), "--png"]
     plot_audio_share.main([*arguments, str(outputs[1]), "--questions", "questions-1"])
     assert outputs[0].read_bytes().startswith(b"%PDF")
     assert outputs[1].stat().st_size > 10_000
@@ -142,7 +141,7 @@ def test_the_figure_draws_every_condition_with_its_band():
     table = summarize_by_layer(shares(20), CONDITIONS, np.arange(20).astype(str))
     figure = draw_audio_share(table, "Mine")
     share, difference = figure.axes
-    assert set(figure_module.CONDITIONS) == set(CONDITIONS)
+    assert set(plot_audio_share.CONDITIONS) == set(CONDITIONS)
     for axis, column, names in (
         (share, "mean", CONDITIONS),
         (difference, "difference", CONDITIONS[1:]),
@@ -151,7 +150,7 @@ def test_the_figure_draws_every_condition_with_its_band():
         assert len(axis.collections) == len(names)
         for name in names:
             rows = table[table["condition"] == name]
-            drawn = lines[figure_module.CONDITIONS[name][0]]
+            drawn = lines[plot_audio_share.CONDITIONS[name][0]]
             np.testing.assert_allclose(drawn.get_ydata(), 100 * rows[column])
     assert "n = 20 questions" in figure._suptitle.get_text()
     plt.close(figure)

@@ -13,14 +13,15 @@ import plot_attention_change
 import plot_overlap
 import plot_reading
 import pytest
+from plot_attention_change import draw_attention_change
+from plot_overlap import draw_overlap
+from plot_reading import draw_reading
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures import style
-from wheretolisten.figures.attention_change import draw_attention_change
-from wheretolisten.figures.overlap import draw_overlap
-from wheretolisten.figures.reading import Event, draw_reading
+from wheretolisten.figures.events import Event
 from wheretolisten.localization.table import METHODS
 from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.attention import mean_attention_change, mean_share
@@ -104,10 +105,8 @@ def shards(folder: Path, name: str) -> list[str]:
 
 def change_arguments(results: Path, target: Path, **replaced) -> list[str]:
     values = {"activations": shards(results, "activations"), "events": [str(results / "events.csv")]}
-    values |= {f"attention-{position}": shards(results, position) for position in POSITIONS} | replaced
-    arguments = [word for key, words in values.items() for word in (f"--{key}", *words)]
-    arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS, "--method", "sample"]
-    return [*arguments, "--pdf", str(target.with_suffix(".pdf")), "--png", str(target.with_suffix(".png"))]
+    values |= {position: shards(results, position) for position in POSITIONS}
+    return plot_arguments(target, values | replaced)
 
 
 def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
@@ -118,11 +117,15 @@ def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
         "benchmark-folder": [str(results)],
         "sample": ["4"],
         "position": ["middle"],
-        "method": ["sample"],
     }
-    arguments = [word for key, words in (values | replaced).items() for word in (f"--{key}", *words)]
-    arguments += ["--model", "tiny-qwen2-audio", "--settings", SETTINGS]
-    return [*arguments, "--pdf", str(target.with_suffix(".pdf")), "--png", str(target.with_suffix(".png"))]
+    return plot_arguments(target, values | replaced)
+
+
+def plot_arguments(target: Path, values: dict[str, list[str]]) -> list[str]:
+    """Of one model, and of the vectors of each query's own sample unless `values` say otherwise."""
+    common = {"models": ["tiny-qwen2-audio"], "settings": [SETTINGS], "method": ["sample"], "vector": ["sample"]}
+    common |= {suffix: [str(target.with_suffix(f".{suffix}"))] for suffix in ("pdf", "png")}
+    return [word for key, words in (common | values).items() for word in (f"--{key}", *words)]
 
 
 def check_nothing_is_clipped(figure) -> None:
@@ -283,15 +286,22 @@ def test_overlap_bars_and_chance_stand_at_their_values():
     plt.close(figure)
 
 
-def test_attention_change_script(results, tmp_path):
-    for name in ("a", "b"):
-        plot_attention_change.main(change_arguments(results, tmp_path / name))
-        check_files(tmp_path / name)
-    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
+@pytest.mark.parametrize(
+    ("script", "arguments_of"), [(plot_attention_change, change_arguments), (plot_reading, reading_arguments)]
+)
+def test_a_script_draws_every_model_and_equal_figures_are_equal_files(script, arguments_of, results, tmp_path):
+    names = [f"--{name}" for name in ("activations", "attention", *POSITIONS)]
+    arguments = arguments_of(results, tmp_path / "a")
+    twice = {word.removeprefix("--"): 2 * arguments[n + 1 : n + 3] for n, word in enumerate(arguments) if word in names}
+    twice |= {suffix: [str(tmp_path / f"{name}.{suffix}") for name in "ab"] for suffix in ("pdf", "png")}
+    script.main(arguments_of(results, tmp_path / "a", models=["tiny-qwen2-audio"] * 2, **twice))
+    check_files(tmp_path / "a")
+    for suffix in (".pdf", ".png"):
+        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
 
 
 def test_attention_change_refuses_shards_of_other_samples(results, tmp_path):
-    arguments = change_arguments(results, tmp_path / "a", **{"attention-end": shards(results, "end")[:1]})
+    arguments = change_arguments(results, tmp_path / "a", end=shards(results, "end")[:1])
     with pytest.raises(UserError, match=r"end0\.h5.*other samples"):
         plot_attention_change.main(arguments)
 
@@ -342,13 +352,6 @@ def test_attention_change_leaves_out_samples_without_attention():
 def test_mean_share_averages_blocks_with_equal_weights():
     attention = np.array([[9.0, 1.0], [1.0, 1.0], [30.0, 10.0]])
     np.testing.assert_allclose(mean_share(attention, [1, 2]), [0.625, 0.375])
-
-
-def test_reading_script(results, tmp_path):
-    for name in ("a", "b"):
-        plot_reading.main(reading_arguments(results, tmp_path / name))
-        check_files(tmp_path / name)
-    assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
 
 
 def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, caplog):

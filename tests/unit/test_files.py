@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import json
 import os
 import re
 import tomllib
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from wheretolisten import log, provenance, sizing
+from wheretolisten import arguments, log, provenance, sizing
 from wheretolisten.config.sections import Section
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, refusal, sha256_of_file, write_text
@@ -148,7 +149,7 @@ def test_plots_depend_on_no_model_code_and_models_on_no_plot_code():
         "plot_attention_change",
         "plot_attention_map",
         "plot_reading",
-        "tabulate_overlap",
+        "tabulate_scores",
         "localize_events",
     ):
         assert not any(name.startswith(("wheretolisten/models", "wheretolisten/engine")) for name in modules(script))
@@ -160,6 +161,35 @@ def test_plots_depend_on_no_model_code_and_models_on_no_plot_code():
     assert not any("directions/" in name for name in modules("extract_activations"))
     for script in ("extract_activations", "steer_attention"):
         assert not any("questions/" in name for name in modules(script)), script
+
+
+def test_plots_import_matplotlib_after_what_frees_it_of_the_user_s_settings():
+    scripts = sorted(provenance.SCRIPTS.glob("plot_*.py"))
+    assert scripts
+    for path in scripts:
+        imported = [
+            name
+            for node in ast.parse(path.read_text()).body
+            if isinstance(node, ast.Import | ast.ImportFrom)
+            for name in ([alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module])
+        ]
+        own = next(place for place, name in enumerate(imported) if name.startswith("wheretolisten.figures"))
+        others = [place for place, name in enumerate(imported) if name.startswith(("matplotlib", "seaborn"))]
+        assert own < min(others), path
+
+
+def test_arguments_are_read_by_kind_and_none_is_left_out(capsys):
+    kinds = {"settings": json.loads, "pdf": [Path], "shard_of": [int]}
+    read = arguments.parse("What it does.", ["--pdf", "a", "b", "--settings", '{"a": 1}', "--shard-of"], **kinds)
+    assert (read.settings, read.pdf, read.shard_of) == ({"a": 1}, [Path("a"), Path("b")], [])
+    for words in (["--pdf", "a", "--shard-of"], ["--pdf", "a", "--settings", "{", "--shard-of"]):
+        with pytest.raises(SystemExit):
+            arguments.parse("What it does.", words, **kinds)
+        assert "--settings" in capsys.readouterr().err
+    parts = arguments.by_model(["m", "n"], [1, 2, 3, 4], [], ["a", "b"])
+    assert list(parts) == [("m", [1, 2], [], ["a"]), ("n", [3, 4], [], ["b"])]
+    with pytest.raises(ValueError, match="3 files of 2 models: 1, 2, 3"):
+        list(arguments.by_model(["m", "n"], [1, 2, 3]))
 
 
 def test_every_local_import_is_found():
@@ -185,8 +215,10 @@ LIGHT = (
     "localization",
     "store",
     "statistics",
+    "report",
     "figures",
     "directions",
+    "arguments",
 )
 
 

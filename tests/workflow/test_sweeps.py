@@ -54,13 +54,14 @@ def test_tables_and_figures_of_sweeps_are_there(finished_run):
 
 
 def test_editing_the_figure_redraws_it_and_loads_no_model(changed_copy):
-    append(changed_copy.folder / "workflow_scripts/plot_sweep.py", "\n# edited\n")
-    assert changed_copy.planned() == {"plot_sweep": 2}
+    append(changed_copy.folder / "workflow_scripts/plot_sweep.py", "\nEDITED = True\n")
+    # The table comes from the same job, and has a page in the report.
+    assert changed_copy.planned() == {"plot_sweep": 2, "render_tables": 1}
 
 
 def test_other_values_repeat_their_sweep_alone(changed_copy):
     # The summary of the run states the configuration.
-    once = dict.fromkeys(("score_sweep", "tabulate_sweep", "plot_sweep", "render_table", "summarize_run"), 1)
+    once = dict.fromkeys(("score_sweep", "plot_sweep", "render_tables", "summarize_run"), 1)
     overlay = {"sweeps": {"strength": {"values": [0, 0.1, 1]}}}
     assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 1} | once
     overlay = {"sweeps": {"scored-layers": {"values": ["all", "second_half"]}}}
@@ -74,7 +75,7 @@ def test_all_sweeps_are_made_on_request_from_what_is_there(changed_copy):
     assert "scored-layers: localization.layers on the first 2 samples" in output
     plan = changed_copy.planned("sweeps", overlay=overlay)
     # Beside the two of the default run: blocks, tokens, prompt, rows, heads.
-    assert plan == {"sweep_attention": 5, "score_sweep": 5, "tabulate_sweep": 5, "plot_sweep": 5}
+    assert plan == {"sweep_attention": 5, "score_sweep": 5, "plot_sweep": 5}
     names = ("inference-prompt", "text-rows", "heads")
     changed_copy.run(*(f"results/figures/sweeps/{name}.png" for name in names), overlay=overlay)
     results = changed_copy.folder / "results"

@@ -188,10 +188,16 @@ def append(path: Path, text: str) -> None:
 
 
 def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
-    append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/overlap.py", "\nEDITED = True\n")
+    scripts = changed_copy.folder / "workflow_scripts"
+    append(scripts / "plot_overlap.py", "\nEDITED = True\n")
+    # What is said about figures draws none.
+    captions = scripts / "wheretolisten/report/figures.py"
+    captions.write_text(captions.read_text().replace("An example, not evidence", "An example and no evidence"))
     assert changed_copy.planned() == {"plot_overlap": 1}
-    append(changed_copy.folder / "workflow_scripts/wheretolisten/figures/style.py", "\nEDITED = True\n")
-    assert changed_copy.planned() == {"plot_overlap": 1, "plot_sweep": 2} | {f"plot_{kind}": 1 for kind in FIGURES}
+    append(scripts / "wheretolisten/figures/style.py", "\nEDITED = True\n")
+    # The job that draws a sweep writes its table, too, which has a page.
+    sweeps = {"plot_sweep": 2, "render_tables": 1}
+    assert changed_copy.planned() == {"plot_overlap": 1} | sweeps | {f"plot_{kind}": 1 for kind in FIGURES}
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
@@ -204,7 +210,7 @@ def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
 def test_another_strength_repeats_steering_and_what_follows(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"steering": {"scale": 0.2}}})
     assert plan["steer_attention"] == 9
-    assert {"map_attention", "localize_events", "tabulate_overlap", "plot_overlap"} <= set(plan)
+    assert {"map_attention", "localize_events", "tabulate_scores", "plot_overlap"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
     assert not untouched & set(plan)
 
@@ -214,7 +220,7 @@ def test_another_method_repeats_steering_where_it_answers_and_what_follows(chang
     plan = changed_copy.planned(overlay={"probe": {"methods": methods}})
     assert plan["steer_attention"] == 3
     assert plan["localize_events"] == 1
-    assert {"tabulate_overlap", "tabulate_specificity", "plot_specificity"} <= set(plan)
+    assert {"tabulate_scores", "plot_specificity"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
     assert not (untouched | {"map_attention"}) & set(plan)
 
@@ -239,7 +245,7 @@ def test_another_model_runs_alone(changed_copy):
     plan = changed_copy.planned(overlay={"models": {"mine": {"checkpoint": "mine"}}})
     assert plan["extract_activations"] == 3
     assert plan["steer_attention"] == 9
-    assert not {"prepare_clips", "compose_benchmark", "draw_random"} & set(plan)
+    assert not {"prepare_clips", "compose_benchmark", "score_random"} & set(plan)
 
 
 def test_more_samples_leave_finished_shards_alone(changed_copy):
@@ -347,11 +353,8 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/figures")
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
-    tables = ("overlap", "specificity", "audio_share")
-    plots = (f"plot_{kind}" for kind in ("overlap", *FIGURES))
-    once = ("compare_methods", *(f"tabulate_{table}" for table in tables), *plots)
-    twice = ("tabulate_metrics", "tabulate_sweep", "plot_sweep")
-    assert before == dict.fromkeys(once, 1) | dict.fromkeys(twice, 2)
+    once = ("tabulate_scores", "tabulate_audio_share", *(f"plot_{kind}" for kind in ("overlap", *FIGURES)))
+    assert before == dict.fromkeys(once, 1) | {"plot_sweep": 2}
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 

@@ -1,6 +1,8 @@
 """The window that gains attention under steering (SWL §3.3)."""
 
+import functools
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -88,26 +90,19 @@ def attention_shares(attention: np.ndarray) -> np.ndarray:
     return attention / attention.sum(axis=-1, keepdims=True)
 
 
-def window_shares(attention: np.ndarray, width: int) -> np.ndarray:
-    """Share of the attention to audio that falls into each window.
+def cumulative_shares(attention: np.ndarray) -> np.ndarray:
+    """Share of the attention to audio that lies before each token, [layer, audio_token + 1], from 0 to 1, in float64.
 
-    P(i) = Σ_{t=i}^{i+W-1} a_t / Σ_t a_t (SWL §3.3), in float64.
+    Windows of every width are differences of it: P(i) = Σ_{t=i}^{i+W-1} a_t / Σ_t a_t (SWL §3.3) is the sum up to
+    token i + W less that up to token i.
 
     Parameters
     ----------
     attention
         [layer, audio_token], real audio tokens only.
-    width
-        W, in audio tokens.
-
-    Returns
-    -------
-    np.ndarray
-        [layer, start] with start 0 … N - W.
     """
     sums = np.cumsum(attention_shares(attention), axis=-1)
-    sums = np.concatenate([np.zeros((*sums.shape[:-1], 1)), sums], axis=-1)
-    return sums[..., width:] - sums[..., : sums.shape[-1] - width]
+    return np.concatenate([np.zeros((*sums.shape[:-1], 1)), sums], axis=-1)
 
 
 def find_window(
@@ -144,18 +139,8 @@ def find_window(
         If `base` and `other` differ in their blocks, or do not hold the scored blocks and the audio tokens.
     """
     _check(base, other, n_audio_tokens)
-    width = window_width(duration, tokens_per_second)
-    if width < 1:
-        return Window(width, tokens_per_second, failure="the event is shorter than half an audio token")
-    if width > n_audio_tokens:
-        return Window(width, tokens_per_second, failure="the event is longer than the audio")
-    layers = select_layers(settings.layers, base.shape[0])
-    base, other = base[layers, :n_audio_tokens], other[layers, :n_audio_tokens]
-    if failure := _failure_of(base, other):
-        return Window(width, tokens_per_second, failure=failure)
-    ratio = window_shares(other, width) / (window_shares(base, width) + settings.epsilon)
-    score = layer_weights(len(layers), settings.layer_weights) @ ratio
-    return Window(width, tokens_per_second, score, _best(score, settings.tie_tolerance))
+    passes = (_Pass(attention, n_audio_tokens, settings) for attention in (base, other))
+    return _find_window(*passes, window_width(duration, tokens_per_second), tokens_per_second, settings)
 
 
 def find_window_of_any_width(
@@ -188,39 +173,110 @@ def find_window_of_any_width(
         As `find_window`.
     """
     _check(base, other, n_audio_tokens)
+    passes = (_Pass(attention, n_audio_tokens, settings) for attention in (base, other))
+    return _find_window_of_any_width(*passes, tokens_per_second, settings)
+
+
+def find_windows(
+    base: np.ndarray,
+    others: Iterable[np.ndarray],
+    duration: float,
+    tokens_per_second: float,
+    n_audio_tokens: int,
+    settings: Localization,
+) -> list[tuple[Window, Window]]:
+    """The windows of `find_window` and of `find_window_of_any_width` for several passes over one recording.
+
+    They are the same windows, found faster: every pass is summed up once.
+
+    Parameters
+    ----------
+    others
+        Attention of the passes that are held against `base`, each [layer, audio_token].
+
+    Raises
+    ------
+    ValueError
+        As `find_window`.
+    """
+    unsteered, width = _Pass(base, n_audio_tokens, settings), window_width(duration, tokens_per_second)
+    windows = []
+    for other in others:
+        _check(base, other, n_audio_tokens)
+        steered = _Pass(other, n_audio_tokens, settings)
+        windows.append(
+            (
+                _find_window(unsteered, steered, width, tokens_per_second, settings),
+                _find_window_of_any_width(unsteered, steered, tokens_per_second, settings),
+            )
+        )
+    return windows
+
+
+class _Pass:
+    """The scored blocks of one pass; what windows of all widths have in common is computed once, when it is asked for.
+
+    Parameters
+    ----------
+    attention
+        [layer, audio_token], all blocks, perhaps padded.
+    """
+
+    def __init__(self, attention: np.ndarray, n_audio_tokens: int, settings: Localization) -> None:
+        self._attention = attention[select_layers(settings.layers, len(attention)), :n_audio_tokens]
+        self.n_layers, self.n_tokens = self._attention.shape
+
+    @functools.cached_property
+    def failure(self) -> str:
+        """Why the attention cannot be scored; empty if it can."""
+        if not np.isfinite(self._attention).all():
+            return "attention is not finite"
+        if (self._attention.sum(axis=-1, dtype=np.float64) <= 0).any():
+            return "a block pays no attention to the audio"
+        return ""
+
+    def shares(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Shares of the windows between `starts` and `ends`, [window], in tokens: [layer, window]."""
+        return self._sums[:, ends] - self._sums[:, starts]
+
+    @functools.cached_property
+    def _sums(self) -> np.ndarray:
+        return cumulative_shares(self._attention)
+
+
+def _find_window(base: _Pass, other: _Pass, width: int, tokens_per_second: float, settings: Localization) -> Window:
+    if width < 1:
+        return Window(width, tokens_per_second, failure="the event is shorter than half an audio token")
+    if width > base.n_tokens:
+        return Window(width, tokens_per_second, failure="the event is longer than the audio")
+    if failure := base.failure or other.failure:
+        return Window(width, tokens_per_second, failure=failure)
+    starts = np.arange(base.n_tokens - width + 1)
+    ratio = other.shares(starts, starts + width) / (base.shares(starts, starts + width) + settings.epsilon)
+    score = layer_weights(base.n_layers, settings.layer_weights) @ ratio
+    return Window(width, tokens_per_second, score, _best(score, settings.tie_tolerance))
+
+
+def _find_window_of_any_width(base: _Pass, other: _Pass, tokens_per_second: float, settings: Localization) -> Window:
     widths = sorted({window_width(duration, tokens_per_second) for duration in settings.unknown_durations})
-    widths = [width for width in widths if 1 <= width <= n_audio_tokens]
+    widths = [width for width in widths if 1 <= width <= base.n_tokens]
     if not widths:
         return Window(0, tokens_per_second, failure="no candidate duration fits the audio")
-    layers = select_layers(settings.layers, base.shape[0])
-    base, other = base[layers, :n_audio_tokens], other[layers, :n_audio_tokens]
-    if failure := _failure_of(base, other):
+    if failure := base.failure or other.failure:
         return Window(0, tokens_per_second, failure=failure)
-    weights = layer_weights(len(layers), settings.layer_weights)
-    scores = []
-    for width in widths:
-        p, q = (np.clip(window_shares(a, width), settings.epsilon, 1 - settings.epsilon) for a in (other, base))
-        p = np.where(np.abs(p - q) <= settings.tie_tolerance * q, q, p)
-        scores.append(weights @ (np.sign(p - q) * (rel_entr(p, q) + rel_entr(1 - p, 1 - q))))
-    best = _best(np.concatenate(scores), settings.tie_tolerance)
-    starts = np.concatenate([np.arange(score.size) for score in scores])
-    width = np.repeat(widths, [score.size for score in scores])
+    starts = np.concatenate([np.arange(base.n_tokens - width + 1) for width in widths])
+    width = np.repeat(widths, [base.n_tokens - width + 1 for width in widths])
+    lowest, highest = settings.epsilon, 1 - settings.epsilon
+    p, q = (np.clip(each.shares(starts, starts + width), lowest, highest) for each in (other, base))
+    p = np.where(np.abs(p - q) <= settings.tie_tolerance * q, q, p)
+    score = np.sign(p - q) * (rel_entr(p, q) + rel_entr(1 - p, 1 - q))
+    best = _best(layer_weights(base.n_layers, settings.layer_weights) @ score, settings.tie_tolerance)
     return Window(width[best], tokens_per_second, tied_starts=starts[best])
 
 
 def _check(base: np.ndarray, other: np.ndarray, n_audio_tokens: int) -> None:
     if base.ndim != 2 or len(base) != len(other) or min(base.shape[1], other.shape[1]) < n_audio_tokens:
         raise ValueError(f"attention of shapes {base.shape} and {other.shape} for {n_audio_tokens} audio tokens")
-
-
-def _failure_of(*attentions: np.ndarray) -> str:
-    """Why attention [layer, audio_token] cannot be scored; empty if it can."""
-    for attention in attentions:
-        if not np.isfinite(attention).all():
-            return "attention is not finite"
-        if (attention.sum(axis=-1, dtype=np.float64) <= 0).any():
-            return "a block pays no attention to the audio"
-    return ""
 
 
 def _best(score: np.ndarray, tolerance: float) -> np.ndarray:

@@ -6,24 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from wheretolisten.report.names import method_name, model_name, position_name
+from wheretolisten.report.tables import SIGNIFICANT, Table
 from wheretolisten.statistics.measures import MEASURES
-from wheretolisten.statistics.names import method_name, model_name, position_name
 from wheretolisten.statistics.summary import rows_of
 
-SIGNIFICANT = 0.05
-"""Corrected p-values below it are marked."""
-
-_INTERVALS = (
-    "Brackets hold 95 % intervals for other recordings of the same kinds of sounds; recordings that share a source "
-    "count as dependent."
-)
-_OVERLAP_NOTE = (
-    "Overlap in % of the true event's duration, by the event's position in its recording; Overall is the mean over all "
-    f"queries. {_INTERVALS} Lift is Overall minus the expectation of a randomly drawn window, in percentage points. An "
-    f"asterisk marks overlap that differs from that expectation (p < {SIGNIFICANT:g}, sign flips, corrected after Holm "
-    "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those "
-    "between other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0."
-)
 _NO_VECTOR_NOTE = (
     "No vector: queries for which the method has none, because no other sample holds the label, or the recording holds "
     "every label of its domain; they are left out of the row, and a dash stands where none is left."
@@ -32,23 +19,6 @@ _PUBLISHED_HEADING = "Published numbers of other models on another benchmark"
 _PUBLISHED_NOTE = (
     "Copied from {source} for orientation, not produced by this run. They belong to other models on another benchmark "
     "({benchmark}); compare them with the rows above in kind only."
-)
-_COMPARISON_NOTE = (
-    "Overlap of one method minus overlap of another on the same queries, all positions, in percentage points. "
-    f"{_INTERVALS} d is the mean difference in standard deviations of the queries' differences. p: sign flips of whole "
-    "recordings, corrected after Holm over all positions and pairs of the benchmark. comparisons.csv has the positions."
-)
-_METRICS_NOTE = (
-    "The same predictions, measured otherwise, over all queries. IoU: intersection over union of predicted and true "
-    "event; hit: IoU of at least 0.5; pointing: the window's centre lies in the event; onset error: predicted minus "
-    "true onset, and its absolute value. Where windows tie, a query has their mean. Without a prediction it has IoU 0, "
-    "no hit, no pointing and no onset error (Missing). metrics.csv has the positions and 95 % intervals."
-)
-_UNKNOWN_NOTE = (
-    "Windows found without knowing how long the event lasts; not part of the published method, and not to be compared "
-    "with tables in which the duration is known. Random window: the expectation of drawing one of all candidate "
-    "windows. Hit: IoU of at least 0.5. Conventions as for the other measures; unknown_duration.csv has the positions "
-    "and 95 % intervals."
 )
 _NOTHING = "–"  # nothing was measured
 _METRIC_HEADINGS = dict(
@@ -129,32 +99,26 @@ def metric_sections(metrics: pd.DataFrame, label: str) -> list[Section]:
     return _by_benchmark(metrics[metrics["position"] == "overall"], label, rows_of, note=_vector_note)
 
 
-OVERLAP = ("Overlap of predicted and true events", _OVERLAP_NOTE)
-COMPARISONS = ("Methods compared on the same queries", _COMPARISON_NOTE)
-METRICS = ("Other measures of the same predictions", _METRICS_NOTE)
-UNKNOWN_DURATION = ("Events of unknown duration", _UNKNOWN_NOTE)
-"""Title and note of each table."""
-
-
-def as_markdown(title: str, note: str, sections: Sequence[Section]) -> str:
+def as_markdown(about: Table, sections: Sequence[Section]) -> str:
     """A page of tables in Markdown."""
-    parts = [f"# {_escape_markdown(title)}", _escape_markdown(note)]
+    parts = [f"# {_escape_markdown(about.title)}", _escape_markdown(about.note)]
     for section in sections:
         table = _markdown_table(section.table, section.n_words)
         # What the publication says of its numbers stands before them.
         published = section.heading == _PUBLISHED_HEADING
-        about = _escape_markdown(section.note)
-        body = [about, table] if published else [table, about]
+        note = _escape_markdown(section.note)
+        body = [note, table] if published else [table, note]
         parts += [f"## {_escape_markdown(section.heading)}", *(part for part in body if part)]
     return "\n\n".join(parts) + "\n"
 
 
-def as_latex(title: str, note: str, sections: Sequence[Section]) -> str:
+def as_latex(about: Table, sections: Sequence[Section]) -> str:
     r"""The same tables as LaTeX, to be read with \input; needs the package booktabs."""
     parts = [r"% Needs \usepackage{booktabs} in the preamble."]
     for section in sections:
-        about = section.note if section.heading == _PUBLISHED_HEADING else f"{title}. {note} {section.note}"
-        parts.append(_latex_table(section, f"{section.heading}. {about}".strip()))
+        own = section.heading != _PUBLISHED_HEADING
+        note = f"{about.title}. {about.note} {section.note}" if own else section.note
+        parts.append(_latex_table(section, f"{section.heading}. {note}".strip()))
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,0 +1,139 @@
+"""What figures are called and what they show: said once, for their files, the report and the end of a run."""
+
+import re
+from dataclasses import dataclass
+
+from wheretolisten.config.workflow import Config
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure in `results/figures/`.
+
+    Attributes
+    ----------
+    name
+        Name of its PDF and PNG without suffix, of their folder where there are several; `plot_<name>` draws them.
+    category, title
+        Where the report shows it, and as what.
+    look
+        What a run says of it at its end.
+    caption
+        reStructuredText; `{config...}` are settings of the run, `{overlap}` and `{attention_change}` the benchmarks
+        that figures are drawn of, `{inference}` is the inference prompt.
+    by_model
+        Whether each model has one.
+    """
+
+    name: str
+    category: str
+    title: str
+    look: str
+    caption: str
+    by_model: bool = True
+
+
+_OF_THE_READING = (
+    "Recording {config.figures.reading_sample} of benchmark {config.figures.overlap}, sound at the "
+    "{config.figures.reading_position}, vector {config.figures.reading_vector}, λ = {config.probe.steering.scale}."
+)
+
+_ALL = (
+    Figure(
+        "overlap",
+        "Localization",
+        "overlap by position",
+        "how much of each sound was found, with the chance level",
+        "Overlap of the predicted window with the true event, in percent of the event's duration, by model, method and "
+        "position of the event, over the {overlap.n_samples} recordings of benchmark {config.figures.overlap}, each "
+        "asked for its three events. Lines: what a window drawn uniformly at random is expected to cover. Whiskers: "
+        "95 % intervals, source recordings resampled. Steering with λ = {config.probe.steering.scale}; random windows: "
+        "{config.probe.random_draws} per query.",
+        by_model=False,
+    ),
+    Figure(
+        "attention_change",
+        "Attention",
+        "change by steering",
+        "where attention goes when each sound is steered for",
+        "Where attention of text to audio goes when the first, second or third sound is steered for (rows): steered "
+        "minus base share of each audio token, averaged over the {attention_change.n_samples} recordings of benchmark "
+        "{config.figures.attention_change}, whose events all lie at the same times, and over the scored blocks "
+        "({config.probe.localization.layers}) with equal weights. Vector of the same recording, λ = "
+        '{config.probe.steering.scale}, prompt of both passes: "{inference}" Boxed: the event that is steered for. A '
+        "model that hears it gains there and loses elsewhere.",
+    ),
+    Figure(
+        "attention_map",
+        "Attention",
+        "map by text token",
+        "which text token of which block reads which stretch of audio",
+        "Where the text of one query reads the audio, by decoder block (rows) and text token, in the un-steered pass "
+        "under the neutral prompt, under the label's prompt, and steered with the label's vector under the neutral "
+        "prompt. Colour: share of a text token's attention to audio; every token's row sums to 100 %. Grey bars: all "
+        "of the token's attention that goes to the audio, in percent. Lines: onsets and offsets of the events, the one "
+        "that is asked for in red. Of models with more than ten blocks, eight evenly spaced ones are drawn, the first "
+        f"and the last among them. {_OF_THE_READING} An example, not evidence: n = 1.",
+    ),
+    Figure(
+        "reading",
+        "Localization",
+        "one recording",
+        "one recording, read by each model",
+        "One query in detail. Spectrogram (empty where the audio is not at hand) and true events; share of attention "
+        "in the base and the steered pass; score of every window and the chosen one. "
+        f"{_OF_THE_READING} An example, not evidence: n = 1.",
+    ),
+    Figure(
+        "specificity",
+        "Controls",
+        "where windows land",
+        "which event the windows land on, by whose vector steered",
+        "Which event of the recording the predicted windows land on, in percent of the queries of each row: the event "
+        "of which a window covers most. Rows are the events that are asked for; under the vector of another label, the "
+        "events whose vector was added. A vector that carries its sound fills the diagonal in either case, a random "
+        "direction leaves rows alike. What is missing to 100 % covers no event, or has no window because windows tie.",
+    ),
+    Figure(
+        "audio_share",
+        "Attention",
+        "share of the audio by block",
+        "how much attention goes to the audio, by block",
+        "Share of all attention that goes to the audio while questions with choices are read (left), by decoder block, "
+        "and its change against the question as it is (right): averaged over heads, over all tokens of the prompt, and "
+        "over questions. The five conditions: the question as it is; the same with the focus instruction before it; "
+        "and the question as it is while a vector is added to every block, of the audio against silence of the same "
+        "length, against no audio at all, or of the focus instruction against its opposite. Block 0 attends before any "
+        "vector is added. Bands: 95 % interval over recordings.",
+    ),
+)
+FIGURES = {figure.name: figure for figure in _ALL}
+"""Figures of a run by name. Those of sweeps come with their tables, `SWEEP` describes them."""
+
+SWEEP = Figure(
+    "sweeps",
+    "Sweeps",
+    "",
+    "the overlap, had one key of the probe another value",
+    "Overlap of the predicted window with the true event, in percent of the event's duration, where one key of the "
+    "probe takes other values and everything else stays as in the run: by model, value and position of the event, with "
+    "95 % intervals. ``chance`` is what a window drawn uniformly at random would overlap. Of ``heads``, the best ones "
+    "were chosen on the first half of the samples, and the overlap is that on the second half.",
+)
+
+
+def captions(config: Config) -> dict[str, str]:
+    """The rule that draws each figure → its caption in a run, reStructuredText."""
+    settings = {
+        "config": config,
+        "overlap": config.benchmarks[config.figures.overlap],
+        "attention_change": config.benchmarks[config.figures.attention_change],
+        "inference": _as_text(config.probe.prompts.inference),
+    }
+    found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
+    return found | {"plot_sweep": SWEEP.caption}
+
+
+def _as_text(text: str) -> str:
+    """What a user wrote is no markup."""
+    return re.sub(r"[\\*_`|]", r"\\\g<0>", text).replace("\n", " ")

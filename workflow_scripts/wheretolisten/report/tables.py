@@ -1,0 +1,154 @@
+"""What tables are called and what they hold: said once, for their files, the report and the end of a run."""
+
+from dataclasses import dataclass
+
+SIGNIFICANT = 0.05
+"""Corrected p-values below it are marked."""
+
+_INTERVALS = (
+    "Brackets hold 95 % intervals for other recordings of the same kinds of sounds; recordings that share a source "
+    "count as dependent."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table in `results/tables/`.
+
+    Attributes
+    ----------
+    name
+        Name of its files, without suffix.
+    category
+        Where the report shows it.
+    title, note
+        What it is called and what must be known to read it.
+    suffixes
+        Its files: csv, and beside it Markdown and LaTeX where it is laid out to be read, too.
+    look
+        What a run says of it at its end; empty: nothing.
+    """
+
+    name: str
+    category: str
+    title: str
+    note: str
+    suffixes: tuple[str, ...] = ("csv",)
+    look: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """Its files in `results/tables/`."""
+        return [f"{self.name}.{suffix}" for suffix in self.suffixes]
+
+    @property
+    def shown(self) -> str:
+        """The file that the report shows: Markdown, which holds title and notes, or else csv."""
+        return f"{self.name}.{'md' if 'md' in self.suffixes else 'csv'}"
+
+
+_LAID_OUT = ("csv", "md", "tex")
+
+OVERLAP = Table(
+    "overlap",
+    "Localization",
+    "Overlap of predicted and true events",
+    "Overlap in % of the true event's duration, by the event's position in its recording; Overall is the mean over all "
+    f"queries. {_INTERVALS} Lift is Overall minus the expectation of a randomly drawn window, in percentage points. An "
+    f"asterisk marks overlap that differs from that expectation (p < {SIGNIFICANT:g}, sign flips, corrected after Holm "
+    "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those "
+    "between other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0.",
+    _LAID_OUT,
+    "how much of each sound was found, by position and method (csv: to compute with)",
+)
+OVERLAP_BY_LABEL = Table(
+    "overlap_by_label",
+    "Localization",
+    "Overlap by label",
+    "How much of each sound the predicted windows cover (overlap_pct, percent of its duration), by its label. lift is "
+    "the overlap minus what a window drawn uniformly at random is expected to cover, in percentage points.",
+)
+COMPARISONS = Table(
+    "comparisons",
+    "Localization",
+    "Methods compared on the same queries",
+    "Overlap of one method minus overlap of another on the same queries, all positions, in percentage points. "
+    f"{_INTERVALS} d is the mean difference in standard deviations of the queries' differences. p: sign flips of whole "
+    "recordings, corrected after Holm over all positions and pairs of the benchmark. comparisons.csv has the "
+    "positions.",
+    _LAID_OUT,
+    "methods compared on the same queries, with tests",
+)
+METRICS = Table(
+    "metrics",
+    "Localization",
+    "Other measures of the same predictions",
+    "The same predictions, measured otherwise, over all queries. IoU: intersection over union of predicted and true "
+    "event; hit: IoU of at least 0.5; pointing: the window's centre lies in the event; onset error: predicted minus "
+    "true onset, and its absolute value. Where windows tie, a query has their mean. Without a prediction it has IoU 0, "
+    "no hit, no pointing and no onset error (Missing). metrics.csv has the positions and 95 % intervals.",
+    _LAID_OUT,
+)
+UNKNOWN_DURATION = Table(
+    "unknown_duration",
+    "Localization",
+    "Events of unknown duration",
+    "Windows found without knowing how long the event lasts; not part of the published method, and not to be compared "
+    "with tables in which the duration is known. Random window: the expectation of drawing one of all candidate "
+    "windows. Hit: IoU of at least 0.5. Conventions as for the other measures; unknown_duration.csv has the positions "
+    "and 95 % intervals.",
+    _LAID_OUT,
+)
+SPECIFICITY = Table(
+    "specificity",
+    "Controls",
+    "Where windows land",
+    "Share of predicted windows that land on each event of their recording. position is the event that is queried, or, "
+    "where reference is steered, the event whose vector steered the query; landed_on is the event of which the window "
+    "covers most, none if it covers none or windows tie. n queries count, n_without_vector have no vector of the "
+    "method.",
+    look="which event the windows land on",
+)
+SCORES = (OVERLAP, OVERLAP_BY_LABEL, COMPARISONS, METRICS, UNKNOWN_DURATION, SPECIFICITY)
+"""What `tabulate_scores` writes, from windows and answers."""
+
+AUDIO_SHARE = Table(
+    "audio_share",
+    "Attention",
+    "Share of the audio by block",
+    "Share of all attention that goes to the audio, from 0 to 1, by model, question set, condition and decoder block, "
+    "with 95 % intervals over recordings. difference is paired: the same questions under the condition minus as they "
+    "are.",
+)
+AUDIO_SHARE_SECOND_HALF = Table(
+    "audio_share_second_half",
+    "Attention",
+    "Share of the audio, second half",
+    "As the share by block, averaged over the second half of the blocks.",
+)
+AUDIO_SHARES = (AUDIO_SHARE, AUDIO_SHARE_SECOND_HALF)
+"""What `tabulate_audio_share` writes."""
+
+
+def of_sweep(sweep: str) -> Table:
+    """The table of a sweep."""
+    return Table(
+        f"sweeps/{sweep}",
+        "Sweeps",
+        f"Sweep {sweep}",
+        "Overlap in percent where one key of the probe takes other values and everything else stays as in the run.",
+    )
+
+
+def described(file: str) -> Table:
+    """The table that a file in `results/tables/` is of.
+
+    Raises
+    ------
+    KeyError
+        If there is none.
+    """
+    name = file.rpartition(".")[0]
+    if name.startswith("sweeps/"):
+        return of_sweep(name.removeprefix("sweeps/"))
+    return {table.name: table for table in (*SCORES, *AUDIO_SHARES)}[name]
