@@ -1,6 +1,7 @@
 """What figures are called and what they show: said once, for their files, the report and the end of a run."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wheretolisten.config.workflow import Config
@@ -31,6 +32,15 @@ class Figure:
     look: str
     caption: str
     by_model: bool = True
+
+    def files(self, models: Iterable[str]) -> dict[str, str]:
+        """Its files in `results/figures/`, without suffix, by model; by nothing where there is one for all."""
+        return {model: f"{self.name}/{model}" for model in models} if self.by_model else {"": self.name}
+
+    @property
+    def place(self) -> str:
+        """Where to look for it in `results/figures/`."""
+        return f"{self.name}/" if self.by_model else f"{self.name}.png"
 
 
 _OF_THE_READING = (
