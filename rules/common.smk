@@ -86,7 +86,6 @@ wildcard_constraints:
     shard=r"\d+",
     tiny_model="|".join(map(re.escape, TINY_MODELS)),
     sweep="|".join(map(re.escape, CONFIG.sweeps)),
-    table=r"[\w./-]+",
 
 
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated; with conda under that
