@@ -92,7 +92,6 @@ wildcard_constraints:
     shard=r"\d+",
     tiny_model=one_of(TINY_MODELS),
     sweep=one_of(CONFIG.sweeps),
-    table=r"[\w./-]+",
 
 
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated; with conda under that
@@ -213,6 +212,11 @@ def steered_shards(model, benchmark):
     return [path for event in positions_of(benchmark) for path in attention_shards(model, benchmark, event)]
 
 
+def of_models(shards, benchmark, *position):
+    """Shards of a benchmark of all models, model by model."""
+    return [path for model in CONFIG.models for path in shards(model, benchmark, *position)]
+
+
 def answer_shards(model, benchmark):
     return [f"results/answers/{model}/{benchmark}/{shard}.csv" for shard in shards_of(benchmark)]
 
@@ -285,19 +289,22 @@ def table_files(described):
 
 
 def figure_files(name):
-    """Of a figure: PDF and PNG, of every model or one."""
-    drawn_of = [f"/{model}" for model in CONFIG.models] if figures.FIGURES[name].by_model else [""]
-    return expand("results/figures/{name}{of}.{suffix}", name=name, of=drawn_of, suffix=["pdf", "png"])
+    files = figures.FIGURES[name].files(CONFIG.models).values()
+    return expand("results/figures/{file}.{suffix}", file=files, suffix=["pdf", "png"])
 
 
 def drawn(name):
     """Outputs of the rule that draws a figure, of which the report shows the PNG."""
-    figure, files = figures.FIGURES[name], figure_files(name)
-    shown = []
-    for path in files[1::2]:
-        labels = {"item": figure.title} | ({"model": Path(path).stem} if figure.by_model else {})
-        shown.append(report(path, caption="report/figure.rst", category=figure.category, labels=labels))
-    return {"pdf": files[::2], "png": shown}
+    figure = figures.FIGURES[name]
+    outputs = {"pdf": [], "png": []}
+    for model, file in figure.files(CONFIG.models).items():
+        labels = {"item": figure.title} | ({"model": model} if model else {})
+        png = report(
+            f"results/figures/{file}.png", caption="report/figure.rst", category=figure.category, labels=labels
+        )
+        outputs["pdf"].append(f"results/figures/{file}.pdf")
+        outputs["png"].append(png)
+    return outputs
 
 
 SHOWN_TABLES = list(tables.SCORES)
@@ -488,10 +495,7 @@ def refuse_orphans():
 
 def where_to_look():
     places = {f"results/tables/{table.shown}": table.look for table in tables.SCORES if table.look}
-    places |= {
-        f"results/figures/{figure.name}{'/' if figure.by_model else '.png'}": figure.look
-        for figure in (*figures.FIGURES.values(), figures.SWEEP)
-    }
+    places |= {f"results/figures/{figure.place}": figure.look for figure in (*figures.FIGURES.values(), figures.SWEEP)}
     places |= {
         "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
         "results/tiny_models/": "retrained models with their cards and scores",

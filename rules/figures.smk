@@ -10,14 +10,6 @@ localrules:
     plot_audio_share,
 
 
-MODELS = list(CONFIG.models)
-
-
-def of_models(shards, benchmark, *position):
-    """Files of a benchmark, model by model, shard by shard."""
-    return [path for model in MODELS for path in shards(model, benchmark, *position)]
-
-
 rule plot_overlap:
     input:
         overlap="results/tables/overlap.csv",
@@ -52,7 +44,7 @@ rule plot_attention_change:
         "../envs/figures.yaml"
     params:
         code=code("plot_attention_change"),
-        models=MODELS,
+        models=list(CONFIG.models),
         settings=CONFIG.probe.localization.as_json(),
         method=CONFIG.figures.reading_vector,
         direction=READING_DIRECTION,
@@ -65,7 +57,9 @@ rule plot_attention_change:
 
 rule plot_attention_map:
     input:
-        attention=expand("results/attention/{model}/{benchmark}/map.h5", model=MODELS, benchmark=CONFIG.figures.overlap),
+        attention=expand(
+            "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
+        ),
         events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
     output:
         **drawn("attention_map"),
@@ -78,7 +72,7 @@ rule plot_attention_map:
     params:
         code=code("plot_attention_map"),
         method=CONFIG.figures.reading_vector,
-        models=MODELS,
+        models=list(CONFIG.models),
         direction=READING_DIRECTION,
     shell:
         "python {params.code[0]:q} --models {params.models} --attention {input.attention:q}"
@@ -101,7 +95,7 @@ rule plot_reading:
         "../envs/figures.yaml"
     params:
         code=code("plot_reading"),
-        models=MODELS,
+        models=list(CONFIG.models),
         settings=CONFIG.probe.localization.as_json(),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
@@ -130,7 +124,7 @@ rule plot_specificity:
         "../envs/figures.yaml"
     params:
         code=code("plot_specificity"),
-        models=MODELS,
+        models=list(CONFIG.models),
         benchmark=CONFIG.figures.overlap,
     shell:
         "python {params.code[0]:q} --table {input.specificity:q} --models {params.models}"
@@ -151,7 +145,7 @@ rule plot_audio_share:
         "../envs/figures.yaml"
     params:
         code=code("plot_audio_share"),
-        models=MODELS,
+        models=list(CONFIG.models),
         questions=CONFIG.figures.audio_share,
     shell:
         "python {params.code[0]:q} --table {input.table:q} --models {params.models}"

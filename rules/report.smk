@@ -22,7 +22,7 @@ rule summarize_run:
         throughput="results/report/throughput.csv",
         origins="results/report/origins.csv",
         page=report(
-            "results/report/run.html", caption="report/run.rst", category="Run", labels={"item": "summary of the run"}
+            "results/report/run.html", caption="report/run.rst", category="Run", labels={"item": "Summary of the run"}
         ),
     log:
         "results/logs/summarize_run/run.log",

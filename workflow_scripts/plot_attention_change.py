@@ -3,7 +3,7 @@
 from wheretolisten.figures import style  # isort: skip  # before matplotlib, which it frees of the user's settings
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -21,7 +21,7 @@ from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.report.names import method_name, model_name, position_name
 from wheretolisten.statistics.attention import mean_attention_change
-from wheretolisten.store import read_passes
+from wheretolisten.store import Passes, read_passes
 
 _log = logging.getLogger("plot_attention_change")
 
@@ -60,42 +60,54 @@ def main(argv: list[str] | None = None) -> None:
                 "token; choose a benchmark with equal clip_seconds"
             )
         layers = select_layers(args.settings.layers, base.shape[1])
-        changes, counts = [], []
-        for position in positions:
-            steered_paths = [path for path in of_events if path.parent.name == position]
-            attention = read_passes(steered_paths)
-            if not np.array_equal(attention.sample_id, unsteered.sample_id):
-                raise UserError(f"{steered_paths[0]}: holds other samples than {paths[0]}; run steer_attention again")
-            reasons = [missing.get((sample_id, position)) for sample_id in unsteered.sample_id]
-            if all(reasons):
-                _log.warning("%s: %s has no vector for any sample: %s", position, args.method, reasons[0])
-                changes.append(np.full(n_tokens, np.nan))
-                counts.append(0)
-                continue
-            of_method = attention.of(args.method, position)[:, :, :n_tokens]
-            change, count = mean_attention_change(base[:, :, :n_tokens], of_method, layers)
-            if count == 0:
-                raise UserError(
-                    f"{steered_paths[0]}: no sample has finite attention; look at the log of steer_attention"
-                )
-            if count < len(reasons):
-                _log.warning(
-                    "%s: %d samples left out, %d of them without a vector, the others without attention",
-                    *(position, len(reasons) - count, len(reasons) - reasons.count(None)),
-                )
-            changes.append(change)
-            counts.append(count)
+        changes, count = _changes(unsteered, of_events, positions, layers, args.method, missing)
         figure = draw_attention_change(
-            np.stack(changes),
+            changes,
             positions,
             times,
             unsteered.tokens_per_second,
             f"{model_name(model)}: {method_name(f'steering_{args.method}').lower()}, "
             f"{_describe(layers)} weighted equally",
-            min(counts),
+            count,
         )
         style.save(figure, pdf, png)
-        _log.info("%d samples, %d audio tokens: %s", min(counts), n_tokens, pdf)
+        _log.info("%d samples, %d audio tokens: %s", count, n_tokens, pdf)
+
+
+def _changes(
+    unsteered: Passes,
+    steered: Sequence[Path],
+    positions: Sequence[str],
+    layers: list[int],
+    method: str,
+    missing: Mapping[tuple[str, str], str],
+) -> tuple[np.ndarray, int]:
+    """Mean change at every position, [position, audio_token], and the samples behind the one that has fewest."""
+    base, n_tokens = unsteered.of("base"), int(unsteered.n_audio_tokens[0])
+    changes, counts = [], []
+    for position in positions:
+        paths = [path for path in steered if path.parent.name == position]
+        attention = read_passes(paths)
+        if not np.array_equal(attention.sample_id, unsteered.sample_id):
+            raise UserError(f"{paths[0]}: holds other samples than the un-steered passes; run steer_attention again")
+        reasons = [missing.get((sample_id, position)) for sample_id in unsteered.sample_id]
+        if all(reasons):
+            _log.warning("%s: %s has no vector for any sample: %s", position, method, reasons[0])
+            changes.append(np.full(n_tokens, np.nan))
+            counts.append(0)
+            continue
+        of_method = attention.of(method, position)[:, :, :n_tokens]
+        change, count = mean_attention_change(base[:, :, :n_tokens], of_method, layers)
+        if count == 0:
+            raise UserError(f"{paths[0]}: no sample has finite attention; look at the log of steer_attention")
+        if count < len(reasons):
+            _log.warning(
+                "%s: %d samples left out, %d of them without a vector, the others without attention",
+                *(position, len(reasons) - count, len(reasons) - reasons.count(None)),
+            )
+        changes.append(change)
+        counts.append(count)
+    return np.stack(changes), min(counts)
 
 
 def _true_events(events: pd.DataFrame, path: Path) -> list[tuple[float, float]]:

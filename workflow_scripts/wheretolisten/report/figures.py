@@ -1,6 +1,7 @@
 """What figures are called and what they show: said once, for their files, the report and the end of a run."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wheretolisten.config.workflow import Config
@@ -32,6 +33,15 @@ class Figure:
     caption: str
     by_model: bool = True
 
+    def files(self, models: Iterable[str]) -> dict[str, str]:
+        """Its files in `results/figures/`, without suffix, by model; by nothing where there is one for all."""
+        return {model: f"{self.name}/{model}" for model in models} if self.by_model else {"": self.name}
+
+    @property
+    def place(self) -> str:
+        """Where to look for it in `results/figures/`."""
+        return f"{self.name}/" if self.by_model else f"{self.name}.png"
+
 
 _OF_THE_READING = (
     "Recording {config.figures.reading_sample} of benchmark {config.figures.overlap}, sound at the "
@@ -42,7 +52,7 @@ _ALL = (
     Figure(
         "overlap",
         "Localization",
-        "overlap by position",
+        "Overlap by position",
         "how much of each sound was found, with the chance level",
         "Overlap of the predicted window with the true event, in percent of the event's duration, by model, method and "
         "position of the event, over the {overlap.n_samples} recordings of benchmark {config.figures.overlap}, each "
@@ -54,7 +64,7 @@ _ALL = (
     Figure(
         "attention_change",
         "Attention",
-        "change by steering",
+        "Change by steering",
         "where attention goes when each sound is steered for",
         "Where attention of text to audio goes when the first, second or third sound is steered for (rows): steered "
         "minus base share of each audio token, averaged over the {attention_change.n_samples} recordings of benchmark "
@@ -66,7 +76,7 @@ _ALL = (
     Figure(
         "attention_map",
         "Attention",
-        "map by text token",
+        "Map by text token",
         "which text token of which block reads which stretch of audio",
         "Where the text of one query reads the audio, by decoder block (rows) and text token, in the un-steered pass "
         "under the neutral prompt, under the label's prompt, and steered with the label's vector under the neutral "
@@ -78,7 +88,7 @@ _ALL = (
     Figure(
         "reading",
         "Localization",
-        "one recording",
+        "One recording",
         "one recording, read by each model",
         "One query in detail. Spectrogram (empty where the audio is not at hand) and true events; share of attention "
         "in the base and the steered pass; score of every window and the chosen one. "
@@ -87,7 +97,7 @@ _ALL = (
     Figure(
         "specificity",
         "Controls",
-        "where windows land",
+        "Where windows land",
         "which event the windows land on, by whose vector steered",
         "Which event of the recording the predicted windows land on, in percent of the queries of each row: the event "
         "of which a window covers most. Rows are the events that are asked for; under the vector of another label, the "
@@ -97,7 +107,7 @@ _ALL = (
     Figure(
         "audio_share",
         "Attention",
-        "share of the audio by block",
+        "Share of the audio by block",
         "how much attention goes to the audio, by block",
         "Share of all attention that goes to the audio while questions with choices are read (left), by decoder block, "
         "and its change against the question as it is (right): averaged over heads, over all tokens of the prompt, and "
