@@ -70,20 +70,28 @@ FORMS = {
 
 
 @pytest.mark.parametrize("site", SITES)
-@pytest.mark.parametrize("pair", ["random-qwen2-audio", "random-audio-flamingo-3"], indirect=True)
-def test_every_operator_agrees_on_both_paths(pair, sounds, site):
+@pytest.mark.parametrize(
+    ("pair", "some_positions"),
+    # The second model hears long windows, which take time; its heads are narrower than the stream.
+    [("random-audio-flamingo-3", ("all", "after_audio", "last")), ("random-qwen2-audio", ("all",))],
+    indirect=["pair"],
+)
+def test_every_operator_agrees_on_both_paths(pair, sounds, site, some_positions):
     adapter, oracle = pair
-    some = np.random.default_rng(1).random((len(ROWS), adapter.n_layers, sites.width(adapter, site))) > 0.6
+    engine = Engine(adapter)
+    heard = engine.hear(sounds)
+    inside = np.random.default_rng(1).random((len(ROWS), adapter.n_layers, sites.width(adapter, site))) > 0.6
     others = itertools.cycle(SITES)
     # In full, and behind a shared prefix; states are taken where they are steered, and elsewhere.
-    for operator, (positions, support, here) in itertools.product(
-        OPERATORS, [("all", None, True), ("all", some, False), ("after_audio", some, True), ("last", None, False)]
-    ):
+    cases = [("all", None, True), ("all", inside, False), ("after_audio", inside, True), ("last", None, False)]
+    for operator, (positions, support, here) in itertools.product(OPERATORS, cases):
+        if positions not in some_positions:
+            continue
         read_site = site if here else next(others)
         steering = Steering(operator=operator, site=site, positions=positions, **FORMS[operator])
         vectors = None if support is not None and operator == "scale" else random_vectors(adapter, site)
         given = dict(vectors=vectors, steering=steering, support=support)
-        found = Engine(adapter).read(**batch(sounds), **given, want_states=True, site=read_site)
+        found = engine.read(**batch(heard), **given, want_states=True, site=read_site)
         scales = steering.scales(adapter.n_layers)
         expected = [
             oracle.read(
