@@ -7,8 +7,10 @@ import plot_attention_map
 import pytest
 from plot_attention_map import Pass, draw_attention_map, drawn_blocks, readable
 
+from tests.unit.stored import write_passes
 from tests.unit.test_figures import (
     EVENTS,
+    OWN,
     RATE,
     USERS_TEXT,
     check_files,
@@ -19,7 +21,7 @@ from wheretolisten.benchmark.shards import COLUMNS
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
 from wheretolisten.figures.events import Event
-from wheretolisten.store import ATTENTION_MAP, PartedFile, read_attention_map
+from wheretolisten.store import read_passes
 
 N_AUDIO = 106
 TEXT = {
@@ -40,18 +42,11 @@ def stored(tmp_path):
     attention = np.full((3, 4, longest, N_AUDIO), np.nan)
     for row, tokens in enumerate(TEXT.values()):
         attention[row, :, : len(tokens)] = masses(4, len(tokens), row)
-    query = {"sample_id": "00001", "position": "middle", "method": "sample", "tokens_per_second": RATE}
-    result = PartedFile(tmp_path / "map.h5", ATTENTION_MAP, "test", query)
-    result.write(
-        0,
-        {
-            "pass": np.array(list(TEXT), dtype="S"),
-            "n_text_tokens": np.array([len(tokens) for tokens in TEXT.values()]),
-            "text": np.char.encode([tokens + [""] * (longest - len(tokens)) for tokens in TEXT.values()], "utf-8"),
-            "attention": attention,
-        },
+    passes = [("base", ""), ("prompted", "middle"), ("steered", "middle")]
+    tokens = list(TEXT.values())
+    write_passes(
+        tmp_path / "map.h5", passes, attention[None], N_AUDIO, ["00001"], readout="text", text=tokens, event="middle"
     )
-    result.merge(1)
     rows = [
         dict.fromkeys(COLUMNS, "")
         | {"sample_id": sample_id, "position": position, "label": label, "onset": onset, "offset": offset}
@@ -66,15 +61,15 @@ def stored(tmp_path):
 def arguments(folder, name: str) -> list[str]:
     files = ["--attention", str(folder / "map.h5"), "--events", str(folder / "events.csv")]
     outputs = ["--pdf", f"{folder / name}.pdf", "--png", f"{folder / name}.png"]
-    return [*files, "--vector", "sample", "--models", "tiny-qwen2-audio", *outputs]
+    return [*files, "--method", "sample", "--direction", OWN, "--models", "tiny-qwen2-audio", *outputs]
 
 
 def test_map_comes_back_pass_by_pass_without_padding(stored):
-    query = read_attention_map(stored / "map.h5")
-    assert (query.sample_id, query.position, query.method) == ("00001", "middle", "sample")
-    assert dict(zip(query.passes, query.text, strict=True)) == TEXT
-    for row, (tokens, attention) in enumerate(zip(query.text, query.attention, strict=True)):
-        np.testing.assert_array_equal(attention, masses(4, len(tokens), row))
+    query = read_passes([stored / "map.h5"])
+    assert (query.sample_id.tolist(), query.attributes["event"]) == (["00001"], "middle")
+    assert dict(zip(query.names, query.text[0], strict=True)) == TEXT
+    for row, (tokens, attention) in enumerate(zip(query.text[0], query.values[0], strict=True)):
+        np.testing.assert_array_equal(attention[:, : len(tokens)], masses(4, len(tokens), row))
 
 
 def test_script_writes_equal_files_twice(stored):

@@ -11,6 +11,7 @@ import pytest
 import tabulate_audio_share
 from plot_audio_share import draw_audio_share
 
+from tests.unit.stored import write_passes
 from wheretolisten import store
 from wheretolisten.config.questions import CONDITIONS
 from wheretolisten.errors import UserError
@@ -33,18 +34,18 @@ def shares(n_items: int, seed: int = 0) -> np.ndarray:
 
 
 def write_shares(path: Path, share: np.ndarray, first: int = 0) -> Path:
-    attributes = {"conditions": list(CONDITIONS), "model": MODEL}
-    file = store.PartedFile(path, store.AUDIO_SHARE, "test", attributes)
     numbers = range(first, first + len(share))
-    columns = {
-        "item_id": np.array([f"frøg-{number}".encode() for number in numbers], dtype="S"),
-        "audio_id": np.array([f"audio/{number // 2}.wav".encode() for number in numbers], dtype="S"),
-        "n_audio_tokens": np.full(len(share), 100),
-        "audio_share": share,
-    }
-    file.write(0, columns)
-    file.merge(1)
-    return path
+    return write_passes(
+        path,
+        [(name, "") for name in CONDITIONS],
+        share,
+        100,
+        [f"frøg-{number}" for number in numbers],
+        [f"audio/{number // 2}.wav" for number in numbers],
+        "share",
+        "analyze_attention",
+        model=MODEL,
+    )
 
 
 @pytest.fixture
@@ -66,11 +67,11 @@ def tabulate(results, model: str = MODEL) -> None:
 
 
 def test_shards_come_back_joined(results):
-    result = store.read_audio_share(results["shares"])
-    assert result.item_id.tolist() == [f"frøg-{number}" for number in range(12)]
-    assert result.audio_id[-1] == "audio/5.wav"
-    assert result.conditions == CONDITIONS
-    np.testing.assert_array_equal(result.share, shares(12))
+    result = store.read_passes(results["shares"])
+    assert result.sample_id.tolist() == [f"frøg-{number}" for number in range(12)]
+    assert result.recording[-1] == "audio/5.wav"
+    assert result.names == CONDITIONS
+    np.testing.assert_array_equal(result.values, shares(12))
 
 
 def test_shares_of_another_model_are_refused(results):

@@ -7,6 +7,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from plot_overlap import draw_overlap
+from plot_specificity import draw_specificity
+from plot_sweep import draw_sweep
 
 from tests.unit.test_figures import check_nothing_is_clipped
 from wheretolisten.benchmark.composition import Composer
@@ -14,13 +17,10 @@ from wheretolisten.clips.records import Clip
 from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.positions import is_position, order_positions
 from wheretolisten.errors import UserError
-from wheretolisten.figures.overlap import draw_overlap
-from wheretolisten.figures.specificity import draw_specificity
-from wheretolisten.figures.sweep import draw_sweep
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.table import read_localization, write_localization
 from wheretolisten.localization.windows import Window
-from wheretolisten.statistics import layout
+from wheretolisten.report import layout, tables
 from wheretolisten.statistics.scoring import score_answer, score_draws, score_window
 from wheretolisten.statistics.specificity import NONE, summarize_specificity
 from wheretolisten.statistics.summary import compare_methods, read_published, summarize_metrics, summarize_overlap
@@ -110,7 +110,7 @@ def test_rows_of_tables_follow_the_events_of_each_benchmark(localization):
 
 
 def test_pages_name_the_events(localization):
-    page = layout.as_markdown(*layout.OVERLAP, layout.overlap_sections(summarize_overlap(localization), PUBLISHED))
+    page = layout.as_markdown(tables.OVERLAP, layout.overlap_sections(summarize_overlap(localization), PUBLISHED))
     headings = [line for line in page.splitlines() if line.startswith("| Model")]
     assert [heading.split("|")[3].strip() for heading in headings] == ["Begin", "Event 1", "Event 1", "Begin"]
     assert [name.strip() for name in headings[1].split("|")[3:10]] == [*(f"Event {n}" for n in range(1, 7)), "Overall"]
@@ -142,7 +142,7 @@ def test_figures_have_room_for_all_events(localization, benchmark):
     assert labels == [*names, "Overall"]
     check_apart(figure, figure.axes[0].get_xticklabels())
     check_nothing_is_clipped(figure)
-    figure = draw_specificity(summarize_specificity(rows, {}), "A title")
+    figure = draw_specificity(summarize_specificity(rows), "A title")
     panel = next(axis for axis in figure.axes if axis.images)
     assert [label.get_text() for label in panel.get_yticklabels()] == names
     check_apart(figure, panel.get_xticklabels())

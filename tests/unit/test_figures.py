@@ -17,7 +17,9 @@ from plot_attention_change import draw_attention_change
 from plot_overlap import draw_overlap
 from plot_reading import draw_reading
 
+from tests.unit.stored import RATE, write_passes
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.directions import DIRECTIONS
 from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures import style
@@ -27,13 +29,12 @@ from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.attention import mean_attention_change, mean_share
 from wheretolisten.statistics.summary import summarize_overlap
 from wheretolisten.statistics.tables import write_table
-from wheretolisten.store import ACTIVATIONS, ATTENTION, PartedFile
 
-RATE = 6.25
 N_TOKENS = 106
 N_LAYERS = 4
 EVENTS = [("cat", 0.0, 5.0), ("dog", 6.0, 11.0), ("cow", 12.0, 17.0)]
 SETTINGS = Localization().as_json()
+OWN = DIRECTIONS["sample"].as_json()
 
 
 def bump(attention: np.ndarray, onset: float, offset: float) -> np.ndarray:
@@ -44,7 +45,7 @@ def bump(attention: np.ndarray, onset: float, offset: float) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    """A folder with events.csv, two shards of activations and of attention, and one FLAC file."""
+    """A folder with events.csv, two shards of un-steered and of steered passes, and one FLAC file."""
     soundfile = pytest.importorskip("soundfile")
     folder = tmp_path_factory.mktemp("results")
     rng = np.random.default_rng(0)
@@ -70,48 +71,29 @@ def results(tmp_path_factory):
     for shard in range(2):
         base = rng.gamma(5, 1.0, (3, N_LAYERS, N_TOKENS + 4)).astype("f4")
         base[..., N_TOKENS:] = np.nan
-        common = {
-            "sample_id": np.array([f"{3 * shard + i:05d}" for i in range(3)], "S32"),
-            "n_audio_tokens": np.full(3, N_TOKENS),
-        }
-        write(
-            folder / f"activations{shard}.h5",
-            ACTIVATIONS,
-            common
-            | {
-                "states/negative": np.zeros((3, N_LAYERS, 2)),
-                "states/positive": np.zeros((3, 3, N_LAYERS, 2)),
-                "attention/base": base,
-                "attention/prompted": np.stack([base] * 3, axis=1),
-            },
-        )
+        ids = [f"{3 * shard + i:05d}" for i in range(3)]
+        prompted = [("base", ""), *(("prompted", position) for position in POSITIONS)]
+        write_passes(folder / f"unsteered/{shard}.h5", prompted, np.stack([base] * 4, axis=1), N_TOKENS, ids)
         for position, (_, onset, offset) in zip(POSITIONS, EVENTS, strict=True):
             steered = np.stack([bump(base, onset, offset), base, base], axis=1)
-            names = dict.fromkeys(("target", "label"), np.full((3, 3), b""))
-            write(folder / f"{position}{shard}.h5", ATTENTION, common | names | {"attention/steered": steered})
+            names = [(name, position) for name in ("sample", "label_mean", "random_direction")]
+            write_passes(folder / position / f"{shard}.h5", names, steered, N_TOKENS, ids)
     return folder
 
 
-def write(path: Path, schema, columns) -> None:
-    methods = ["sample", "label_mean", "random_direction"]
-    file = PartedFile(path, schema, "test", {"tokens_per_second": RATE, "methods": methods})
-    file.write(0, columns)
-    file.merge(1)
-
-
 def shards(folder: Path, name: str) -> list[str]:
-    return [str(folder / f"{name}{shard}.h5") for shard in range(2)]
+    return [str(folder / name / f"{shard}.h5") for shard in range(2)]
 
 
 def change_arguments(results: Path, target: Path, **replaced) -> list[str]:
-    values = {"activations": shards(results, "activations"), "events": [str(results / "events.csv")]}
-    values |= {position: shards(results, position) for position in POSITIONS}
+    values = {"unsteered": shards(results, "unsteered"), "events": [str(results / "events.csv")]}
+    values["steered"] = [path for position in POSITIONS for path in shards(results, position)]
     return plot_arguments(target, values | replaced)
 
 
 def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
     values = {
-        "activations": shards(results, "activations"),
+        "unsteered": shards(results, "unsteered"),
         "attention": shards(results, "middle"),
         "events": [str(results / "events.csv")],
         "benchmark-folder": [str(results)],
@@ -123,7 +105,7 @@ def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
 
 def plot_arguments(target: Path, values: dict[str, list[str]]) -> list[str]:
     """Of one model, and of the vectors of each query's own sample unless `values` say otherwise."""
-    common = {"models": ["tiny-qwen2-audio"], "settings": [SETTINGS], "method": ["sample"], "vector": ["sample"]}
+    common = {"models": ["tiny-qwen2-audio"], "settings": [SETTINGS], "method": ["sample"], "direction": [OWN]}
     common |= {suffix: [str(target.with_suffix(f".{suffix}"))] for suffix in ("pdf", "png")}
     return [word for key, words in (common | values).items() for word in (f"--{key}", *words)]
 
@@ -290,9 +272,13 @@ def test_overlap_bars_and_chance_stand_at_their_values():
     ("script", "arguments_of"), [(plot_attention_change, change_arguments), (plot_reading, reading_arguments)]
 )
 def test_a_script_draws_every_model_and_equal_figures_are_equal_files(script, arguments_of, results, tmp_path):
-    names = [f"--{name}" for name in ("activations", "attention", *POSITIONS)]
     arguments = arguments_of(results, tmp_path / "a")
-    twice = {word.removeprefix("--"): 2 * arguments[n + 1 : n + 3] for n, word in enumerate(arguments) if word in names}
+    lengths = {"--unsteered": 2, "--attention": 2, "--steered": 6}
+    twice = {
+        word.removeprefix("--"): 2 * arguments[n + 1 : n + 1 + lengths[word]]
+        for n, word in enumerate(arguments)
+        if word in lengths
+    }
     twice |= {suffix: [str(tmp_path / f"{name}.{suffix}") for name in "ab"] for suffix in ("pdf", "png")}
     script.main(arguments_of(results, tmp_path / "a", models=["tiny-qwen2-audio"] * 2, **twice))
     check_files(tmp_path / "a")
@@ -301,8 +287,9 @@ def test_a_script_draws_every_model_and_equal_figures_are_equal_files(script, ar
 
 
 def test_attention_change_refuses_shards_of_other_samples(results, tmp_path):
-    arguments = change_arguments(results, tmp_path / "a", end=shards(results, "end")[:1])
-    with pytest.raises(UserError, match=r"end0\.h5.*other samples"):
+    steered = [*shards(results, "begin"), *shards(results, "middle"), shards(results, "end")[0]]
+    arguments = change_arguments(results, tmp_path / "a", steered=steered)
+    with pytest.raises(UserError, match=r"end/0\.h5.*other samples"):
         plot_attention_change.main(arguments)
 
 
@@ -374,7 +361,10 @@ def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, ca
 def test_figures_say_that_there_is_no_vector(results, tmp_path, caplog):
     events = pd.read_csv(results / "events.csv", dtype={"sample_id": str}).assign(domain="animals")
     events.to_csv(tmp_path / "events.csv", index=False)
-    absent = {"events": [str(tmp_path / "events.csv")], "vector": ["absent_label"]}  # all labels are in every sample
+    absent = {
+        "events": [str(tmp_path / "events.csv")],
+        "direction": [DIRECTIONS["absent_label"].as_json()],
+    }  # all labels are in every sample
     with caplog.at_level("INFO"):
         plot_reading.main(reading_arguments(results, tmp_path / "a", **absent))
         plot_attention_change.main(change_arguments(results, tmp_path / "b", **absent))
@@ -393,8 +383,8 @@ def test_figures_say_that_there_is_no_vector(results, tmp_path, caplog):
 def test_reading_of_an_unknown_sample_is_refused(results, tmp_path):
     with pytest.raises(UserError, match="sample 99"):
         plot_reading.main(reading_arguments(results, tmp_path / "a", sample=["99"]))
-    with pytest.raises(UserError, match=r"activations0\.h5.*00004"):
-        plot_reading.main(reading_arguments(results, tmp_path / "a", activations=shards(results, "activations")[:1]))
+    with pytest.raises(UserError, match=r"unsteered/0\.h5.*00004"):
+        plot_reading.main(reading_arguments(results, tmp_path / "a", unsteered=shards(results, "unsteered")[:1]))
 
 
 @pytest.mark.parametrize("case", ["found", "tied", "failed"])

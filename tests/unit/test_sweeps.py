@@ -9,18 +9,26 @@ from plot_sweep import draw_sweep
 
 from wheretolisten import store
 from wheretolisten.benchmark.shards import write_shard
-from wheretolisten.config import sweeps
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import Localization, Probe, Prompts, Steering
+from wheretolisten.config.directions import DIRECTIONS
+from wheretolisten.config.probe import Localization, Probe, Steering
 from wheretolisten.config.sweeps import ScoreSettings, Variation, points
 from wheretolisten.config.workflow import load
+from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.windows import find_window
-from wheretolisten.statistics.sweeps import COLUMNS, best_heads, halves, summarize_sweep
+from wheretolisten.statistics.sweeps import (
+    COLUMNS,
+    SweptAttention,
+    best_heads,
+    halves,
+    summarize_sweep,
+    swept_attention,
+)
 from wheretolisten.statistics.sweeps import score_sweep as score
-from wheretolisten.steering.kinds import missing_vectors
 
+from .stored import write_passes
 from .test_figures import check_files, check_nothing_is_clipped
 
 RATE = 6.25
@@ -141,7 +149,7 @@ def events_of(n_samples: int, sources: list[str] | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def attention_of(n_samples: int, strengths: list[list[float]], seed: int = 0) -> store.SweptAttention:
+def attention_of(n_samples: int, strengths: list[list[float]], seed: int = 0) -> SweptAttention:
     """Attention in which point p of block l gains by the factor `strengths[p][l]` inside every asked event."""
     rng = np.random.default_rng(seed)
     strengths = np.array(strengths)
@@ -149,13 +157,13 @@ def attention_of(n_samples: int, strengths: list[list[float]], seed: int = 0) ->
     steered = np.repeat(base[:, None], len(POSITIONS), axis=1)
     for place, (onset, offset) in enumerate(TIMES):
         steered[:, place, ..., round(onset * RATE) : round(offset * RATE)] *= strengths[..., None].astype("f4")
-    return store.SweptAttention(
+    return SweptAttention(
         sample_id=np.array([f"{sample:05d}" for sample in range(n_samples)]),
         n_audio_tokens=np.full(n_samples, N_TOKENS),
         tokens_per_second=RATE,
         points=tuple(f"point {number}" for number in range(len(strengths))),
         base=base,
-        steered=steered,
+        steered=dict(zip(POSITIONS, np.moveaxis(steered, 1, 0), strict=True)),
     )
 
 
@@ -174,8 +182,8 @@ def test_every_value_is_scored_from_its_own_point():
 
 def test_points_that_share_the_base_pass_are_scored_as_if_each_had_it():
     attention = attention_of(3, [[1, 1, 1, 2], [1, 1, 2, 1]])
-    own = store.SweptAttention(**vars(attention) | {"base": attention.base[:, :1].copy()})
-    repeated = store.SweptAttention(**vars(own) | {"base": np.repeat(own.base, 2, axis=1)})
+    own = SweptAttention(**vars(attention) | {"base": attention.base[:, :1].copy()})
+    repeated = SweptAttention(**vars(own) | {"base": np.repeat(own.base, 2, axis=1)})
     variation = Variation(vary="steering.scale", values=[0, 1])
     scored = [
         pd.DataFrame(score(each, events_of(3), variation, Probe(), "m", "b")) for each in (own, repeated, attention)
@@ -194,7 +202,7 @@ def test_scored_layers_cost_no_pass_and_find_the_block_that_gains():
     assert overlap["block 1"] > 0.95
     # The same windows as the run's own, where the value is the run's own.
     event = events_of(4).iloc[4]
-    window = find_window(attention.base[1, 0], attention.steered[1, 1, 0], 5.0, RATE, N_TOKENS, Localization())
+    window = find_window(attention.base[1, 0], attention.steered["middle"][1, 0], 5.0, RATE, N_TOKENS, Localization())
     row = rows[(rows["value"] == "second_half") & (rows["sample_id"] == "00001") & (rows["position"] == "middle")]
     assert (event["sample_id"], event["position"]) == ("00001", "middle")
     assert row["predicted_start"].item() == pytest.approx(window.start_seconds, nan_ok=True)
@@ -274,21 +282,11 @@ def written(tmp_path):
     """A shard and the sweep's attention of it, as files."""
     write_shard(events_of(4).to_dict("records"), tmp_path / "0.csv")
     attention = attention_of(4, [[1, 1, 1, 1], [1, 1, 1.5, 1.5]])
-    attributes = {"points": ["0", "0.1"], "tokens_per_second": RATE, "model": "mine"}
-    attributes["benchmark_digest"] = sha256_of_file(tmp_path / "0.csv")
-    result = store.PartedFile(tmp_path / "0.h5", store.SWEEP, "a" * 64, attributes)
-    for part in range(2):
-        rows = slice(2 * part, 2 * part + 2)
-        result.write(
-            part,
-            {
-                "sample_id": attention.sample_id[rows].astype("S"),
-                "n_audio_tokens": attention.n_audio_tokens[rows],
-                "attention/base": attention.base[rows, :1],
-                "attention/steered": attention.steered[rows],
-            },
-        )
-    result.merge(2)
+    origin = {"model": "mine", "benchmark_digest": sha256_of_file(tmp_path / "0.csv")}
+    passes = [(value, position) for value in ("0", "0.1") for position in POSITIONS]
+    values = np.stack([attention.steered[position][:, int(value != "0")] for value, position in passes], axis=1)
+    write_passes(tmp_path / "0.h5", passes, values, N_TOKENS, **origin)
+    write_passes(tmp_path / "unsteered/0.h5", [("base", "")], attention.base[:, :1], N_TOKENS, **origin)
     return tmp_path
 
 
@@ -303,8 +301,8 @@ def score_arguments(folder, **replaced) -> list[str]:
         "samples": ["3"],
         "shards": [str(folder / "0.csv")],
         "events": [str(folder / "0.csv")],
-        "vector": ["sample"],
-        **{key: [] for key in ("activations", *POSITIONS)},
+        "direction": [DIRECTIONS["sample"].as_json()],
+        "of-run": [str(folder / "unsteered/0.h5")],
         "attention": [str(folder / "0.h5")],
         "output": [str(folder / "queries.csv")],
     }
@@ -322,13 +320,23 @@ def drawn(folder, vary="steering.scale", own="0.1", name="a", queries="queries.c
 
 
 def test_attention_of_a_sweep_comes_back(written):
-    read = store.read_sweep([written / "0.h5"], None, "mine")
+    passes, base = (store.read_passes([written / name], None, "mine") for name in ("0.h5", "unsteered/0.h5"))
+    read = swept_attention(passes, base)
     expected = attention_of(4, [[1, 1, 1, 1], [1, 1, 1.5, 1.5]])
     assert read.points == ("0", "0.1")
     assert read.base.shape == (4, 1, N_LAYERS, N_TOKENS)
-    np.testing.assert_array_equal(read.steered, expected.steered)
-    with pytest.raises(UserError, match=r"made with the model mine, this run has other.*sweep_attention"):
-        store.read_sweep([written / "0.h5"], None, "other")
+    for position in POSITIONS:
+        np.testing.assert_array_equal(read.steered[position], expected.steered[position])
+
+
+def test_heads_of_a_sweep_are_its_points_and_its_own_base_is_taken(tmp_path):
+    passes = [("base", ""), *(("steered", position) for position in POSITIONS)]
+    values = np.random.default_rng(0).random((2, 4, N_LAYERS, 6, N_TOKENS), dtype=np.float32)
+    read = swept_attention(
+        store.read_passes([write_passes(tmp_path / "0.h5", passes, values, N_TOKENS, readout="heads")]), None
+    )
+    np.testing.assert_array_equal(read.base, np.moveaxis(values[:, 0], 2, 1))
+    np.testing.assert_array_equal(read.steered["end"], np.moveaxis(values[:, 3], 2, 1))
 
 
 def test_scoring_and_drawing_by_script(written, caplog):
@@ -373,42 +381,25 @@ def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
             Probe(),
             "m",
             "b",
-            missing_vectors("label_mean", events.assign(label=[*"abcdef"])),
+            missing_vectors(DIRECTIONS["label_mean"], events.assign(label=[*"abcdef"])),
         )
 
 
 def test_a_sweep_without_passes_reads_the_attention_of_the_run(written):
     digest = sha256_of_file(written / "0.csv")
     attention = attention_of(4, [[1, 1, 1, 1.5]])
-    methods = ["sample", "label_mean", "random_direction"]
-    attributes = {"model": "mine", "benchmark_digest": digest, "tokens_per_second": RATE, "methods": methods}
-    rows = {"sample_id": attention.sample_id.astype("S"), "n_audio_tokens": attention.n_audio_tokens}
-    base = attention.base[:, 0]
-    others = {
-        "states/negative": np.zeros((4, N_LAYERS, 2)),
-        "states/positive": np.zeros((4, 3, N_LAYERS, 2)),
-        "attention/base": base,
-        "attention/prompted": np.stack([base] * 3, axis=1),
-    }
-    columns = [(store.ACTIVATIONS, "activations", others)]
-    for place, position in enumerate(POSITIONS):
+    origin, base = {"model": "mine", "benchmark_digest": digest}, attention.base[:, 0]
+    write_passes(written / "unsteered/0.h5", [("base", "")], base[:, None], N_TOKENS, **origin)
+    files = [written / "unsteered/0.h5"]
+    for position in POSITIONS:
         # The method that is asked for is the second; the others move nothing.
-        steered = np.stack([base, attention.steered[:, place, 0], base], axis=1)
-        names = dict.fromkeys(("target", "label"), np.full((4, 3), b""))
-        columns.append((store.ATTENTION, position, names | {"attention/steered": steered}))
-    for schema, name, own in columns:
-        file = store.PartedFile(
-            written / f"{name}.h5",
-            schema,
-            "a" * 64,
-            attributes,
-        )
-        file.write(0, rows | own)
-        file.merge(1)
+        values = np.stack([base, attention.steered[position][:, 0], base], axis=1)
+        names = [(name, position) for name in ("sample", "label_mean", "random_direction")]
+        files.append(write_passes(written / position / "0.h5", names, values, N_TOKENS, **origin))
     variation = Variation(vary="localization.layers", values=["all", "each"], method="label_mean")
-    files = {name: [str(written / f"{name}.h5")] for name in ("activations", *POSITIONS)}
+    of_run = {"of-run": list(map(str, files))}
     settings = [ScoreSettings(variation=variation, probe=Probe()).as_json()]
-    score_sweep.main(score_arguments(written, attention=[], settings=settings, **files))
+    score_sweep.main(score_arguments(written, attention=[], settings=settings, **of_run))
     table = (
         drawn(written, "localization.layers", "all").query("position == 'overall'").set_index("value")["overlap_pct"]
     )
@@ -462,9 +453,3 @@ def test_the_wording_of_a_prompt_is_no_reason_to_read_it_as_something_else(tmp_p
     both = pd.concat([queries.assign(value=value) for value in ("NA", "null")])
     both.to_csv(tmp_path / "queries.csv", index=False)
     assert list(dict.fromkeys(drawn(tmp_path, "prompts.inference", "null")["value"])) == ["NA", "null"]
-
-
-def test_passes_depend_on_the_inference_prompt_and_no_other():
-    variation = Variation(vary="heads", values=[1])
-    probe = Probe(prompts=Prompts(inference="Listen.", positive="Where is {label}?"))
-    assert sweeps.of_passes(variation, probe).prompts == Prompts(inference="Listen.")
