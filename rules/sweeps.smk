@@ -4,6 +4,7 @@
 localrules:
     score_sweep,
     plot_sweep,
+    plot_sweeps,
 
 
 rule sweep_attention:
@@ -79,12 +80,40 @@ rule plot_sweep:
         "results/logs/plot_sweep/{sweep}.log",
     benchmark:
         "results/performance/plot_sweep/{sweep}.tsv"
+    wildcard_constraints:
+        sweep=one_of([sweep for sweep in CONFIG.sweeps if sweep not in DEFAULT_SWEEPS]),
     conda:
         "../envs/figures.yaml"
     params:
         code=code("plot_sweep"),
-        vary=lambda wildcards: CONFIG.sweeps[wildcards.sweep].vary,
-        own=lambda wildcards: CONFIG.sweep_own_value(wildcards.sweep),
+        vary=lambda wildcards: [CONFIG.sweeps[wildcards.sweep].vary],
+        own=lambda wildcards: [CONFIG.sweep_own_value(wildcards.sweep)],
     shell:
         "python {params.code[0]:q} --localization {input.localization:q} --vary {params.vary} --own {params.own:q}"
         " --table {output.table:q} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+# Those of the default run in one job, because starting it is most of the work.
+use rule plot_sweep as plot_sweeps with:
+    input:
+        localization=expand("results/localization/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS),
+    output:
+        table=expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS),
+        pdf=expand("results/figures/sweeps/{sweep}.pdf", sweep=DEFAULT_SWEEPS),
+        png=[
+            report(
+                f"results/figures/sweeps/{sweep}.png",
+                caption="report/figure.rst",
+                category=figures.SWEEP.category,
+                labels={"item": sweep},
+            )
+            for sweep in DEFAULT_SWEEPS
+        ],
+    log:
+        "results/logs/plot_sweeps/sweeps.log",
+    benchmark:
+        "results/performance/plot_sweeps/sweeps.tsv"
+    params:
+        code=code("plot_sweep"),
+        vary=[CONFIG.sweeps[sweep].vary for sweep in DEFAULT_SWEEPS],
+        own=[CONFIG.sweep_own_value(sweep) for sweep in DEFAULT_SWEEPS],

@@ -36,22 +36,28 @@ _NAMES = {
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write overlap by model, value and position of one sweep as csv, and draw it as PDF and PNG.
+    """Write overlap by model, value and position of sweeps as csv, and draw it as PDF and PNG.
 
-    `localization` has one row per query and value; `vary` is the key that is varied, `own` the run's own value of it.
+    Sweep by sweep: `localization` has one row per query and value; `vary` is the key that is varied, `own` the own
+    value of the run.
     """
-    args = arguments.parse(__doc__, argv, localization=Path, vary=str, own=str, table=Path, pdf=Path, png=Path)
+    args = arguments.parse(
+        __doc__, argv, localization=[Path], vary=[str], own=[str], table=[Path], pdf=[Path], png=[Path]
+    )
     logger = log.start("plot_sweep")
     words, numbers = ("model", "sweep", "value", "position", "sample_id", "source"), ("overlap", "chance")
-    table = summarize_sweep(read_table(args.localization, words, numbers, "score_sweep"))
-    table = table.round(6)  # what is drawn is what the table says
-    write_table(table, args.table, decimals=6)
-    for row in table[table["position"] == "overall"].itertuples():
-        logger.info(
-            "%s, %s: %.1f %% of %d queries, %d more have no vector",
-            *(row.model, row.value, row.overlap_pct, row.n_queries, row.n_without_vector),
-        )
-    style.save(draw_sweep(table, args.vary, args.own), args.pdf, args.png)
+    for localization, vary, own, target, pdf, png in zip(
+        args.localization, args.vary, args.own, args.table, args.pdf, args.png, strict=True
+    ):
+        table = summarize_sweep(read_table(localization, words, numbers, "score_sweep"))
+        table = table.round(6)  # what is drawn is what the table says
+        write_table(table, target, decimals=6)
+        for row in table[table["position"] == "overall"].itertuples():
+            logger.info(
+                "%s, %s, %s: %.1f %% of %d queries, %d more have no vector",
+                *(target.stem, row.model, row.value, row.overlap_pct, row.n_queries, row.n_without_vector),
+            )
+        style.save(draw_sweep(table, vary, own), pdf, png)
 
 
 def draw_sweep(table: pd.DataFrame, vary: str, own: str) -> Figure:

@@ -26,15 +26,17 @@ def write_passes(
     ids = [f"{sample:05d}" for sample in range(len(values))] if sample_ids is None else sample_ids
     attributes = {"tokens_per_second": RATE, "passes": [list(each) for each in passes]} | attributes
     result = store.PartedFile(path, store.schema.passes(readout, rebuilt_by), "test", attributes)
-    nobody = np.full((1, len(passes)), b"")
-    for row, sample_id in enumerate(ids):
+    recordings = ids if recordings is None else recordings
+    for row in range(max(len(ids), 1)):  # a shard without usable items has no rows
+        here = slice(row, row + 1)
+        nobody = np.full((len(ids[here]), len(passes)), b"")
         columns = {
-            "sample_id": np.array([sample_id.encode()]),
-            "recording": np.array([(recordings[row] if recordings else sample_id).encode()]),
-            "n_audio_tokens": np.array([n_audio_tokens]),
+            "sample_id": np.array([name.encode() for name in ids[here]], "S64"),
+            "recording": np.array([name.encode() for name in recordings[here]], "S256"),
+            "n_audio_tokens": np.full(len(ids[here]), n_audio_tokens),
             "target": nobody,
             "label": nobody,
-            store.schema.VALUES[readout].name: values[row : row + 1],
+            store.schema.VALUES[readout].name: values[here],
         }
         if text is not None:
             longest = max(map(len, text))
@@ -42,5 +44,5 @@ def write_passes(
             padded = [list(tokens) + [""] * (longest - len(tokens)) for tokens in text]
             columns["text"] = np.char.encode([padded], "utf-8")
         result.write(row, columns)
-    result.merge(len(ids))
+    result.merge(max(len(ids), 1))
     return path

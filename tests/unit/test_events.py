@@ -118,7 +118,7 @@ def test_pages_name_the_events(localization):
 
 
 def test_specificity_has_the_events_of_each_benchmark(localization):
-    table = summarize_specificity(localization, {"sample": "sample", "label_mean": "label_mean"})
+    table = summarize_specificity(localization)
     assert set(table["benchmark"]) == set(COMPOSITIONS)
     for name, rows in table.groupby("benchmark"):
         positions = list(COMPOSITIONS[name].positions)

@@ -182,8 +182,10 @@ def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_
     raw_config["benchmarks"]["sequences"]["n_samples"] = 10
     config = configuration.load(raw_config, root)
     write_localization(rows_of("steering_sample", 2), tmp_path / "model.csv")
-    write_result(tmp_path / "results/states/tiny-qwen2-audio/sequences/0.h5")
-    write_result(tmp_path / "results/states/tiny-qwen2-audio/sequences/7.h5", device="of a larger run before")
+    write_result(tmp_path / "results/attention/tiny-qwen2-audio/sequences/unsteered/0.h5")
+    write_result(
+        tmp_path / "results/attention/tiny-qwen2-audio/sequences/unsteered/7.h5", device="of a larger run before"
+    )
     write_figures(tmp_path / "results/performance/prompt_directly/tiny-qwen2-audio/sequences/0", 4.0, 100, 50.0)
     names = {"resolved": "config.yaml", "coverage": "coverage.csv", "throughput": "throughput.csv"}
     names |= {"origins": "origins.csv", "page": "run.html"}
@@ -249,3 +251,20 @@ def test_captions_are_filled_and_hold_no_markup_of_users(raw_config, root):
     html = publish_parts(captions["plot_attention_change"], writer="html")["body"]
     assert "What *is* `this`_ | {x}?\\" in unescape(html)
     assert "the 48 recordings of benchmark sequences-exact" in " ".join(html.split())
+
+
+def test_every_result_leads_to_the_job_that_wrote_it(tmp_path):
+    jobs = {
+        "m/b/unsteered/0": ("extract_activations", "b/0"),
+        "m/b/middle/1": ("steer_events", "b/1"),
+        "m/b/map": ("map_attention", "b"),
+        "m/sweeps/strength/0": ("sweep_attention", "strength/0"),
+        "m/audio_share/questions/2": ("analyze_attention", "questions/2"),
+    }
+    for name, (rule, job) in jobs.items():
+        assert summarize_run._job_of(Path(f"attention/{name}.h5"), tmp_path) == Job(rule, "m", job)
+    # On a cluster every event has a job of its own.
+    write_figures(tmp_path / "steer_attention/m/b/middle/1", 4.0, 100, 50.0)
+    assert summarize_run._job_of(Path("attention/m/b/middle/1.h5"), tmp_path) == Job(
+        "steer_attention", "m", "b/middle/1"
+    )

@@ -220,8 +220,9 @@ def test_heads_are_chosen_on_one_half_and_reported_on_the_other():
     assert overlap[["1", "2"]].min() > 0.95
     # A head of the first half that points elsewhere in the second is chosen all the same, and is reported as it is.
     misled = attention_of(12, [[1, 1, 1, 3]])
-    misled.steered[6:] = misled.base[6:, None]
-    misled.steered[6:, ..., :5] *= 3
+    for steered in misled.steered.values():
+        steered[6:] = misled.base[6:]
+        steered[6:, ..., :5] *= 3
     rows = pd.DataFrame(score(misled, events_of(12), Variation(vary="heads", values=[1]), Probe(), "m", "b"))
     one = rows[rows["value"] == "1"].set_index("position")["overlap"]
     assert one["begin"].min() > 0.9
@@ -232,8 +233,8 @@ def test_averaged_heads_are_the_probe_as_it_is():
     attention = attention_of(6, [[1, 1, 1.5, 1], [1, 1, 1, 1.2]])
     rows = pd.DataFrame(score(attention, events_of(6), Variation(vary="heads", values=["all"]), Probe(), "m", "b"))
     averaged = rows[(rows["value"] == "averaged") & (rows["sample_id"] == "00004")].set_index("position")
-    for place, position in enumerate(POSITIONS):
-        base, steered = attention.base[4].mean(axis=0), attention.steered[4, place].mean(axis=0)
+    for position in POSITIONS:
+        base, steered = attention.base[4].mean(axis=0), attention.steered[position][4].mean(axis=0)
         window = find_window(base, steered, 5.0, RATE, N_TOKENS, Localization())
         assert averaged.loc[position, "predicted_start"] == pytest.approx(window.start_seconds, nan_ok=True)
 
@@ -363,7 +364,7 @@ def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
     events = events_of(2)
     events["label"] = ["cat", "dog", "cow", "hen", "dog", "pig"]
     write_shard(events, written / "all.csv")
-    more = {"events": [str(written / "all.csv")], "vector": ["label_mean"], "samples": ["1"]}
+    more = {"events": [str(written / "all.csv")], "direction": [DIRECTIONS["label_mean"].as_json()], "samples": ["1"]}
     score_sweep.main(score_arguments(written, **more))
     drawn(written, "localization.layers")
     table = drawn(written).set_index(["value", "position"]).loc["0.1"]

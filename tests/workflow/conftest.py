@@ -86,13 +86,14 @@ class Copy:
         return output
 
     def planned(self, *arguments: str, overlay: dict | None = None) -> dict[str, int]:
-        """Rules that a dry-run would run, with the number of their jobs; targets without a script left out."""
+        """Rules that a dry-run would run, with the number of their jobs; named targets left out."""
         output = self.run("--dry-run", *arguments, overlay=overlay)
         if "Nothing to be done" in output:
             return {}
         table = output[output.index("Job stats:") :]
         jobs = dict(re.findall(r"^(\w+) +(\d+)$", table, flags=re.MULTILINE))
-        return {rule: int(n) for rule, n in jobs.items() if (self.folder / "workflow_scripts" / f"{rule}.py").exists()}
+        targets = {*re.findall(r"^rule (\w+):", (self.folder / "Snakefile").read_text(), re.MULTILINE), "total"}
+        return {rule: int(n) for rule, n in jobs.items() if rule not in targets}
 
     def tables(self) -> dict[str, bytes]:
         """Content of every table, by name."""

@@ -83,10 +83,10 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
     clean_copy.run("benchmark", overlay=ONE)
     before, expected = contents(clean_copy.folder), contents(undisturbed.folder)
     resize(shutil.disk_usage(small_disk).used + 40_000)  # one batch of one job
-    output = clean_copy.run("activations", "--cores", "1", overlay=ONE, fails=True)
+    output = clean_copy.run("states", "--cores", "1", overlay=ONE, fails=True)
     assert re.search(r"Disk: +results/ is full \(0 MB free\); make room first", output)
     logs = [path.read_text() for path in small_disk.glob("logs/extract_activations/*/*/*.log")]
-    sentence = r"ERROR results/activations/\S+\.h5: cannot be written, the disk is full .*; make room"
+    sentence = r"ERROR results/(?:states|attention)/\S+\.h5: cannot be written, the disk is full .*; make room"
     assert any(re.search(sentence, log) for log in logs), logs
     assert not any("Traceback" in log for log in logs), logs
     after = contents(clean_copy.folder)
@@ -94,30 +94,30 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
     assert {name for name in after if after[name] != expected[name]} == set(), "a file is there in part"
 
     resize(64_000_000)
-    clean_copy.run("vectors", overlay=ONE)
+    clean_copy.run("directions", overlay=ONE)
     after = contents(clean_copy.folder)
-    assert "vectors/tiny-qwen2-audio/sequences.h5" in after
+    assert "directions/tiny-qwen2-audio/sequences.h5" in after
     assert {name for name in after if after[name] != expected[name]} == set()
 
 
 def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturbed, tmp_path):
     shutil.copytree(undisturbed.folder, tmp_path / "changed", symlinks=True)
     copy = Copy(tmp_path / "changed")
-    vectors = copy.folder / "results/vectors/tiny-qwen2-audio/sequences.h5"
-    before = vectors.read_bytes()
-    damaged = copy.folder / "results/activations/tiny-qwen2-audio/sequences/0.h5"
+    directions = copy.folder / "results/directions/tiny-qwen2-audio/sequences.h5"
+    before = directions.read_bytes()
+    damaged = copy.folder / "results/states/tiny-qwen2-audio/sequences/0.h5"
     with h5py.File(damaged) as file:
         chunk = file["states/positive"].id.get_chunk_info(0)
     content = bytearray(damaged.read_bytes())
     content[chunk.byte_offset + chunk.size // 2] ^= 0xFF
     damaged.write_bytes(content)
 
-    copy.run("vectors", overlay=ONE, fails=True)
+    copy.run("directions", overlay=ONE, fails=True)
     log = (copy.folder / "results/logs/average_vectors/tiny-qwen2-audio/sequences.log").read_text()
     (way_out,) = re.findall(r"0\.h5: the file is damaged .*; delete it \((rm .*)\) and run the same command again", log)
     subprocess.run(way_out, shell=True, cwd=copy.folder, check=True)
-    copy.run("vectors", overlay=ONE)
-    assert vectors.read_bytes() == before
+    copy.run("directions", overlay=ONE)
+    assert directions.read_bytes() == before
     assert damaged.exists()
 
 

@@ -42,7 +42,7 @@ COUNTS |= {"attention_map": "n = 1", "tables": "sequences (6), sequences-exact (
 REDRAWN = dict.fromkeys(
     ("tabulate_scores", "tabulate_audio_share", "plot_overlap", "summarize_run", "render_tables"), 1
 )
-REDRAWN |= {"plot_sweep": len(SWEEPS)} | {f"plot_{kind}": 1 for kind in KINDS}
+REDRAWN |= {"plot_sweeps": 1} | {f"plot_{kind}": 1 for kind in KINDS}
 
 REDRAW = ("--workflow-profile", "profiles/redraw")
 
@@ -87,15 +87,13 @@ def test_the_summary_tells_what_was_run(finished_run, root):
     assert (parts == coverage["n_queries"]).all()
     throughput = pd.read_csv(folder / "throughput.csv").set_index(["model", "rule"])
     assert set(throughput.index.get_level_values("model")) == {MODEL}
-    steering = throughput.loc[(MODEL, "steer_attention")]
-    # Two shards and one, three positions.
-    assert steering[["n_jobs", "n_measured", "n_samples"]].tolist() == [9, 9, 3 * (6 + 2)]
+    steering = throughput.loc[(MODEL, "steer_events")]
+    # Two shards and one.
+    assert steering[["n_jobs", "n_measured", "n_samples"]].tolist() == [3, 3, 6 + 2]
     assert steering[["samples_per_s", "tokens_per_s", "seconds_steer", "job_s", "peak_host_mb"]].gt(0).all()
     origins = pd.read_csv(folder / "origins.csv")
     assert set(origins["file"]) == {
-        str(path.relative_to(finished_run.folder))
-        for kind in ("activations", "attention")
-        for path in (finished_run.folder / "results" / kind).rglob("*.h5")
+        str(path.relative_to(finished_run.folder)) for path in (finished_run.folder / "results/attention").rglob("*.h5")
     }
     assert set(origins["device"]) == {"cpu"}
     resolved = yaml.safe_load((folder / "config.yaml").read_text())
@@ -114,9 +112,10 @@ def test_timings_that_change_or_are_lost_redo_nothing(changed_copy):
     assert changed_copy.planned("results/report/run.html") == {"summarize_run": 1}
     changed_copy.run("results/report/run.html")
     throughput = pd.read_csv(changed_copy.folder / "results/report/throughput.csv")
-    n_files = len([*(changed_copy.folder / "results/activations").rglob("*.h5")])
-    n_files += len([*(changed_copy.folder / "results/attention").rglob("*.h5")])
-    assert throughput["n_jobs"].sum() == n_files > 3 + 9 + 1
+    files = (changed_copy.folder / "results/attention").rglob("*.h5")
+    # A job writes all events of a shard.
+    jobs = {path.parent.with_suffix("") if path.parent.name in ("middle", "end") else path for path in files}
+    assert throughput["n_jobs"].sum() == len({path for path in jobs if path.suffix == ".h5"}) > 3 + 3 + 1
     assert (throughput["n_measured"] == 0).all()
 
 
@@ -125,7 +124,9 @@ def test_rules_that_redraw_are_those_of_tables_figures_and_report(root):
     found = {
         name
         for path in (root / "rules").glob("*.smk")
-        for name, body in re.findall(r"^rule (\w+):\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL)
+        for name, body in re.findall(
+            r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:\n(.*?)(?=^\S|\Z)", path.read_text(), re.MULTILINE | re.DOTALL
+        )
         if re.search(r'output:.*("results/(tables|figures|report)/|drawn\(|table_files\().*\n    log:', body, re.DOTALL)
     }
     assert found >= {"tabulate_scores", "plot_reading", "plot_sweep", "summarize_run", "render_tables"}
@@ -137,7 +138,7 @@ def test_rules_that_redraw_are_those_of_tables_figures_and_report(root):
 def cached_copy(finished_run: Copy, clean_copy: Copy, monkeypatch, tmp_path) -> Copy:
     """A new clone with the cached results of a run and nothing else of it, where torch cannot be imported."""
     source, target = finished_run.folder / "results", clean_copy.folder / "results"
-    for name in ("activations", "attention", "localization"):
+    for name in ("attention", "localization"):
         shutil.copytree(source / name, target / name)
     for name in ("torch", "transformers", "accelerate"):
         (tmp_path / "broken" / name).mkdir(parents=True)
@@ -161,7 +162,9 @@ def test_cached_results_alone_give_tables_figures_and_report(cached_copy, finish
         if "reading" not in name:
             assert (cached_copy.folder / path).read_bytes() == (finished_run.folder / path).read_bytes()
     assert {path: path.read_bytes() for path in cached} == cached
-    assert not {"clips", "vectors", "answers"} & {path.name for path in (cached_copy.folder / "results").iterdir()}
+    assert not {"clips", "states", "directions", "answers"} & {
+        path.name for path in (cached_copy.folder / "results").iterdir()
+    }
     assert cached_copy.planned(*REDRAW, overlay=overlay) == {}
 
     cached_copy.run(*REDRAW, "--report", str(tmp_path / "report.zip"), overlay=overlay)
@@ -177,7 +180,6 @@ def test_a_cached_result_that_is_missing_is_named_and_not_computed(cached_copy):
     assert not (cached_copy.folder / missing).exists()
     # Tables need windows only.
     shutil.rmtree(cached_copy.folder / "results/attention")
-    shutil.rmtree(cached_copy.folder / "results/activations")
     tables = ("overlap.csv", "comparisons.csv", "metrics.csv", "specificity.csv", "sweeps/strength.csv")
     planned = cached_copy.planned(*REDRAW, *(f"results/tables/{table}" for table in tables))
-    assert planned == {"tabulate_scores": 1, "plot_sweep": 1}
+    assert planned == {"tabulate_scores": 1, "plot_sweeps": 1}

@@ -31,12 +31,12 @@ def test_the_run_s_own_value_finds_the_run_s_own_windows(finished_run):
 
 def test_steering_sweeps_reuse_the_base_attention(finished_run):
     results = finished_run.folder / "results"
-    swept = store.read_sweep([results / f"attention/{MODEL}/sweeps/strength/0.h5"])
-    run = store.read_activations([results / f"activations/{MODEL}/sequences-exact/0.h5"])
-    assert swept.points == ("0", "0.1")
-    np.testing.assert_array_equal(swept.base[:, 0], run.base)
+    swept = store.read_passes([results / f"attention/{MODEL}/sweeps/strength/0.h5"])
+    run = store.read_passes([results / f"attention/{MODEL}/sequences-exact/unsteered/0.h5"])
+    # No base pass of its own.
+    assert swept.passes == tuple((value, event) for value in ("0", "0.1") for event in ("begin", "middle", "end"))
     # A strength of zero moves nothing, up to what the order of summation does.
-    np.testing.assert_allclose(swept.steered[:, 0, 0], run.base, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(swept.of("0", "begin"), run.of("base"), rtol=1e-3, atol=1e-6)
     summary = json.loads((results / f"performance/sweep_attention/{MODEL}/strength/0.json").read_text())
     assert set(summary["tokens"]) == {"steer"}
 
@@ -56,12 +56,12 @@ def test_tables_and_figures_of_sweeps_are_there(finished_run):
 def test_editing_the_figure_redraws_it_and_loads_no_model(changed_copy):
     append(changed_copy.folder / "workflow_scripts/plot_sweep.py", "\nEDITED = True\n")
     # The table comes from the same job, and has a page in the report.
-    assert changed_copy.planned() == {"plot_sweep": 2, "render_tables": 1}
+    assert changed_copy.planned() == {"plot_sweeps": 1, "render_tables": 1}
 
 
 def test_other_values_repeat_their_sweep_alone(changed_copy):
     # The summary of the run states the configuration.
-    once = dict.fromkeys(("score_sweep", "plot_sweep", "render_tables", "summarize_run"), 1)
+    once = dict.fromkeys(("score_sweep", "plot_sweeps", "render_tables", "summarize_run"), 1)
     overlay = {"sweeps": {"strength": {"values": [0, 0.1, 1]}}}
     assert changed_copy.planned(overlay=overlay) == {"sweep_attention": 1} | once
     overlay = {"sweeps": {"scored-layers": {"values": ["all", "second_half"]}}}

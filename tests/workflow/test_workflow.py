@@ -43,9 +43,12 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
     plan = clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": 500}}, "shard_seconds": 4700})
     assert time.monotonic() - started < 20
     assert plan["extract_activations"] == 2 + 1
-    assert plan["steer_attention"] == 3 * plan["extract_activations"]
+    assert plan["steer_events"] == plan["extract_activations"]
+    # Every script but those that are not part of a run, and the ways in which two of them are used.
     scripts = {path.stem for path in (clean_copy.folder / "workflow_scripts").glob("*.py")}
-    assert set(plan) == scripts - {"train_tiny_models", "fetch_models", "export_direction"}
+    scripts -= {"train_tiny_models", "fetch_models", "export_direction", "start", "steer_attention", "plot_sweep"}
+    ways = {"steer_events", "sweep_attention", "map_attention", "prompt_directly", "plot_sweeps"}
+    assert set(plan) == scripts | ways
 
 
 def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
@@ -55,7 +58,7 @@ def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
         for n, shards in ((500, 2), (100_000, 2), (100_000, 4))
     )
     assert many == few
-    by_shard = {"compose_benchmark": 1, "extract_activations": 1, "prompt_directly": 1, "steer_attention": 3}
+    by_shard = {"compose_benchmark": 1, "extract_activations": 1, "prompt_directly": 1, "steer_events": 1}
     assert {rule: n - many[rule] for rule, n in more_shards.items() if n != many[rule]} == (
         {rule: 2 * n for rule, n in by_shard.items()}
     )
@@ -89,21 +92,23 @@ def test_every_result_is_there_and_no_parts_are_left(finished_run):
     ):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
-    assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == 3 * 2
+    assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == (1 + 3) * 2
     assert not list(results.rglob("*.parts"))
 
 
 def test_the_map_shows_the_attention_that_is_scored(finished_run):
     results = finished_run.folder / "results"
-    query = store.read_attention_map(results / f"attention/{MODEL}/sequences/map.h5")
-    unsteered = store.read_activations([results / f"activations/{MODEL}/sequences/0.h5"])
-    steered = store.read_attention([results / f"attention/{MODEL}/sequences/middle/0.h5"])
-    assert (query.sample_id, query.position) == (unsteered.sample_id[0], "middle")
-    method = steered.methods.index(query.method)
-    scored = (unsteered.base[0], unsteered.prompted[0, 1], steered.steered[0, method])
-    for of_pass, expected in zip(query.attention, scored, strict=True):
+    query, unsteered, steered = (
+        store.read_passes([results / f"attention/{MODEL}/sequences/{name}.h5"])
+        for name in ("map", "unsteered/0", "middle/0")
+    )
+    assert (query.sample_id, query.attributes["event"]) == (unsteered.sample_id[:1], "middle")
+    assert query.passes == (("base", ""), ("prompted", "middle"), ("steered", "middle"))
+    scored = (unsteered.of("base"), unsteered.of("prompted", "middle"), steered.of("sample", "middle"))
+    for of_pass, tokens, expected in zip(query.values[0], query.text[0], scored, strict=True):
         n_tokens = unsteered.n_audio_tokens[0]
-        np.testing.assert_allclose(of_pass.sum(axis=1), expected[:, :n_tokens], rtol=0, atol=1e-5)
+        of_pass = of_pass[:, : len(tokens)].sum(axis=1)
+        np.testing.assert_allclose(of_pass, expected[0, :, :n_tokens], rtol=0, atol=1e-5)
 
 
 def test_specificity_follows_the_event_whose_vector_steered(finished_run):
@@ -123,8 +128,8 @@ def test_specificity_follows_the_event_whose_vector_steered(finished_run):
     other = windows[windows["method"] == "steering_other_label"].set_index(["position", "sample_id"])
     landed = {position: [] for position in POSITIONS}
     for position in POSITIONS:
-        attention = store.read_attention(sorted((results / f"attention/{MODEL}/sequences/{position}").glob("*")))
-        targets = attention.target[:, attention.methods.index("other_label")]
+        attention = store.read_passes(sorted((results / f"attention/{MODEL}/sequences/{position}").glob("*")))
+        targets = attention.target[:, attention.passes.index(("other_label", position))]
         for sample_id, target in zip(attention.sample_id, targets, strict=True):
             assert target != position
             event, window = other.loc[target, sample_id], other.loc[position, sample_id]
@@ -137,7 +142,7 @@ def test_specificity_follows_the_event_whose_vector_steered(finished_run):
 
 
 def test_logs_say_what_was_steered_and_read(finished_run):
-    log = finished_run.folder / f"results/logs/steer_attention/{MODEL}/sequences/begin/0.log"
+    log = finished_run.folder / f"results/logs/steer_events/{MODEL}/sequences/0.log"
     text = log.read_text()
     assert re.search(r"steering adds 0\.1 times the vector", text)
     assert "every token of the prompt, audio included" in text
@@ -147,9 +152,9 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
     results = finished_run.folder / "results"
     stages = {
         "extract_activations": {"encode", "suffix", "store"},
-        "steer_attention": {"encode", "steer", "store"},
+        "steer_events": {"encode", "steer", "store"},
         "sweep_attention": {"encode", "steer", "store"},
-        "map_attention": {"encode", "steer", "store"},
+        "map_attention": {"encode", "suffix", "steer", "store"},
         "prompt_directly": {"encode", "prefill", "answer", "store"},
         "analyze_attention": {"encode", "suffix", "steer", "store"},
     }
@@ -160,7 +165,7 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
             summary = json.loads(path.read_text())
             assert {name for name, seconds in summary["seconds"].items() if seconds > 0} == used
             # What is read without an answer goes through together with the prefix that it shares.
-            prefix = rule in ("extract_activations", "prompt_directly", "analyze_attention")
+            prefix = rule in ("extract_activations", "prompt_directly", "analyze_attention", "map_attention")
             assert ("prefill" in summary["tokens"]) == prefix
             assert summary["n_samples"] > 0
             assert summary["samples_per_s"] > 0
@@ -196,20 +201,20 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(scripts / "wheretolisten/figures/style.py", "\nEDITED = True\n")
     # The job that draws a sweep writes its table, too, which has a page.
-    sweeps = {"plot_sweep": 2, "render_tables": 1}
+    sweeps = {"plot_sweeps": 1, "render_tables": 1}
     assert changed_copy.planned() == {"plot_overlap": 1} | sweeps | {f"plot_{kind}": 1 for kind in FIGURES}
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/engine/injection.py", "\nEDITED = True\n")
     plan = changed_copy.planned()
-    assert plan["steer_attention"] == 9
+    assert plan["steer_events"] == 3
     assert not {"prepare_clips", "compose_benchmark"} & set(plan)
 
 
 def test_another_strength_repeats_steering_and_what_follows(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"steering": {"scale": 0.2}}})
-    assert plan["steer_attention"] == 9
+    assert plan["steer_events"] == 3
     assert {"map_attention", "localize_events", "tabulate_scores", "plot_overlap"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
     assert not untouched & set(plan)
@@ -218,7 +223,7 @@ def test_another_strength_repeats_steering_and_what_follows(changed_copy):
 def test_another_method_repeats_steering_where_it_answers_and_what_follows(changed_copy):
     methods = {"weak": {"vector": "silence", "steering": {"scale": 0.02}}}
     plan = changed_copy.planned(overlay={"probe": {"methods": methods}})
-    assert plan["steer_attention"] == 3
+    assert plan["steer_events"] == 1
     assert plan["localize_events"] == 1
     assert {"tabulate_scores", "plot_specificity"} <= set(plan)
     untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
@@ -229,13 +234,13 @@ def test_a_method_that_needs_another_state_extracts_it_where_it_answers(changed_
     methods = [*CONFIG["benchmarks"]["sequences"]["methods"], "no_audio"]
     plan = changed_copy.planned(overlay={"benchmarks": {"sequences": {"methods": methods}}})
     assert plan["extract_activations"] == 2
-    assert plan["steer_attention"] == 6
+    assert plan["steer_events"] == 2
 
 
 def test_another_window_weighting_loads_no_model(changed_copy):
     plan = changed_copy.planned(overlay={"probe": {"localization": {"layer_weights": "uniform"}}})
     assert "localize_events" in plan
-    passes = {"extract_activations", "steer_attention", "map_attention", "prompt_directly"}
+    passes = {"extract_activations", "steer_events", "map_attention", "prompt_directly"}
     assert not (passes | {"average_vectors"}) & set(plan)
 
 
@@ -244,7 +249,7 @@ def test_another_model_runs_alone(changed_copy):
     shutil.copytree(source, changed_copy.folder / "mine")
     plan = changed_copy.planned(overlay={"models": {"mine": {"checkpoint": "mine"}}})
     assert plan["extract_activations"] == 3
-    assert plan["steer_attention"] == 9
+    assert plan["steer_events"] == 3
     assert not {"prepare_clips", "compose_benchmark", "score_random"} & set(plan)
 
 
@@ -255,11 +260,11 @@ def test_more_samples_leave_finished_shards_alone(changed_copy):
     before = (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes()
     changed_copy.run("benchmark", overlay=overlay)
     assert (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes() == before
-    assert changed_copy.planned("activations", overlay=overlay) == {"extract_activations": 1}
+    assert changed_copy.planned("states", overlay=overlay) == {"extract_activations": 1}
 
 
 def test_a_job_killed_in_the_middle_keeps_the_parts_it_finished(finished_run, clean_copy):
-    process = clean_copy.start("activations")
+    process = clean_copy.start("states")
     deadline = time.monotonic() + 300
     parts: list[Path] = []
     while not parts:
@@ -267,15 +272,15 @@ def test_a_job_killed_in_the_middle_keeps_the_parts_it_finished(finished_run, cl
         assert time.monotonic() < deadline
         time.sleep(0.02)
         # Two of three parts of a shard: the job is in the middle of its work.
-        parts = list(clean_copy.folder.glob("results/activations/*/*/*.parts/000001.h5"))
+        parts = list(clean_copy.folder.glob("results/states/*/*/*.parts/000001.h5"))
     kill(process)
 
     clean_copy.run("--unlock")
-    clean_copy.run("activations")
+    clean_copy.run("states")
     logs = [path.read_text() for path in clean_copy.folder.glob("results/logs/extract_activations/*/*/*.log")]
     assert any("are there already" in text for text in logs)
     expected, found = contents(finished_run.folder), contents(clean_copy.folder)
-    assert sum(name.startswith("activations/") for name in found) == 3
+    assert sum(name.startswith("states/") for name in found) == 3
     assert {name for name in found if found[name] != expected[name]} == set()
 
 
@@ -354,7 +359,7 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
     once = ("tabulate_scores", "tabulate_audio_share", *(f"plot_{kind}" for kind in ("overlap", *FIGURES)))
-    assert before == dict.fromkeys(once, 1) | {"plot_sweep": 2}
+    assert before == dict.fromkeys(once, 1) | {"plot_sweeps": 1}
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
 
@@ -499,10 +504,10 @@ def test_a_rehearsal_runs_the_real_rules_and_makes_no_tables(clean_copy):
         assert set(windows["method"]) >= {"direct_prompt", "steering_sample"}
         log = (results / f"logs/extract_activations/{model}/rehearsal/0.log").read_text()
         assert "REHEARSAL" in log
-        with h5py.File(results / f"activations/{model}/rehearsal/0.h5") as file:
+        with h5py.File(results / f"states/{model}/rehearsal/0.h5") as file:
             assert file.attrs["weights"] == "random"
-        # Un-steered passes, answers, and steering at three positions.
-        assert len(list(results.glob(f"performance/*/{model}/rehearsal/**/0.tsv"))) == 5
+        # Un-steered passes, answers, and steering.
+        assert len(list(results.glob(f"performance/*/{model}/rehearsal/**/0.tsv"))) == 3
     assert not (results / "tables").exists()
     assert not (results / "figures").exists()
 
@@ -511,7 +516,7 @@ def test_models_that_were_not_fetched_end_in_one_sentence(clean_copy, monkeypatc
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     overlay = {"models": {"far": {"checkpoint": "someone/far", "revision": "0" * 40}}}
     assert re.search(r"^fetch_model +1$", clean_copy.run("--dry-run", "fetch_models", overlay=overlay), re.MULTILINE)
-    output = clean_copy.run("results/activations/far/sequences-exact/0.h5", overlay=overlay, fails=True)
+    output = clean_copy.run("results/states/far/sequences-exact/0.h5", overlay=overlay, fails=True)
     assert "extract_activations" in output
     log = (clean_copy.folder / "results/logs/extract_activations/far/sequences-exact/0.log").read_text()
     assert re.search(r"ERROR someone/far at revision 0+ is not, .* uv run snakemake fetch_models", log)

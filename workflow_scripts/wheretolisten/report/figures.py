@@ -141,7 +141,7 @@ def captions(config: Config) -> dict[str, str]:
         "inference": _as_text(config.probe.prompts.inference),
     }
     found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
-    return found | {"plot_sweep": SWEEP.caption}
+    return found | dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)
 
 
 def _as_text(text: str) -> str:
