@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from wheretolisten.config import workflow as configuration
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -22,8 +24,12 @@ def root() -> Path:
 
 @pytest.fixture
 def raw_config() -> dict:
-    """A fresh copy of the default configuration, as read from config.yaml."""
-    return yaml.safe_load((ROOT / "config.yaml").read_text())
+    """A fresh copy of the default configuration with every key that it leaves out, to be changed by tests."""
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text())
+    full = configuration.load(raw, None).model_dump(mode="json")
+    # Methods hold what differs from probe.steering only.
+    full["probe"]["methods"] = raw["probe"]["methods"]
+    return full
 
 
 @pytest.fixture

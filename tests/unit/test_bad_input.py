@@ -228,7 +228,7 @@ CONFIG = [
         "an unknown kind of vector",
         "probe > methods > mine",
         {"vector": "mean"},
-        r"probe\.methods\.mine\.vector: there is no kind of vector 'mean'; choose from sample, .*positive_<n>",
+        r"probe: methods\.mine\.vector: there is no kind of vector 'mean'; choose from sample, .*positive_<n>",
     ),
     (
         "a paraphrase that is not there",
@@ -459,7 +459,8 @@ def test_errors_name_the_file_and_the_line_of_the_key(raw_config, root, tmp_path
         Path(name).write_text(text)
     places = configuration.find_places(list(files), {"shard_seconds": -1})
     raw_config["probe"]["steering"]["strength"] = 1
-    raw_config["probe"] |= {"random_draws": 0, "random_seed": -1}
+    raw_config["probe"] |= {"random_draws": 0}
+    raw_config["figures"]["reading_sample"] = -1
     raw_config["probe"]["prompts"]["inference"] = " "
     raw_config["models"]["a.b"] = {"checkpoint": "x", "dtype": "float8"}
     raw_config["libraries"]["mine"] = {"type": "folder"}
@@ -467,11 +468,12 @@ def test_errors_name_the_file_and_the_line_of_the_key(raw_config, root, tmp_path
     raw_config["shard_seconds"] = -1
     with pytest.raises(UserError) as caught:
         configuration.load(raw_config, root, places)
-    seed = files["config.yaml"].splitlines().index("  random_seed: 0") + 1
+    lines = files["config.yaml"].splitlines()
+    (sample,) = [number for number, line in enumerate(lines, 1) if line.startswith("  reading_sample:")]
     for part in (
         "one.yaml: line 2: probe.steering.strength: unknown key",
         "one.yaml: line 3: probe.random_draws: ",
-        f"config.yaml: line {seed}: probe.random_seed: ",
+        f"config.yaml: line {sample}: figures.reading_sample: ",
         "two.yaml: line 4: models.a.b.dtype: ",
         "two.yaml: line 7: probe.prompts: inference must not be empty",
         "three.yaml: line 2: libraries.mine.path: the key is missing; add it",

@@ -6,9 +6,11 @@ import re
 import shutil
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
+from wheretolisten.config import reference
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.directions import State
@@ -40,14 +42,34 @@ def test_default_configuration_is_valid_and_full_size(raw_config, root):
     assert set(config.models) == {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
 
 
-def test_config_yaml_spells_out_every_key_and_agrees_with_the_code_on_the_probe(raw_config):
-    raw = raw_config["probe"]
-    assert configuration.Probe().model_dump(mode="json", exclude={"methods"}) == {
-        key: value for key, value in raw.items() if key != "methods"
-    }
-    default = {name: method.vector for name, method in configuration.Probe().methods.items()}
-    assert default.items() <= {name: method["vector"] for name, method in raw["methods"].items()}.items()
-    assert configuration.AudioShare().model_dump(mode="json") == raw_config["audio_share"]
+def test_the_reference_and_the_schema_are_those_of_the_code():
+    again = "run: uv run python workflow_scripts/describe_configuration.py"
+    assert (ROOT / "docs/configuration.md").read_text() == reference.as_markdown(), again
+    assert (ROOT / "config.schema.json").read_text() == reference.as_json(), again
+    keys = re.findall(r"^\| `(\w+)` \| (.*) \| (.*) \| (.*) \|$", reference.as_markdown(), re.MULTILINE)
+    assert len(keys) > 100
+    for key, values, _, meaning in keys:
+        assert values, key
+        assert meaning, f"{key} has no description"
+    assert (ROOT / "config.yaml").read_text().startswith("# yaml-language-server: $schema=config.schema.json\n")
+    assert (ROOT / "config.yaml").read_text().count("\n") <= 110
+
+
+def test_the_schema_accepts_files_that_the_configuration_accepts_and_names_wrong_keys():
+    validator = jsonschema.Draft202012Validator(reference.schema())
+    overlays = [parameter.values[0] for parameter in documented_overlays()]
+    for text in [(ROOT / "config.yaml").read_text(), *overlays]:
+        assert list(validator.iter_errors(yaml.safe_load(text))) == []
+    for wrong in (
+        {"probe": {"steering": {"strength": 1}}},
+        {"sweeps": {"mine": {"vary": "heads", "default": "often"}}},
+        {"models": {"mine": {"dtype": "float8"}}},
+        {"benchmark": {}},
+    ):
+        assert list(validator.iter_errors(wrong)), wrong
+    assert not list(
+        validator.iter_errors({"models": {"tiny-qwen2-audio": None}, "probe": {"methods": {"vista": None}}})
+    )
 
 
 def test_compositions_of_any_number_of_events(raw_config, root):
@@ -82,7 +104,7 @@ def test_compositions_of_any_number_of_events(raw_config, root):
     shown = yaml.safe_load((root / "docs/examples.md").read_text().split("```yaml")[1].split("```")[0])
     default = yaml.safe_load((root / "config.yaml").read_text())
     default["benchmarks"] |= shown["benchmarks"]
-    default["probe"]["direct_prompt"] |= shown["probe"]["direct_prompt"]
+    default["probe"] |= shown["probe"]
     assert load(default, root).benchmarks["crowded"].composition.positions == composed.positions
 
     raw_config["libraries"]["synthetic"]["labels"] = ["dog", "cat", "cow", "hen", "bell", "horn"]

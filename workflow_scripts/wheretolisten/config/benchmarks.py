@@ -41,12 +41,14 @@ class Composition(Section):
     gap_seconds: Annotated[Any, BeforeValidator(_check_gap)] = Field(
         1.0, description="noise between events, in seconds; [shortest, longest]: drawn for every gap"
     )
-    gap_noise: Literal["white", "pink", "silence"] = "white"
+    gap_noise: Literal["white", "pink", "silence"] = Field(
+        "white", description="noise of the gaps; as loud (RMS) as the two neighbours on average"
+    )
     loudness: Literal["untouched", "rms"] = Field("untouched", description="rms: every clip to rms_level first")
     rms_level: float = Field(0.1, gt=0, lt=1, description="root mean square that loudness: rms brings clips to")
     domains: Literal["within", "mixed"] = Field("within", description="labels of a sample from one domain, or any")
     overlap: Overlap | None = Field(None, description="second sounds that are mixed into events; null: none")
-    seed: int = Field(2606, ge=0)
+    seed: int = Field(2606, ge=0, description="of all that is drawn")
 
     @model_validator(mode="after")
     def _check_ranges(self) -> "Composition":
@@ -110,9 +112,9 @@ def _check_methods(methods: Any) -> Any:
 class Benchmark(Section):
     """A named benchmark: a clip library, a size, a composition and the methods that answer it."""
 
-    library: str
-    n_samples: int = Field(500, ge=1)
-    composition: Composition = Composition()
+    library: str = Field(description="name of the library that clips are taken from")
+    n_samples: int = Field(500, ge=1, description="recordings; adding some later changes none of the earlier ones")
+    composition: Composition = Field(Composition(), description="what a recording is made of")
     methods: Annotated[Any, BeforeValidator(_check_methods)] = Field(
         "all", description="steered methods: all of probe.methods, or a list of their names"
     )

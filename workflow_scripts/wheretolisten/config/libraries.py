@@ -39,11 +39,11 @@ class _Library(Section):
 class ProceduralLibrary(Section):
     """Clips synthesised from code; needs no files."""
 
-    type: Literal["procedural"]
-    labels: Names | None = Field(None, min_length=1, description="null: all eighteen")
-    clips_per_label: int = Field(40, ge=1)
+    type: Literal["procedural"] = Field(description="synthesised from code; needs no files")
+    labels: Names | None = Field(None, min_length=1, description="labels that are synthesised; null: all eighteen")
+    clips_per_label: int = Field(40, ge=1, description="different clips of each label")
     clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest clip, in seconds")
-    seed: int = Field(1, ge=0)
+    seed: int = Field(1, ge=0, description="of the random numbers that clips are made of")
 
     @field_validator("labels")
     @classmethod
@@ -80,15 +80,15 @@ Domains = Annotated[
 class FolderLibrary(_Library):
     """A folder with one sub-folder per label that holds its audio files."""
 
-    type: Literal["folder"]
-    path: UserPath
+    type: Literal["folder"] = Field(description="a folder of folders, one per label")
+    path: UserPath = Field(description="`<path>/<label>/<file>`, in any format that libsndfile reads")
     domains: Domains = None
 
 
 class Esc50Library(_Library):
     """A csv beside an `audio` folder, laid out as ESC-50's `meta/esc50.csv`."""
 
-    type: Literal["esc50"]
+    type: Literal["esc50"] = Field(description="a table beside a folder of audio files, as ESC-50")
     csv: UserPath = Field(
         description="table with the columns filename and category, and optionally fold and a recording id"
     )
@@ -103,8 +103,8 @@ class Esc50Library(_Library):
 class SakuraLibrary(_Library):
     """A checkout of SAKURA's data: one folder per track, each with `metadata.csv` and its audio."""
 
-    type: Literal["sakura"]
-    path: UserPath
+    type: Literal["sakura"] = Field(description="a checkout of SAKURA's data")
+    path: UserPath = Field(description="folder that holds the folders of tracks")
     tracks: Annotated[dict[str, UserPath], Named] = Field(
         default_factory=lambda: {"animals": "Animal", "languages": "Language"},
         min_length=1,

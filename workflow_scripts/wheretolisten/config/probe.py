@@ -20,7 +20,7 @@ class Emphasis(Section):
     λ_l = λ(1 + β·|L_dec|/|L_inc|) for the emphasised blocks L_inc, λ(1 − β) for the other steered blocks L_dec.
     """
 
-    layers: Layers = Field(description="emphasised blocks L_inc, among the steered ones")
+    layers: Layers = Field(description="emphasised blocks L_inc, among the steered ones, as `steering.layers`")
     beta: float = Field(0.5, ge=0, le=1, description="β, dimensionless; 0: all alike, 1: the others not at all")
 
 
@@ -32,7 +32,10 @@ class Steering(Section):
     """
 
     scale: float = Field(0.1, description="λ, dimensionless")
-    layers: Layers = Field("all", description="steered blocks, 0-based")
+    layers: Layers = Field(
+        "all",
+        description="steered blocks, from 0: `all`, `second_half`, a list, a range `14-29`, a part of depth `50%-100%`",
+    )
     emphasis: Emphasis | None = Field(None, description="null: every steered block at the same strength")
     operator: Literal["add", "ablate", "set", "scale"] = Field(
         "add",
@@ -139,9 +142,11 @@ class Paraphrases(Section):
 class Prompts(Section):
     """Wording of the probe (SWL §3.3; `{label}` stands for the sound's name)."""
 
-    positive: str = "Which part of the audio has the sound of {label}?"
-    negative: str = "Focus on the entire audio"
-    paraphrases: Paraphrases = Paraphrases()
+    positive: str = Field(
+        "Which part of the audio has the sound of {label}?", description="p+, the instruction that names the sound"
+    )
+    negative: str = Field("Focus on the entire audio", description="p−, the generic instruction")
+    paraphrases: Paraphrases = Field(Paraphrases(), description="other words for the two")
     query: str = Field("", description="question appended to both instructions; empty: none")
     inference: str = Field("Describe the audio.", description="prompt of the base and of the steered pass")
     label_wording: Annotated[dict[str, str], Named] = Field(
@@ -206,7 +211,7 @@ class Prompts(Section):
 class Localization(Section):
     """From attention to a window (SWL §3.3)."""
 
-    layers: Layers = Field("second_half", description="blocks scored, 0-based")
+    layers: Layers = Field("second_half", description="blocks that are scored, as `steering.layers`")
     layer_weights: Literal["linear", "uniform"] = Field("linear", description="w_l: rising with depth, or equal")
     epsilon: float = Field(1e-8, gt=0, description="ε in the ratio of window shares")
     tie_tolerance: float = Field(1e-6, ge=0, lt=1, description="relative; windows closer to the best than this tie")
@@ -220,11 +225,12 @@ class Localization(Section):
 class DirectPrompt(Section):
     """Asking the model for the onset in words (SWL §4: the direct-prompting baseline)."""
 
-    question: str = (
+    question: str = Field(
         "This audio contains three sound events in sequence. The sound of {label} lasts {duration:.2f} seconds. "
-        "What is the starting time (in seconds) of this event from the beginning of the audio?"
+        "What is the starting time (in seconds) of this event from the beginning of the audio?",
+        description="asked about every event",
     )
-    max_new_tokens: int = Field(64, ge=1, le=4096)
+    max_new_tokens: int = Field(64, ge=1, le=4096, description="tokens of an answer, at most")
 
     @model_validator(mode="after")
     def _check_fields(self) -> "DirectPrompt":
@@ -251,8 +257,8 @@ class Method(Section):
 class Probe(Section):
     """The localization probe and its baselines."""
 
-    prompts: Prompts = Prompts()
-    steering: Steering = Steering()
+    prompts: Prompts = Field(Prompts(), description="what is asked")
+    steering: Steering = Field(Steering(), description="how vectors are added, unless a method says otherwise")
     directions: dict[str, Direction] = Field(
         default_factory=dict, description="name → contrast, beside those that are always there (DIRECTIONS)"
     )
@@ -262,11 +268,11 @@ class Probe(Section):
         validate_default=True,
         description="name → vector and steering; benchmarks choose among them",
     )
-    readout: Readout = Readout()
-    localization: Localization = Localization()
-    direct_prompt: DirectPrompt = DirectPrompt()
+    readout: Readout = Field(Readout(), description="which attention is read")
+    localization: Localization = Field(Localization(), description="how a window is found in it")
+    direct_prompt: DirectPrompt = Field(DirectPrompt(), description="the onset asked for in words")
     random_draws: int = Field(100, ge=1, description="uniform random windows drawn per query")
-    random_seed: int = Field(0, ge=0)
+    random_seed: int = Field(0, ge=0, description="of those draws")
 
     @field_validator("methods")
     @classmethod

@@ -18,7 +18,7 @@ against no audio at all, or of one instruction against the other."""
 class MmauQuestions(Section):
     """Questions in MMAU's format, and the audio they are about."""
 
-    type: Literal["mmau"]
+    type: Literal["mmau"] = Field(description="items in MMAU's format")
     path: UserPath = Field(
         description="json: a list of items with id, audio_id, question, choices and, unless withheld, answer"
     )
@@ -41,10 +41,10 @@ class MmauQuestions(Section):
 class ProceduralQuestions(Section):
     """Questions made from what the samples of a benchmark are known to hold."""
 
-    type: Literal["procedural"]
+    type: Literal["procedural"] = Field(description="made from the samples of a benchmark")
     benchmark: str = Field(description="benchmark whose samples are asked about")
     n_items: int = Field(60, ge=1, description="at most; a sample yields up to five")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of the choice and order of items")
 
     def n_items_about(self, n_samples: int) -> int:
         """Number of items about a benchmark of `n_samples`."""

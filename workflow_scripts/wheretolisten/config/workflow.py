@@ -48,7 +48,7 @@ _NUMBERS = (
 )
 
 # Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
-_ENTRIES = tuple(
+NAMED_ENTRIES = tuple(
     tuple(key.split("."))
     for key in ("libraries", "benchmarks", "models", "probe.directions", "probe.methods", "questions", "sweeps")
 )
@@ -73,14 +73,14 @@ class Figures(Section):
 class Config(Section):
     """The whole configuration, as in config.yaml."""
 
-    libraries: dict[str, Library] = Field(min_length=1)
-    benchmarks: dict[str, Benchmark] = Field(min_length=1)
-    models: dict[str, Model] = Field(min_length=1)
-    probe: Probe = Probe()
-    questions: dict[str, QuestionSet] = Field(default_factory=dict)
-    audio_share: AudioShare = AudioShare()
-    figures: Figures
-    sweeps: dict[str, Sweep] = Field(default_factory=dict)
+    libraries: dict[str, Library] = Field(min_length=1, description="where sounds come from")
+    benchmarks: dict[str, Benchmark] = Field(min_length=1, description="what is asked")
+    models: dict[str, Model] = Field(min_length=1, description="who listens")
+    probe: Probe = Field(Probe(), description="how a model is steered, read and asked")
+    questions: dict[str, QuestionSet] = Field(default_factory=dict, description="questions with choices")
+    audio_share: AudioShare = Field(AudioShare(), description="how attention to the audio is measured")
+    figures: Figures = Field(description="what is drawn")
+    sweeps: dict[str, Sweep] = Field(default_factory=dict, description="the probe with one key changed, value by value")
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
     tokens_per_second: float = Field(
         2000, gt=0, description="tokens that a job takes through a model per second; time limits follow from it"
@@ -96,7 +96,7 @@ class Config(Section):
     def _take_out(cls, raw: Any, check: ModelWrapValidatorHandler["Config"]) -> "Config":
         # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
         taken_out = []
-        for path in _ENTRIES:
+        for path in NAMED_ENTRIES:
             entries = raw
             for key in path:
                 entries = entries.get(key) if isinstance(entries, dict) else None
