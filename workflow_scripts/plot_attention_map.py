@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from wheretolisten import arguments, log
 from wheretolisten.benchmark import read_shard
@@ -19,7 +18,7 @@ from wheretolisten.config.directions import Direction
 from wheretolisten.config.positions import order_positions
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
-from wheretolisten.figures.events import Event, fit_names
+from wheretolisten.figures.events import Event, draw_events, fit_names
 from wheretolisten.localization.windows import attention_shares
 from wheretolisten.report.names import method_name, model_name
 from wheretolisten.store import read_passes
@@ -174,7 +173,8 @@ def draw_attention_map(
     names = []
     for column, one in enumerate(passes):
         maps, bars = axes[:, 2 * column], axes[:, 2 * column + 1]
-        names += _draw_events(maps[0], events, queried)
+        names += draw_events(maps[0], events, queried, "#d0d0d0", _NAME_SIZE)
+        maps[0].set_axis_off()
         maps[0].set_title(one.name, fontsize=8)
         bars[0].set_axis_off()
         # Labels stand on the lower third of their row: centred ones would move up and down with their descenders.
@@ -219,28 +219,6 @@ def _finite_quantile(values: Sequence[np.ndarray], quantile: float) -> float:
     pooled = np.concatenate([array.ravel() for array in values])
     pooled = pooled[np.isfinite(pooled)]
     return float(np.quantile(pooled, quantile)) or 1.0 if pooled.size else 1.0
-
-
-def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text]:
-    names = []
-    for number, event in enumerate(events):
-        named = number == queried
-        axis.axvspan(event.onset, event.offset, color=_TRUE if named else "#d0d0d0", linewidth=0)
-        names.append(
-            axis.text(
-                (event.onset + event.offset) / 2,
-                0.5,
-                event.label,
-                color="white" if named else style.BLACK,
-                ha="center",
-                va="center",
-                fontsize=_NAME_SIZE,
-                clip_on=True,
-            )
-        )
-    axis.set_ylim(0, 1)
-    axis.set_axis_off()
-    return names
 
 
 def _draw_shares(

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from scipy.signal import spectrogram
 
 from wheretolisten import arguments, log
@@ -23,7 +22,7 @@ from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
-from wheretolisten.figures.events import Event, fit_names
+from wheretolisten.figures.events import Event, draw_events, fit_names
 from wheretolisten.files import refusal
 from wheretolisten.localization.windows import Window, find_window, without_vector
 from wheretolisten.report.names import model_name
@@ -159,7 +158,9 @@ def draw_reading(
         4, 1, figsize=(style.PAGE_WIDTH, 5.4), sharex=True, gridspec_kw={"height_ratios": [1.6, 0.35, 1.3, 1.3]}
     )
     _draw_sound(axes[0], audio)
-    names = _draw_events(axes[1], events, queried)
+    names = draw_events(axes[1], events, queried, "#c8c8c8", 8)
+    axes[1].set_yticks([])
+    axes[1].set_ylabel("True\nevents")
     _draw_attention(axes[2], base, steered, window.tokens_per_second)
     _draw_score(axes[3], window, events[queried])
     for axis in axes[2:]:
@@ -188,20 +189,6 @@ def _draw_sound(axis: Axes, audio: np.ndarray | None) -> None:
     extent = (times[0] - step / 2, times[-1] + step / 2, 0, frequencies[-1] / 1000)
     image = axis.imshow(level, origin="lower", aspect="auto", extent=extent, cmap="magma", vmin=-80, vmax=0)
     axis.figure.colorbar(image, ax=axis, pad=0.01, aspect=10, ticks=[-80, -40, 0]).set_label("Level (dB)")
-
-
-def _draw_events(axis: Axes, events: Sequence[Event], queried: int) -> list[Text]:
-    names = []
-    for number, event in enumerate(events):
-        colour = _TRUE if number == queried else "#c8c8c8"
-        axis.axvspan(event.onset, event.offset, color=colour, linewidth=0)
-        ink = "white" if number == queried else style.BLACK
-        middle = (event.onset + event.offset) / 2
-        names.append(axis.text(middle, 0.5, event.label, color=ink, ha="center", va="center", fontsize=8, clip_on=True))
-    axis.set_ylim(0, 1)
-    axis.set_yticks([])
-    axis.set_ylabel("True\nevents")
-    return names
 
 
 def _draw_attention(axis: Axes, base: np.ndarray, steered: np.ndarray, tokens_per_second: float) -> None:

@@ -23,7 +23,7 @@ from wheretolisten.config.directions import DIRECTIONS
 from wheretolisten.config.probe import Localization
 from wheretolisten.errors import UserError
 from wheretolisten.figures import style
-from wheretolisten.figures.events import Event
+from wheretolisten.figures.events import Event, draw_events
 from wheretolisten.localization.table import METHODS
 from wheretolisten.localization.windows import Window, find_window
 from wheretolisten.statistics.attention import mean_attention_change, mean_share
@@ -266,6 +266,17 @@ def test_overlap_bars_and_chance_stand_at_their_values():
     levels = {round(float(line.get_ydata()[0]), 1) for line in figure.axes[0].lines if line.get_linestyle() == "--"}
     assert {20.0, 40.0, 26.7} <= levels
     plt.close(figure)
+
+
+def test_second_sounds_are_named_below_the_events_around_them():
+    events = [Event("cat", 0.0, 2.0), Event("dog", 3.0, 5.0), Event("bell", 3.5, 4.5), Event("cow", 5.0, 6.0)]
+    _, axis = plt.subplots()
+    axis.set_xlim(0, 6)
+    names = draw_events(axis, events, 2, "#c8c8c8", 8)
+    assert [name.get_position()[1] for name in names] == [0.5, 0.75, 0.25, 0.5]
+    assert [name.get_color() for name in names].count("white") == 1
+    assert names[2].get_color() == "white"
+    plt.close()
 
 
 @pytest.mark.parametrize(
