@@ -194,13 +194,12 @@ def unsteered_shards(model, benchmark):
     return attention_shards(model, benchmark, "unsteered")
 
 
-# Whether the jobs run elsewhere. A dry-run does not say, but profiles do that pack the jobs of a cluster.
-ON_CLUSTER = (
-    workflow.remote_exec or not workflow.local_exec or "steer_attention" in workflow.group_settings.overwrite_groups
-)
+# Where jobs take turns on a GPU (set-resource-scopes, as profiles/slurm has it), each event of a shard has a job of its own.
+# This is known in a dry-run, too, and handed on to the jobs of a cluster, which parse this file again.
+PACKED = "gpu" in workflow.resource_settings.overwrite_resource_scopes
 # Benchmarks whose events are steered for in one job. Outputs of a rule cannot depend on the benchmark, so that other
 # compositions have a job for each event.
-TOGETHER = [name for name in CONFIG.benchmarks if not ON_CLUSTER and positions_of(name) == POSITIONS]
+TOGETHER = [name for name in CONFIG.benchmarks if not PACKED and positions_of(name) == POSITIONS]
 
 
 def attention_shards(model, benchmark, position):
@@ -428,7 +427,8 @@ def extraction_work(wildcards):
 
 
 def steering_work(wildcards):
-    n_passes = len(CONFIG.methods_of(wildcards.benchmark))
+    n_events = len(POSITIONS) if wildcards.benchmark in TOGETHER else 1
+    n_passes = len(CONFIG.methods_of(wildcards.benchmark)) * n_events
     return sizing.Work(*samples_of(wildcards), n_passes, n_passes)
 
 

@@ -29,8 +29,11 @@ class Need:
 def local_rules() -> set[str]:
     """Rules that run on the login node. A dry-run does not tell them apart."""
     files = [ROOT / "Snakefile", *(ROOT / "rules").glob("*.smk")]
-    rules = [rule for file in files for rule in re.split(r"^rule ", file.read_text(), flags=re.MULTILINE)[1:]]
-    return {rule.partition(":")[0] for rule in rules if "\n    localrule: True\n" in rule}
+    text = "\n".join(file.read_text() for file in files)
+    listed = re.findall(r"^localrules:\n((?: +\w+,\n)+)", text, flags=re.MULTILINE)
+    rules = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    targets = {rule.partition(":")[0] for rule in rules if "\n    localrule: True\n" in rule}
+    return targets | {name for names in listed for name in re.findall(r"\w+", names)}
 
 
 def count(lines: Iterable[str], local: set[str]) -> dict[str, Need]:

@@ -32,7 +32,7 @@ def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_
     # Minutes of the jobs of one model: shards of 254, 246 and 48 samples (three positions), and two sweeps of 7 and 5.
     minutes = (22 + 21 + 18) + 3 * (29 + 28 + 22) + (26 + 26 + 18) + (21 + 19)
     minutes += 16 + 19  # one recording drawn in detail, and one question set
-    assert table["total"] == ["102", "25", f"{2 * minutes / 60:.1f}", "6.5"]
+    assert table["total"] == ["71", "25", f"{2 * minutes / 60:.1f}", "6.5"]
 
 
 def test_names_of_partitions_are_in_one_file(root):
