@@ -54,6 +54,7 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
 from wheretolisten.config.workflow import load as load_config
 from wheretolisten.engine import attention
+from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
@@ -301,12 +302,11 @@ class Part:
     """A batch as `jobs.unfinished` takes it."""
 
     number: int
-    recordings: list[np.ndarray]
+    examples: list[np.ndarray]
 
-    @property
-    def sample_ids(self) -> list[str]:
-        """Ids of the recordings."""
-        return [f"{self.number}-{index}" for index in range(len(self.recordings))]
+    def recordings(self, adapter: Adapter) -> list[np.ndarray]:
+        """As reading does, a copy in memory of its own."""
+        return [recording.copy() for recording in self.examples]
 
 
 class Job:
@@ -333,26 +333,22 @@ class Job:
         recordings = self.work.recordings
         batches = [Part(n, recordings[first : first + size]) for n, first in enumerate(range(0, len(recordings), size))]
         result = store.PartedFile(self._folder / "measured.h5", _SCHEMA, "measured", {})
-        saver: Any = jobs.Saver(result, meter) if self._threads else _InLine(result, meter)
-        loaded = jobs.unfinished(batches, saver, meter, self._load) if self._threads else self._each(batches)
+        saver: Any = jobs.Saver([result], meter) if self._threads else _InLine(result, meter)
+        loaded = jobs.unfinished(batches, saver, self.engine) if self._threads else self._each(batches)
         for batch, heard in loaded:
             reading, steered, _ = self.work.read(self.engine, heard)
             by_sample = [
-                values.reshape(len(heard), -1, *values.shape[1:])
+                values.reshape(len(batch.examples), -1, *values.shape[1:])
                 for values in (reading.states, reading.attention, steered.attention)
             ]
-            saver.write(batch.number, dict(zip(_SCHEMA.column_names, by_sample, strict=True)))
+            saver.write(batch.number, [dict(zip(_SCHEMA.column_names, by_sample, strict=True))])
         saver.merge(len(batches))
         return meter
 
-    def _load(self, part: Part) -> list[np.ndarray]:
-        # As reading does, a copy in memory of its own.
-        return [recording.copy() for recording in part.recordings]
-
-    def _each(self, parts: list[Part]) -> Iterator[tuple[Part, list[np.ndarray]]]:
+    def _each(self, parts: list[Part]) -> Iterator[tuple[Part, Heard]]:
         for part in parts:
-            yield part, self._load(part)
-            self.engine.meter.n_samples += len(part.recordings)
+            yield part, self.engine.hear(part.recordings(self.engine.adapter))
+            self.engine.meter.n_samples += len(part.examples)
 
 
 class _InLine:
@@ -361,9 +357,9 @@ class _InLine:
     def __init__(self, result: store.PartedFile, meter: Meter) -> None:
         self._result, self._meter = result, meter
 
-    def write(self, part: int, content: dict[str, np.ndarray]) -> None:
+    def write(self, part: int, contents: list[dict[str, np.ndarray]]) -> None:
         with self._meter.stage("store"):
-            self._result.write(part, content)
+            self._result.write(part, *contents)
 
     def merge(self, n_parts: int) -> None:
         with self._meter.stage("store"):

@@ -72,19 +72,20 @@ class Work:
         prompts = Prompts()
         positive = [prompts.state("positive").prompt.format(label=label) for label in LABELS]
         self.prompts = [prompts.inference, prompts.state("negative").prompt, *positive]
-        self.questions = [DirectPrompt().question_for(label, 5.0) for label in LABELS]
+        self.questions = [DirectPrompt().question.format(label=label, duration=5.0) for label in LABELS]
         self.inference, self.new_tokens, self.steering = prompts.inference, new_tokens, Steering()
         n_steered = len(POSITIONS) * n_kinds
         self.vectors = rng.normal(size=(n_steered, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
         self.clock = clock
         self.naive_seconds = {"states and attention": 0.0, "steered": 0.0, "answers": 0.0}
 
-    def read(self, engine: Engine, recordings: list[np.ndarray]) -> tuple[Reading, Reading, list[str]]:
+    def read(self, engine: Engine, recordings: list[np.ndarray] | Heard) -> tuple[Reading, Reading, list[str]]:
         """The engine's un-steered and steered readings and its answers, rows recording by recording."""
         heard = engine.hear(recordings)
         reading, steered = self._unsteered(engine, heard), self._steered(engine, heard)
-        index = np.repeat(range(len(recordings)), len(self.questions)).tolist()
-        return reading, steered, engine.answer(heard, self.questions * len(recordings), index, self.new_tokens)
+        n = len(heard.recordings)
+        index = np.repeat(range(n), len(self.questions)).tolist()
+        return reading, steered, engine.answer(heard, self.questions * n, index, self.new_tokens)
 
     def _unsteered(self, engine: Engine, heard: Heard) -> Reading:
         n = len(heard.recordings)

@@ -230,7 +230,8 @@ def test_limit_counts_prompts_and_parts_none_that_share_a_prefix(adapter, vector
     monkeypatch.setattr(
         adapter.text_stack, "forward", lambda **given: shapes.append(given["inputs_embeds"].shape) or inner(**given)
     )
-    for limit, together in ((1, [1] * 4), (4, [2] * 2), (5, [2] * 2), (6, [3, 1])):
+    # No more than the limit, and all of one size.
+    for limit, together in ((1, [1] * 4), (4, [2] * 2), (5, [2] * 2), (6, [2] * 2), (8, [4])):
         shapes.clear()
         Engine(adapter, max_rows=limit).read(recordings, QUESTIONS, INDEX)
         assert [shape[0] for shape in shapes] == together

@@ -462,7 +462,7 @@ def test_what_spreadsheets_add_to_a_table_does_no_harm(esc50, text):
 def test_wording_is_for_names_that_a_library_has(esc50, sounds):
     libraries = {"esc50": Esc50Library(**esc50, domains={"animals": ["dog"]}), "mine": folder_library(sounds)}
     prompts = Prompts(label_wording={"crying_baby": "a baby", "door\u00a0bell": "a bell"}, domain_wording={})
-    assert prompts.wording("crying baby", "sounds") == "a baby"
+    assert prompts.wording.of("crying baby", "sounds") == "a baby"
     check_names(libraries, prompts)
     check_names(libraries, Prompts(domain_wording={"animals": "{label}", "languages": "{label} speech"}))
     for key, words, message in (
