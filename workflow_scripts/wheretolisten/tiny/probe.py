@@ -13,12 +13,12 @@ import numpy as np
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization, Prompts, Steering
+from wheretolisten.directions.labels import sum_by_label
+from wheretolisten.directions.vectors import contrast, random_direction
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
 from wheretolisten.models.registry import load
 from wheretolisten.statistics.overlap import chance_overlap, window_overlap
-from wheretolisten.steering.labels import sum_by_label
-from wheretolisten.steering.vectors import contrast, random_direction
 from wheretolisten.tiny.language import Event
 from wheretolisten.tiny.recordings import ClipPool
 
