@@ -91,7 +91,7 @@ def tables(tmp_path_factory):
 def tabulate(folder: Path, *localizations: Path) -> None:
     """Write all tables of localization tables into a folder."""
     windows = ["--localizations", *map(str, localizations), "--unknown-durations", *map(str, localizations)]
-    tabulate_scores.main([*windows, "--published", str(PUBLISHED), "--vectors", "{}", "--tables", str(folder)])
+    tabulate_scores.main([*windows, "--published", str(PUBLISHED), "--other-event", "--tables", str(folder)])
 
 
 def test_columns_and_rows_of_the_overlap_table(tables):
@@ -398,7 +398,7 @@ def test_no_bar_stands_for_a_method_without_vectors(with_gaps):
     plt.close(figure)
 
     events = rows[rows["method"].str.startswith("steering_")]
-    table = summarize_specificity(events, {"label_mean": "label_mean", "random_direction": "absent_label"})
+    table = summarize_specificity(events)
     none = table[table["method"] == "steering_random_direction"]
     assert none["share"].isna().all()
     assert set(zip(none["n"], none["n_without_vector"], strict=True)) == {(0, 20)}
