@@ -32,7 +32,7 @@ rule sweep_attention:
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
         " --samples {params.samples} --states {input.states:q} --directions {input.directions:q}"
-        " --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        " --all-events --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule score_sweep:

@@ -20,13 +20,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--directions", type=Path, required=True, help="label sums of the benchmark, HDF5")
     parser.add_argument("--samples", type=int, help="read the first samples only")
     parser.add_argument("--sample", type=int, help="read this sample only, by its index")
-    parser.add_argument("--event", help="ask about this event only")
+    about_events = parser.add_mutually_exclusive_group()
+    about_events.add_argument("--event", help="ask about this event; by default about that which names the folder")
+    about_events.add_argument("--all-events", action="store_true", help="ask about every event")
     parser.add_argument(
-        "--output",
-        type=Path,
-        nargs="+",
-        required=True,
-        help="passes, HDF5; in a folder with the name of an event those about this event, else those about all",
+        "--output", type=Path, nargs="+", required=True, help="passes, HDF5: <event>/<shard>.h5, or any file"
     )
     args = parser.parse_args(argv)
     logger = log.start("steer_attention")
@@ -35,19 +33,16 @@ def main(argv: list[str] | None = None) -> None:
     if args.sample is not None:
         batches = jobs.only(batches, args.sample, args.shard)
     positions = passes.positions_of(batches[0].examples)
-    if args.event not in (None, *positions):
-        raise UserError(f"{args.shard}: its samples have no event {args.event!r}; choose from {', '.join(positions)}")
+    asked = [positions if args.all_events else [args.event or path.parent.name] for path in args.output]
+    for event in {event for events in asked for event in events} - set(positions):
+        raise UserError(f"{args.shard}: its samples have no event {event!r}; choose from {', '.join(positions)}")
     inputs = {"benchmark": args.shard, "states": args.states, "directions": args.directions}
     job = jobs.Job("steer_attention", settings, args.threads, inputs)
     origin = (job.attributes["benchmark_digest"], job.attributes["model"])
     sample_ids = [example.example_id for batch in batches for example in batch.examples]
     source = StoredDirections(args.states, args.directions, sample_ids, *origin)
 
-    files = []
-    for path in args.output:
-        name = path.parent.name
-        asked = [args.event] if args.event else [name] if name in positions else positions
-        files.append(passes.columns_of(job.passes, asked))
+    files = [passes.columns_of(job.passes, events) for events in asked]
     schema = store.schema.passes(settings.readout, "steer_attention")
     directions = {each.name: each.direction for each in job.passes if each.direction}
     about = {

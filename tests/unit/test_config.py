@@ -547,6 +547,10 @@ def test_a_contrast_of_ones_own_needs_yaml_alone(raw_config, root):
     assert ("positive_2", "negative_1@silence") in config.averaging_settings("sequences").contrasts
     passes = {each.name: each for each in config.steering_settings("tiny-qwen2-audio", "sequences").passes}
     assert passes["mine"].direction.contrast == ("positive_2", "negative_1@silence")
+    for state, told in (("quiet", "'quiet' is no instruction; write negative"), ("negative_4", "negative_4 is needed")):
+        raw_config["probe"]["directions"]["unused"] = {"contrast": ["positive", state]}
+        with pytest.raises(UserError, match=rf"directions\.unused\.contrast: {told}"):
+            load(raw_config, root)
     raw_config["probe"]["directions"] = {"silence": {"contrast": ["positive", "negative"]}}
     with pytest.raises(UserError, match=r"directions: 'silence' is there already; give yours another name"):
         load(raw_config, root)

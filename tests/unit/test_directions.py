@@ -101,6 +101,7 @@ def test_every_control_has_a_function_and_is_made_of_the_states_of_the_own_vecto
         ({"control": "absent_label"}, "control: absent_label is made with over: others_of_label, not own"),
         ({"control": "random", "over": "others_of_label"}, "control: random is made with over: own"),
         ({"contrast": ("positive", "negative@noise")}, "names no state"),
+        ({"contrast": ("positive", "positive")}, "contrast: both states are 'positive', which differ in nothing"),
     ],
 )
 def test_a_direction_that_cannot_be_is_refused(changes, told):

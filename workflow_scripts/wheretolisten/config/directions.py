@@ -49,6 +49,10 @@ class Direction(Section):
 
     @model_validator(mode="after")
     def _check_control(self) -> "Direction":
+        if self.contrast[0] == self.contrast[1]:
+            raise ValueError(
+                f"contrast: both states are {self.contrast[0]!r}, which differ in nothing; name another one"
+            )
         over = "others_of_label" if self.control in ("absent_label", "shuffled_labels") else "own"
         if self.control is not None and self.over != over:
             raise ValueError(f"control: {self.control} is made with over: {over}, not {self.over}; correct one of them")

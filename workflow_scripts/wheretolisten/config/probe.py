@@ -197,8 +197,8 @@ class Prompts(Section):
         texts = getattr(self.paraphrases, found[1])
         if int(found[2]) > len(texts):
             raise UserError(
-                f"{name} is needed, but prompts.paraphrases.{found[1]} holds {len(texts)}; add one, or take the "
-                "method out (name: null)"
+                f"{name} is needed, but prompts.paraphrases.{found[1]} holds {len(texts)}; add one, or take what "
+                "needs it out (name: null)"
             )
         return texts[int(found[2]) - 1]
 
@@ -290,9 +290,14 @@ class Probe(Section):
 
     @model_validator(mode="after")
     def _check_methods(self) -> "Probe":
-        for name in self.directions:
+        for name, direction in self.directions.items():
             if name in DIRECTIONS or PARAPHRASE.fullmatch(name):
                 raise ValueError(f"directions: {name!r} is there already; give yours another name")
+            try:
+                for state in direction.contrast:
+                    self.prompts.state(state)
+            except UserError as error:
+                raise ValueError(f"directions.{name}.contrast: {error}") from None
         steerings = {"steering": self.steering} | {
             f"methods.{name}.steering": method.steering for name, method in self.methods.items()
         }
