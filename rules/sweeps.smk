@@ -115,5 +115,6 @@ use rule plot_sweep as plot_sweeps with:
         "results/performance/plot_sweeps/sweeps.tsv"
     params:
         code=code("plot_sweep"),
-        vary=[CONFIG.sweeps[sweep].vary for sweep in DEFAULT_SWEEPS],
-        own=[CONFIG.sweep_own_value(sweep) for sweep in DEFAULT_SWEEPS],
+        # Functions, because prompts may hold braces.
+        vary=lambda wildcards: [CONFIG.sweeps[sweep].vary for sweep in DEFAULT_SWEEPS],
+        own=lambda wildcards: [CONFIG.sweep_own_value(sweep) for sweep in DEFAULT_SWEEPS],

@@ -551,6 +551,10 @@ def test_a_contrast_of_ones_own_needs_yaml_alone(raw_config, root):
         raw_config["probe"]["directions"]["unused"] = {"contrast": ["positive", state]}
         with pytest.raises(UserError, match=rf"directions\.unused\.contrast: {told}"):
             load(raw_config, root)
+    for control in ({"control": "other_event"}, {"control": "absent_label", "over": "others_of_label"}):
+        raw_config["probe"]["directions"]["unused"] = {"contrast": ["negative_1", "negative"]} | control
+        with pytest.raises(UserError, match=r"unused\.control: \w+ takes another label, and the contrast names none"):
+            load(raw_config, root)
     raw_config["probe"]["directions"] = {"silence": {"contrast": ["positive", "negative"]}}
     with pytest.raises(UserError, match=r"directions: 'silence' is there already; give yours another name"):
         load(raw_config, root)

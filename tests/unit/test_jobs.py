@@ -41,9 +41,16 @@ class Result:
             raise OSError(f"no room for part {part}")
         self.parts[part] = content
 
-    def merge(self, n_parts):
+    def merge(self, n_parts, keep_parts):
+        assert keep_parts
         assert sorted(self.parts) == list(range(n_parts))
+        if self.full == "merge":
+            raise OSError("no room for the result")
         self.merged = [self.parts[part] for part in range(n_parts)]
+
+    def remove_parts(self):
+        assert self.merged is not None
+        self.parts = {}
 
 
 def run(result, n_batches, load, work=lambda loaded: loaded):
@@ -114,3 +121,16 @@ def test_a_part_counts_as_there_when_every_result_has_it():
         saver.write(batch.number, [f"first {loaded}", f"second {loaded}"])
     saver.merge(2)
     assert (first.merged, second.merged) == (["first 0", "old"], ["second 0", "old"])
+
+
+def test_no_part_goes_before_every_result_is_there():
+    first, second, engine = Result(), Result(full="merge"), Engine()
+    saver = jobs.Saver([first, second], engine.meter)
+    for part in range(2):
+        saver.write(part, [part, part])
+    with pytest.raises(OSError, match="no room for the result"):
+        saver.merge(2)
+    assert first.parts == second.parts == {0: 0, 1: 1}
+    second.full = None
+    saver.merge(2)
+    assert first.parts == second.parts == {}

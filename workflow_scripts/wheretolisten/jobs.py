@@ -115,11 +115,16 @@ class Saver:
         self._pending = self._thread.submit(self._write, part, contents)
 
     def merge(self, n_parts: int) -> None:
-        """Join the parts into the results."""
+        """Join the parts into the results.
+
+        Parts go when all results are there: Snakemake takes away what a job that fails has finished of its outputs.
+        """
         self._wait()
         with self._meter.stage("store"):
             for result in self._results:
-                result.merge(n_parts)
+                result.merge(n_parts, keep_parts=True)
+            for result in self._results:
+                result.remove_parts()
 
     def _write(self, part: int, contents: Sequence[Any]) -> None:
         with self._meter.stage("store"):

@@ -80,7 +80,7 @@ class StoredDirections:
     def _steered(self, direction: Direction, sample: Sample, states: dict[str, np.ndarray]) -> Steered:
         sums = self._shuffled_sums if direction.control == "shuffled_labels" else self._sums
         found = sources(direction, sample, self._groups)
-        if all(len(states[name]) == 1 for name in direction.contrast):
+        if direction.over == "own" and all(len(states[name]) == 1 for name in direction.contrast):
             # A contrast that names no label is no event's.
             targets, labels = ([""] * len(found) for _ in range(2))
         else:

@@ -294,10 +294,14 @@ class Probe(Section):
             if name in DIRECTIONS or PARAPHRASE.fullmatch(name):
                 raise ValueError(f"directions: {name!r} is there already; give yours another name")
             try:
-                for state in direction.contrast:
-                    self.prompts.state(state)
+                states = [self.prompts.state(state) for state in direction.contrast]
             except UserError as error:
                 raise ValueError(f"directions.{name}.contrast: {error}") from None
+            if direction.control in ("other_event", "absent_label") and not any(state.of_event for state in states):
+                raise ValueError(
+                    f"directions.{name}.control: {direction.control} takes another label, and the contrast names none; "
+                    "take the control out, or name a positive instruction"
+                )
         steerings = {"steering": self.steering} | {
             f"methods.{name}.steering": method.steering for name, method in self.methods.items()
         }

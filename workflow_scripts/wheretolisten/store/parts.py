@@ -91,8 +91,8 @@ class PartedFile:
             for column in self._schema.columns:
                 _create(file, column, np.asarray(columns[column.name]).shape)[...] = columns[column.name]
 
-    def merge(self, n_parts: int) -> None:
-        """Join parts 0 … n_parts-1 into the result, in order, and remove them.
+    def merge(self, n_parts: int, keep_parts: bool = False) -> None:
+        """Join parts 0 … n_parts-1 into the result, in order, and remove them, unless they are to be kept.
 
         Raises
         ------
@@ -123,6 +123,11 @@ class PartedFile:
                     rows = slice(start[name], start[name] + len(values))
                     file[name][(rows, *map(slice, values.shape[1:]))] = values
                     start[name] += len(values)
+        if not keep_parts:
+            self.remove_parts()
+
+    def remove_parts(self) -> None:
+        """Remove all parts."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, part: int) -> Path:
@@ -206,11 +211,16 @@ class PartedTable:
         with atomic_path(self._path(part)) as path:
             _write_csv(rows, path)
 
-    def merge(self, n_parts: int) -> None:
-        """Join parts 0 … n_parts-1 into the result, in order, and remove them."""
+    def merge(self, n_parts: int, keep_parts: bool = False) -> None:
+        """Join parts 0 … n_parts-1 into the result, in order, and remove them, unless they are to be kept."""
         parts = [pd.read_csv(self._path(part), dtype=str, keep_default_na=False) for part in range(n_parts)]
         with atomic_path(self._target) as path:
             _write_csv(pd.concat(parts, ignore_index=True), path)
+        if not keep_parts:
+            self.remove_parts()
+
+    def remove_parts(self) -> None:
+        """Remove all parts."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _path(self, part: int) -> Path:
