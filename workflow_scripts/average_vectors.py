@@ -46,9 +46,8 @@ def main(argv: list[str] | None = None) -> None:
             own = np.broadcast_to(own, (len(ids), len(table) // len(ids), *own.shape[2:]))
             vectors = own.reshape(-1, *own.shape[2:])
             for kind, of in (("sum", labels), ("shuffled_sum", shuffled)):
-                total = sum_by_label(vectors, of[rows], names).total
-                name = f"{kind}/{first}/{second}"
-                sums[name] = sums[name] + total if name in sums else total
+                of_shard, name = sum_by_label(vectors, of[rows], names), f"{kind}/{first}/{second}"
+                sums[name] = sums[name] + of_shard if name in sums else of_shard
 
     inputs = {f"states_{number}": path for number, path in enumerate(args.states)}
     identity, attributes = provenance.of_job("average_vectors", settings, inputs)
@@ -64,7 +63,9 @@ def main(argv: list[str] | None = None) -> None:
         )
     }
     rows = np.searchsorted(names, shuffled).reshape(len(sample_ids), -1)
-    result.write(0, {"count": counts, **encoded, "shuffled_label": rows, **sums})
+    result.write(
+        0, {"count": counts, **encoded, "shuffled_label": rows, **{name: each.total for name, each in sums.items()}}
+    )
     result.merge(1)
     rare = [label for label in names if events.loc[labels == label, "sample_id"].nunique() < 2]
     if rare:

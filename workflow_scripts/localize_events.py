@@ -12,7 +12,6 @@ from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
-from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector, write_localization
 from wheretolisten.localization.windows import Window, find_window_of_any_width, find_windows, without_vector
@@ -41,21 +40,11 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    unsteered = store.read_passes(args.unsteered, digests, args.identity)
-    paths_of = {path.parent.name: [] for path in args.steered}
-    for path in args.steered:
-        paths_of[path.parent.name].append(path)
-    steered = {event: store.read_passes(paths, digests, args.identity) for event, paths in paths_of.items()}
+    steered = store.read_passes_by_folder([*args.unsteered, *args.steered], digests, args.identity)
+    unsteered = steered.pop("unsteered")
     answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
     answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
     row_of = {sample_id: row for row, sample_id in enumerate(unsteered.sample_id)}
-    for event, attention in steered.items():
-        if not np.array_equal(attention.sample_id, unsteered.sample_id):
-            raise UserError(
-                f"{paths_of[event][0]}: its samples are not those of {args.unsteered[0]}; "
-                "delete both and run the workflow again"
-            )
-
     directions = json.loads(next(iter(steered.values())).attributes["directions"])
     missing = {
         name: missing_vectors(Direction.model_validate(direction), events) for name, direction in directions.items()

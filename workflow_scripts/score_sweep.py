@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from wheretolisten import arguments, log, store
@@ -10,7 +9,6 @@ from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.sweeps import ScoreSettings
 from wheretolisten.directions.sources import missing_vectors
-from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector
 from wheretolisten.statistics.coverage import count_reasons
@@ -52,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     for model, (identity,), own, others in arguments.by_model(
         args.models, args.identities, args.attention, args.of_run
     ):
-        of_run = _read(others, digests, identity)
+        of_run = store.read_passes_by_folder(others, digests, identity)
         if own:
             attention = swept_attention(store.read_passes(own, digests, identity), of_run.get("unsteered"))
         else:
@@ -66,21 +64,6 @@ def main(argv: list[str] | None = None) -> None:
     for rows, what in ((queries[failed & ~unsteered], "score 0"), (queries[unsteered], "are not scored")):
         if len(rows):
             logger.warning("%d queries %s: %s", len(rows), what, count_reasons(rows, most=5))
-
-
-def _read(paths: list[Path], digests: list[str], identity: str) -> dict[str, store.Passes]:
-    """Event, or `unsteered` → its passes, all of the same samples."""
-    of: dict[str, list[Path]] = {path.parent.name: [] for path in paths}
-    for path in paths:
-        of[path.parent.name].append(path)
-    found = {name: store.read_passes(files, digests, identity) for name, files in of.items()}
-    for name, passes in found.items():
-        if not np.array_equal(passes.sample_id, found["unsteered"].sample_id):
-            raise UserError(
-                f"{of[name][0]}: its samples are not those of {of['unsteered'][0]}; delete both and run the workflow "
-                "again"
-            )
-    return found
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from wheretolisten.config.directions import State
 from wheretolisten.config.passes import Answers, Pass, PassSettings
-from wheretolisten.config.probe import Steering, Wording
+from wheretolisten.config.probe import Wording
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.passes import Engine, Reading
 
@@ -197,7 +197,7 @@ def _read_steered(
     """
     n_examples = len(examples)
     found: dict[int, np.ndarray] = {}
-    for (steering, rows, position), members in _groups_of(columns).items():
+    for (_, rows, position), members in _groups_of(columns).items():
         engine.text_rows = rows
         reading = engine.read(
             heard,
@@ -208,7 +208,7 @@ def _read_steered(
             ],
             audio_index=np.repeat(np.arange(n_examples), len(members)).tolist(),
             vectors=vectors[:, members].reshape(-1, *vectors.shape[2:]),
-            steering=Steering.from_json(steering),
+            steering=columns[members[0]][0].steering,
             **_KEPT[settings.readout],
         )
         values = _values(reading, settings)

@@ -54,7 +54,7 @@ def _tree(path: Path) -> ast.Module:
 
 def _imported_names(path: Path) -> Iterable[str]:
     package = path.relative_to(SCRIPTS).with_suffix("").parts[:-1]
-    for node in ast.walk(_tree(path)):
+    for node in _statements(_tree(path).body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,6 +62,14 @@ def _imported_names(path: Path) -> Iterable[str]:
             base = ".".join([*prefix, *([node.module] if node.module else [])])
             yield base
             yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def _statements(body: Iterable[ast.AST]) -> Iterable[ast.AST]:
+    """Statements with all that are nested in them, as far as imports can be; expressions hold none."""
+    for node in body:
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(node, name, ()))
 
 
 def _files_of(name: str) -> Iterable[Path]:

@@ -2,7 +2,14 @@
 
 from wheretolisten.store import schema
 from wheretolisten.store.parts import PartedFile, PartedTable
-from wheretolisten.store.results import Directions, Passes, read_directions, read_passes, read_states
+from wheretolisten.store.results import (
+    Directions,
+    Passes,
+    read_directions,
+    read_passes,
+    read_passes_by_folder,
+    read_states,
+)
 from wheretolisten.store.schema import Column, Schema
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "Schema",
     "read_directions",
     "read_passes",
+    "read_passes_by_folder",
     "read_states",
     "schema",
 ]

@@ -115,6 +115,30 @@ def read_passes(
     )
 
 
+def read_passes_by_folder(
+    paths: Sequence[Path], benchmark_digests: Sequence[str] | None = None, model: str | None = None
+) -> dict[str, Passes]:
+    """Read `<event>/<shard>.h5` and `unsteered/<shard>.h5`, those of a folder in the order of shards: folder → passes.
+
+    Raises
+    ------
+    UserError
+        As `read_passes`, and if two folders hold different samples.
+    """
+    files: dict[str, list[Path]] = {}
+    for path in paths:
+        files.setdefault(path.parent.name, []).append(path)
+    found = {name: read_passes(of_folder, benchmark_digests, model) for name, of_folder in files.items()}
+    first = next(iter(found), None)
+    for name, passes in found.items():
+        if not np.array_equal(passes.sample_id, found[first].sample_id):
+            raise UserError(
+                f"{files[name][0]}: its samples are not those of {files[first][0]}; "
+                "delete both and run the workflow again"
+            )
+    return found
+
+
 def read_states(
     path: str | Path,
     names: Sequence[str],
