@@ -11,16 +11,16 @@ report: "rules/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/resources.smk"
+include: "rules/cluster.smk"
 include: "rules/models.smk"
-include: "rules/clips.smk"
-include: "rules/benchmark.smk"
-include: "rules/probe.smk"
-include: "rules/answers.smk"
-include: "rules/localization.smk"
-include: "rules/questions.smk"
+include: "rules/sounds.smk"
+include: "rules/examples.smk"
+include: "rules/states.smk"
+include: "rules/passes.smk"
+include: "rules/scores.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
-include: "rules/sweeps.smk"
 include: "rules/report.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
@@ -45,31 +45,29 @@ rule fetch_models:
     localrule: True
 
 
-rule benchmark:
+rule examples:
     input:
-        events=expand("results/benchmarks/{benchmark}/events.csv", benchmark=CONFIG.benchmarks),
+        events=expand("results/examples/{examples}/events.csv", examples=CONFIG.sequences),
     localrule: True
 
 
 rule states:
     input:
-        shards=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in state_shards(m, b)],
+        shards=[path for name in LOCALIZED for path in of_models(state_shards, name)],
     localrule: True
 
 
 rule directions:
     input:
-        directions=expand("results/directions/{model}/{benchmark}.h5", model=CONFIG.models, benchmark=CONFIG.benchmarks),
+        directions=expand("results/directions/{examples}/{model}.h5", examples=LOCALIZED, model=CONFIG.models),
     localrule: True
 
 
 rule attention:
     input:
-        unsteered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in unsteered_shards(m, b)],
-        steered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in steered_shards(m, b)],
-        maps=expand(
-            "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
-        ),
+        unsteered=[path for name in LOCALIZED for path in of_models(unsteered_shards, name)],
+        steered=[path for study in CONFIG.localizations for path in of_models(steered_shards, study)],
+        maps=MAPS,
     localrule: True
 
 

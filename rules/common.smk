@@ -1,4 +1,4 @@
-"""Shared by all of `rules/`: the checked configuration, names of files, code dependencies, resources."""
+"""Shared by all of `rules/`: the checked configuration, names of files, code dependencies."""
 
 import functools
 import json
@@ -51,19 +51,19 @@ except UserError as error:
 configfile: DEFAULTS
 
 
-# profiles/redraw: what libraries and models are made of need not be where their cached results are.
+# profiles/redraw: what sounds and models are made of need not be where their cached results are.
 REDRAW = config.pop("redraw", False)
 try:
     CONFIG = configuration.load(config, None if REDRAW else workflow.basedir, PLACES)
     ENTRIES = {
         name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
-        for name, settings in CONFIG.questions.items()
+        for name, settings in CONFIG.examples.items()
         if settings.type == "mmau" and not REDRAW
     }
     # Not again in the jobs, which parse this file, too.
     if workflow.is_main_process and not REDRAW:
         try:
-            listing.check_names(CONFIG.libraries, CONFIG.probe.prompts)
+            listing.check_names(CONFIG.sounds, CONFIG.wording)
         except UserError as error:
             raise UserError(f"{place_of(str(error), PLACES)}: {error}") from None
 except UserError as error:
@@ -84,14 +84,16 @@ def one_of(names):
 
 # Names become folders, so a wildcard is one of the configured names and never spans folders.
 wildcard_constraints:
-    library=one_of(CONFIG.libraries),
-    benchmark=one_of(CONFIG.benchmarks),
+    sounds=one_of(CONFIG.sounds),
+    examples=one_of(CONFIG.sequences),
     questions=one_of(CONFIG.questions),
+    study=one_of(CONFIG.localizations),
+    share=one_of(CONFIG.shares),
+    sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
     position=PATTERN,
     shard=r"\d+",
     tiny_model=one_of(TINY_MODELS),
-    sweep=one_of(CONFIG.sweeps),
 
 
 # Jobs run under the interpreter that runs Snakemake, whether or not its environment is activated; with conda under that
@@ -117,9 +119,9 @@ def checkpoint_files(wildcards):
     return [str(path) for path in provenance.checkpoint_files(folder)]
 
 
-def library_files(wildcards):
-    """Files that a clip library is made from: adding or changing one remakes the clips."""
-    return [str(path) for path in listing.list_files(CONFIG.libraries[wildcards.library])]
+def sound_files(wildcards):
+    """Files that clips are made from: adding or changing one remakes the clips."""
+    return [str(path) for path in listing.list_files(CONFIG.sounds[wildcards.sounds])]
 
 
 # Snakemake takes braces and angle brackets in an input's name for wildcards and path variables, whoever wrote them, and
@@ -161,126 +163,190 @@ digest_of_file = functools.cache(sha256_of_file)
 # ------------------------------------------------------------------------------------------------------ names of files
 
 
-def positions_of(benchmark):
+def examples_of(study):
+    """Name of the examples that a study asks about."""
+    return CONFIG.studies[study].examples
+
+
+# Sequences that some study asks about.
+LOCALIZED = list(dict.fromkeys(map(examples_of, CONFIG.localizations)))
+
+
+def positions_of(examples):
     """Names of the events of its samples."""
-    return CONFIG.benchmarks[benchmark].composition.positions
+    return CONFIG.examples[examples].composition.positions
 
 
-def shards_of(benchmark):
-    return range(CONFIG.n_shards(benchmark))
+def shards_of(examples):
+    return range(CONFIG.n_shards(examples))
 
 
-def benchmark_shards(benchmark):
-    return [f"results/benchmarks/{benchmark}/shards/{shard}.csv" for shard in shards_of(benchmark)]
+def example_shards(examples):
+    return [f"results/examples/{examples}/shards/{shard}.csv" for shard in shards_of(examples)]
 
 
-def reading_shard(wildcards):
-    """The shard that holds the sample which is drawn in detail."""
-    return benchmark_shards(wildcards.benchmark)[CONFIG.shard_of(wildcards.benchmark, CONFIG.figures.reading_sample)]
+def state_shards(model, examples):
+    return [f"results/states/{examples}/{model}/{shard}.h5" for shard in shards_of(examples)]
 
 
-def reading_states(wildcards):
-    """The states of that shard."""
-    shard = CONFIG.shard_of(wildcards.benchmark, CONFIG.figures.reading_sample)
-    return state_shards(wildcards.model, wildcards.benchmark)[shard]
-
-
-def state_shards(model, benchmark):
-    return [f"results/states/{model}/{benchmark}/{shard}.h5" for shard in shards_of(benchmark)]
-
-
-def unsteered_shards(model, benchmark):
+def unsteered_shards(model, examples):
     """Attention of the base and the prompted passes."""
-    return attention_shards(model, benchmark, "unsteered")
+    return [f"results/unsteered/{examples}/{model}/{shard}.h5" for shard in shards_of(examples)]
+
+
+def answer_shards(model, examples):
+    return [f"results/answers/{examples}/{model}/{shard}.csv" for shard in shards_of(examples)]
 
 
 # Where jobs take turns on a GPU (set-resource-scopes, as profiles/slurm has it), each event of a shard has a job of its own.
 # This is known in a dry-run, too, and handed on to the jobs of a cluster, which parse this file again.
 PACKED = "gpu" in workflow.resource_settings.overwrite_resource_scopes
-# Benchmarks whose events are steered for in one job. Outputs of a rule cannot depend on the benchmark, so that other
-# compositions have a job for each event.
-TOGETHER = [name for name in CONFIG.benchmarks if not PACKED and positions_of(name) == POSITIONS]
+# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study, so that other compositions
+# have a job for each event.
+TOGETHER = [study for study in CONFIG.localizations if not PACKED and positions_of(examples_of(study)) == POSITIONS]
 
 
-def attention_shards(model, benchmark, position):
-    return [f"results/attention/{model}/{benchmark}/{position}/{shard}.h5" for shard in shards_of(benchmark)]
+def event_shards(model, study, position):
+    """Attention of the steered passes about one event."""
+    return [f"results/passes/{study}/{model}/{position}/{shard}.h5" for shard in shards_of(examples_of(study))]
 
 
-def steered_shards(model, benchmark):
+def steered_shards(model, study):
     """Attention of the steered passes, event by event."""
-    return [path for event in positions_of(benchmark) for path in attention_shards(model, benchmark, event)]
+    return [path for event in positions_of(examples_of(study)) for path in event_shards(model, study, event)]
 
 
-def of_models(shards, benchmark, *position):
-    """Shards of a benchmark of all models, model by model."""
-    return [path for model in CONFIG.models for path in shards(model, benchmark, *position)]
+def of_models(shards, *names):
+    """Shards of all models, model by model."""
+    return [path for model in CONFIG.models for path in shards(model, *names)]
 
 
-def answer_shards(model, benchmark):
-    return [f"results/answers/{model}/{benchmark}/{shard}.csv" for shard in shards_of(benchmark)]
+def inputs_of(examples, model, shard):
+    """What steered passes about a shard of examples start from."""
+    return {
+        "shard": f"results/examples/{examples}/shards/{shard}.csv",
+        "states": f"results/states/{examples}/{model}/{shard}.h5",
+        "directions": f"results/directions/{examples}/{model}.h5",
+    }
 
 
-def n_questions(questions):
-    """Items of a question set, whether or not they can be used: known before anything runs."""
+def steered_inputs(wildcards):
+    return inputs_of(examples_of(wildcards.study), wildcards.model, wildcards.shard)
+
+
+def mapped_inputs(wildcards):
+    """Those of the shard that holds the sample which is drawn in detail."""
+    examples = examples_of(wildcards.study)
+    return inputs_of(examples, wildcards.model, CONFIG.shard_of(examples, CONFIG.figures.reading_sample))
+
+
+def swept_inputs(wildcards):
+    return inputs_of(CONFIG.sweep_examples(wildcards.sweep), wildcards.model, wildcards.shard)
+
+
+def sweep_files(wildcards):
+    """What a sweep is scored from, model by model: attention of its own, or that of its study where it has no passes."""
+    sweep, examples = wildcards.sweep, CONFIG.sweep_examples(wildcards.sweep)
+    study, shards, models = CONFIG.study_of(sweep), CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
+    needed = {"none": ("unsteered", "steered"), "steered": ("unsteered",), "all": ()}[CONFIG.studies[sweep].passes]
+    return {
+        "shards": expand("results/examples/{examples}/shards/{shard}.csv", examples=examples, shard=shards),
+        "attention": swept_shards(sweep),
+        "unsteered": [
+            path
+            for model in models
+            for path in expand(
+                "results/unsteered/{examples}/{model}/{shard}.h5", examples=examples, model=model, shard=shards
+            )
+            if "unsteered" in needed
+        ],
+        "steered": [
+            path
+            for model in models
+            for path in expand(
+                "results/passes/{study}/{model}/{position}/{shard}.h5",
+                study=study,
+                model=model,
+                position=positions_of(examples),
+                shard=shards,
+            )
+            if "steered" in needed
+        ],
+    }
+
+
+def swept_shards(sweep):
+    """Attention of a sweep's own passes, model by model."""
+    if CONFIG.studies[sweep].passes == "none":
+        return []
+    models, shards = CONFIG.sweep_models(sweep), CONFIG.sweep_samples(sweep)
+    return expand("results/passes/{sweep}/{model}/all/{shard}.h5", sweep=sweep, model=models, shard=shards)
+
+
+def sweep_figures(sweeps):
+    return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
+
+
+def n_questions(study):
+    """Items that a study reads, whether or not they can be used: known before anything runs."""
+    questions = examples_of(study)
     if questions in ENTRIES:
         return len(ENTRIES[questions])
-    settings = CONFIG.questions[questions]
-    return settings.n_items_about(CONFIG.benchmarks[settings.benchmark].n_samples)
+    settings = CONFIG.examples[questions]
+    return settings.n_items_about(CONFIG.examples[settings.about].n_samples)
 
 
-def question_range(questions, shard):
+def question_range(study, shard):
     """First item of a shard, and the item after its last."""
-    size = CONFIG.items_per_shard(questions)
-    return shard * size, min((shard + 1) * size, n_questions(questions))
+    size = CONFIG.examples_per_shard(examples_of(study))
+    return shard * size, min((shard + 1) * size, n_questions(study))
 
 
-def question_folder(questions):
-    """Where the audio paths of a question set start."""
-    settings = CONFIG.questions[questions]
-    return f"results/benchmarks/{settings.benchmark}" if settings.type == "procedural" else settings.audio
+def question_folder(study):
+    """Where the audio paths of a study's questions start."""
+    settings = CONFIG.examples_of(study)
+    return f"results/examples/{settings.about}" if settings.type == "questions" else settings.audio
 
 
 def question_file(wildcards):
-    settings = CONFIG.questions[wildcards.questions]
-    return [
-        f"results/questions/{wildcards.questions}/questions.json" if settings.type == "procedural" else settings.path
-    ]
+    settings = CONFIG.examples_of(wildcards.share)
+    of_run = f"results/examples/{examples_of(wildcards.share)}/questions.json"
+    return [of_run if settings.type == "questions" else settings.path]
 
 
 def question_audio(wildcards):
-    """What the audio of a shard's items depends on: files of the user, or the table of a benchmark, which knows its own."""
-    folder = question_folder(wildcards.questions)
-    if wildcards.questions not in ENTRIES:
+    """What the audio of a shard's items depends on: files of the user, or the table of sequences, which knows its own."""
+    folder, questions = question_folder(wildcards.share), examples_of(wildcards.share)
+    if questions not in ENTRIES:
         return [f"{folder}/events.csv"]
-    entries = ENTRIES[wildcards.questions][slice(*question_range(wildcards.questions, int(wildcards.shard)))]
+    entries = ENTRIES[questions][slice(*question_range(wildcards.share, int(wildcards.shard)))]
     paths = {os.path.join(folder, str(entry.get("audio_id"))) for entry in entries if isinstance(entry, dict)}
     return sorted(path for path in paths if os.path.isfile(path))
 
 
-def audio_share_shards(model, questions):
-    folder = Path(f"results/attention/{model}/audio_share/{questions}")
+def share_shards(model, study):
+    folder = Path(f"results/passes/{study}/{model}/all")
     if REDRAW:
         # The user's file of questions may be elsewhere; the cached shares hold all that is drawn.
         return sorted(str(path) for path in folder.glob("*.h5"))
-    n_shards = math.ceil(n_questions(questions) / CONFIG.items_per_shard(questions))
+    n_shards = math.ceil(n_questions(study) / CONFIG.examples_per_shard(examples_of(study)))
     return [str(folder / f"{shard}.h5") for shard in range(n_shards)]
 
 
 def direction_of(method):
     """What a method steers with, as JSON."""
-    return CONFIG.probe.direction_of(CONFIG.probe.methods[method]).as_json()
+    return CONFIG.direction_of(CONFIG.methods[method]).as_json()
 
 
-READING_DIRECTION = direction_of(CONFIG.figures.reading_vector)
+READING_DIRECTION = direction_of(CONFIG.figures.reading_method)
 LOCALIZATIONS = [
-    f"results/localization/{model}/{benchmark}.csv"
-    for model in ["random", *CONFIG.models]
-    for benchmark in CONFIG.benchmarks
+    f"results/scores/{study}/{model}.csv" for model in ["random", *CONFIG.models] for study in CONFIG.localizations
 ]
 # Windows that did not know the event's duration; random ones are in each model's table, on its grid of audio tokens.
-UNKNOWN_DURATIONS = expand(
-    "results/localization/unknown_duration/{model}/{benchmark}.csv", model=CONFIG.models, benchmark=CONFIG.benchmarks
-)
+UNKNOWN_DURATIONS = [
+    f"results/unknown_duration/{study}/{model}.csv" for model in CONFIG.models for study in CONFIG.localizations
+]
+MAPS = expand("results/maps/{study}/{model}.h5", study=CONFIG.figures.overlap, model=CONFIG.models)
 
 
 def table_files(described):
@@ -309,7 +375,7 @@ def drawn(name):
 SHOWN_TABLES = list(tables.SCORES)
 FIGURES = [path for name in figures.FIGURES if name != "audio_share" for path in figure_files(name)]
 AUDIO_SHARE = []
-if CONFIG.questions and not CONFIG.rehearsal:
+if CONFIG.shares and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.AUDIO_SHARES
     AUDIO_SHARE += table_files(tables.AUDIO_SHARES)
 if CONFIG.figures.audio_share and not CONFIG.rehearsal:
@@ -321,61 +387,9 @@ if CONFIG.rehearsal:
     # they are.
     SHOWN_TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
 
-
-# -------------------------------------------------------------------------------------------------------------- sweeps
-
-
-def sweep_inputs(wildcards):
-    """What the passes of a sweep start from."""
-    benchmark = CONFIG.sweep_benchmark(wildcards.sweep)
-    return {
-        "shard": f"results/benchmarks/{benchmark}/shards/{wildcards.shard}.csv",
-        "states": f"results/states/{wildcards.model}/{benchmark}/{wildcards.shard}.h5",
-        "directions": f"results/directions/{wildcards.model}/{benchmark}.h5",
-    }
-
-
-def sweep_files(wildcards):
-    """What a sweep is scored from, model by model: attention of its own, or that of the run where it has no passes."""
-    sweep, benchmark = wildcards.sweep, CONFIG.sweep_benchmark(wildcards.sweep)
-    shards, models = CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
-    own = swept_shards(sweep)
-    needed = {"none": ["unsteered", *positions_of(benchmark)], "steered": ["unsteered"], "all": []}[
-        CONFIG.sweeps[sweep].passes
-    ]
-    return {
-        "shards": expand("results/benchmarks/{benchmark}/shards/{shard}.csv", benchmark=benchmark, shard=shards),
-        "attention": own,
-        "of_run": [
-            path
-            for model in models
-            for kind in needed
-            for path in expand(
-                "results/attention/{model}/{benchmark}/{kind}/{shard}.h5",
-                model=model,
-                benchmark=benchmark,
-                kind=kind,
-                shard=shards,
-            )
-        ],
-    }
-
-
-def swept_shards(sweep):
-    """Attention of a sweep's own passes."""
-    if CONFIG.sweeps[sweep].passes == "none":
-        return []
-    models, shards = CONFIG.sweep_models(sweep), CONFIG.sweep_samples(sweep)
-    return expand("results/attention/{model}/sweeps/{sweep}/{shard}.h5", model=models, sweep=sweep, shard=shards)
-
-
-def sweep_figures(sweeps):
-    return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
-
-
 # A rehearsal has no figures.
 SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)
-DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.sweeps[sweep].default]
+DEFAULT_SWEEPS = [sweep for sweep in SWEEPS if CONFIG.studies[sweep].default]
 SHOWN_TABLES += map(tables.of_sweep, DEFAULT_SWEEPS)
 TABLES = table_files(SHOWN_TABLES)
 FIGURES += sweep_figures(DEFAULT_SWEEPS)
@@ -391,176 +405,3 @@ def announced_sweeps(wildcards):
     for sweep in SWEEPS:
         print(CONFIG.describe_sweep(sweep, n_layers), file=sys.stderr)
     return sweep_figures(SWEEPS)
-
-
-# ----------------------------------------------------------------------------------------------------------- resources
-
-
-def model_folder(name):
-    model = CONFIG.models[name]
-    if model.revision:
-        return cache.snapshot_folder(model.checkpoint, model.revision)
-    return Path(from_repository(model.checkpoint))
-
-
-def model_mem_mb(wildcards, attempt):
-    model = CONFIG.models[wildcards.model]
-    return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
-
-
-def longest_seconds(benchmark):
-    return CONFIG.benchmarks[benchmark].composition.longest_seconds
-
-
-def samples_of(wildcards):
-    """Number and longest duration (s) of a shard's samples."""
-    first, stop = CONFIG.shard_range(wildcards.benchmark, int(wildcards.shard))
-    return stop - first, longest_seconds(wildcards.benchmark)
-
-
-def extraction_work(wildcards):
-    # The recording and, for some states, silence of its length.
-    states = CONFIG.unsteered_settings(wildcards.model, wildcards.benchmark).states.values()
-    n_events = len(positions_of(wildcards.benchmark))
-    n_prompts = 1 + n_events + sum(n_events if state.of_event else 1 for state in states)
-    return sizing.Work(*samples_of(wildcards), 1 + any(state.heard == "silence" for state in states), n_prompts)
-
-
-def steering_work(wildcards):
-    n_events = len(POSITIONS) if wildcards.benchmark in TOGETHER else 1
-    n_passes = len(CONFIG.methods_of(wildcards.benchmark)) * n_events
-    return sizing.Work(*samples_of(wildcards), n_passes, n_passes)
-
-
-def answers_work(wildcards):
-    return sizing.Work(
-        *samples_of(wildcards), 1, len(positions_of(wildcards.benchmark)), CONFIG.probe.direct_prompt.max_new_tokens
-    )
-
-
-def map_work(wildcards):
-    return sizing.Work(1, longest_seconds(wildcards.benchmark), 3, 3)
-
-
-def analysis_work(wildcards):
-    # Four conditions and what their vectors are made of: the focus on all of it, silence, no audio.
-    first, stop = question_range(wildcards.questions, int(wildcards.shard))
-    return sizing.Work(stop - first, CONFIG.longest_recording(wildcards.questions), 7, 8)
-
-
-def sweep_work(wildcards):
-    # Every position under every value, and every value without steering.
-    n_points = CONFIG.sweeps[wildcards.sweep].n_points(sizing.n_layers(model_folder(wildcards.model)))
-    n_passes = n_points * (len(positions_of(CONFIG.sweep_benchmark(wildcards.sweep))) + 1)
-    n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
-    return sizing.Work(n_samples, longest_seconds(CONFIG.sweep_benchmark(wildcards.sweep)), n_passes, n_passes)
-
-
-def time_for(work):
-    """Time limit (minutes) of a job, from what it takes through a model."""
-    return lambda wildcards, attempt: sizing.runtime_minutes(work(wildcards), CONFIG.tokens_per_second, attempt)
-
-
-def model_gpus(wildcards):
-    return sizing.gpus(CONFIG.models[wildcards.model].device)
-
-
-def doubled(amount):
-    return lambda wildcards, attempt: sizing.doubled(amount, attempt)
-
-
-# ------------------------------------------------------------------------------------------------------- on a cluster
-
-if workflow.remote_exec:
-    # Snakemake does not hand --keep-going on to its jobs, and has no option for it. Without it, a shard that fails
-    # would keep the shards that are packed with it from running.
-    JobScheduler.keepgoing = property(lambda self: True, lambda self, value: None)
-
-
-def refuse_orphans():
-    """Stop before the first job if jobs of a killed run still work in this folder: they would write the same files."""
-    if workflow.local_exec:
-        return
-    recover = Path(workflow.basedir) / "profiles/slurm/recover.sh"
-    orphans = subprocess.run([recover, "--list"], capture_output=True, text=True, check=True).stdout.split()
-    if orphans:
-        raise WorkflowError(
-            f"{len(orphans)} jobs of an earlier run still work in this folder ({' '.join(orphans[:10])}); "
-            "cancel them with profiles/slurm/recover.sh or wait for their end, then start again"
-        )
-
-
-# ------------------------------------------------------------------------------------------------------------ messages
-
-
-def where_to_look():
-    places = {f"results/tables/{table.shown}": table.look for table in tables.SCORES if table.look}
-    places |= {f"results/figures/{figure.place}": figure.look for figure in (*figures.FIGURES.values(), figures.SWEEP)}
-    places |= {
-        "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
-        "results/tiny_models/": "retrained models with their cards and scores",
-        "results/fetched_models/": "files of fetched checkpoints with their digests",
-        "results/performance/": "time and peak memory of every job",
-        "results/logs/": "one log per job",
-    }
-    lines = [f"  {path:<34}  {what}\n" for path, what in places.items() if os.path.exists(path)]
-    return "\nDone. Look at\n" + "".join(lines)
-
-
-def failed_jobs():
-    """Two lines per job whose inputs are there and whose outputs are not: which it is, and the last line of its log."""
-    lines = []
-    for job in sorted(workflow.dag.needrun_jobs(), key=str):
-        missing = [path for path in job.output if not os.path.exists(path)]
-        if missing and all(map(os.path.exists, job.input)):
-            limits = f"{job.resources.get('runtime')} min, {job.resources.get('mem_mb')} MB, attempt {job.attempt}"
-            lines.append(
-                f"    {job.rule.name} {missing[0]}  ({limits}; log: {job.log[0]})\n      {last_line(job.log[0])}\n"
-            )
-    return lines
-
-
-def last_line(log):
-    """What a job said last: the sentence that it ended with, if it came to say one."""
-    if not os.path.exists(log):
-        return "It left no log: the run ended before it, or it could not be started"
-    lines = Path(log).read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line for line in reversed(lines) if line.strip()), "Its log is empty: it was ended from outside")
-    return re.sub(r"^\d\d:\d\d:\d\d ERROR ", "", last.strip())
-
-
-def ended_by_slurm():
-    if workflow.local_exec:
-        return ""
-    return "            (where a limit or scancel ended the job, .snakemake/slurm_logs/<rule or group>/ says so)\n"
-
-
-def full_disk():
-    # A job whose log is on the full disk, too, may not have been able to say it.
-    free = shutil.disk_usage("results").free // 1_000_000 if os.path.exists("results") else math.inf
-    if free >= 10:
-        return ""
-    return f"  Disk:     results/ is full ({free} MB free); make room first\n"
-
-
-def what_to_do(log):
-    failed = failed_jobs()
-    return (
-        "\nThe run stopped before its end; nothing finished is lost.\n"
-        f"  All:      {' '.join(log)}\n"
-        f"{full_disk()}"
-        "  Go on:    the same command again; it continues where it stopped\n"
-        f"  Missing:  {len(failed)} results whose inputs are there (limits of the last attempt), and how their logs end\n"
-        f"{ended_by_slurm()}"
-        f"{''.join(failed[:20])}{'    ...' + chr(10) if len(failed) > 20 else ''}"
-    )
-
-
-def without_command(record):
-    """Take a failed command, with all its settings, out of a message; `--quiet host --printshellcmds` shows it."""
-    if isinstance(record.msg, str):
-        record.msg = re.sub(r"(?s)Command '.*set -euo pipefail;.*' (returned|died)", r"Its command \1", record.msg)
-    return True
-
-
-logger.addFilter(without_command)

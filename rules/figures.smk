@@ -8,6 +8,8 @@ localrules:
     plot_reading,
     plot_specificity,
     plot_audio_share,
+    plot_sweep,
+    plot_sweeps,
 
 
 rule plot_overlap:
@@ -23,17 +25,17 @@ rule plot_overlap:
         "../envs/figures.yaml"
     params:
         code=code("plot_overlap"),
-        benchmark=CONFIG.figures.overlap,
+        study=CONFIG.figures.overlap,
     shell:
-        "python {params.code[0]:q} --table {input.overlap:q} --benchmark {params.benchmark}"
+        "python {params.code[0]:q} --table {input.overlap:q} --study {params.study}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_attention_change:
     input:
-        unsteered=of_models(unsteered_shards, CONFIG.figures.attention_change),
+        unsteered=of_models(unsteered_shards, examples_of(CONFIG.figures.attention_change)),
         steered=of_models(steered_shards, CONFIG.figures.attention_change),
-        events=f"results/localization/events/{CONFIG.figures.attention_change}.csv",
+        events=f"results/events/{CONFIG.figures.attention_change}.csv",
     output:
         **drawn("attention_change"),
     log:
@@ -45,8 +47,8 @@ rule plot_attention_change:
     params:
         code=code("plot_attention_change"),
         models=list(CONFIG.models),
-        settings=CONFIG.probe.localization.as_json(),
-        method=CONFIG.figures.reading_vector,
+        settings=CONFIG.localization.as_json(),
+        method=CONFIG.figures.reading_method,
         direction=READING_DIRECTION,
     shell:
         "python {params.code[0]:q} --models {params.models} --unsteered {input.unsteered:q}"
@@ -57,10 +59,8 @@ rule plot_attention_change:
 
 rule plot_attention_map:
     input:
-        attention=expand(
-            "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
-        ),
-        events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
+        attention=expand("results/maps/{study}/{model}.h5", model=CONFIG.models, study=CONFIG.figures.overlap),
+        events=f"results/events/{CONFIG.figures.overlap}.csv",
     output:
         **drawn("attention_map"),
     log:
@@ -71,7 +71,7 @@ rule plot_attention_map:
         "../envs/figures.yaml"
     params:
         code=code("plot_attention_map"),
-        method=CONFIG.figures.reading_vector,
+        method=CONFIG.figures.reading_method,
         models=list(CONFIG.models),
         direction=READING_DIRECTION,
     shell:
@@ -82,9 +82,9 @@ rule plot_attention_map:
 
 rule plot_reading:
     input:
-        unsteered=of_models(unsteered_shards, CONFIG.figures.overlap),
-        attention=of_models(attention_shards, CONFIG.figures.overlap, CONFIG.figures.reading_position),
-        events=f"results/localization/events/{CONFIG.figures.overlap}.csv",
+        unsteered=of_models(unsteered_shards, examples_of(CONFIG.figures.overlap)),
+        attention=of_models(event_shards, CONFIG.figures.overlap, CONFIG.figures.reading_position),
+        events=f"results/events/{CONFIG.figures.overlap}.csv",
     output:
         **drawn("reading"),
     log:
@@ -96,16 +96,16 @@ rule plot_reading:
     params:
         code=code("plot_reading"),
         models=list(CONFIG.models),
-        settings=CONFIG.probe.localization.as_json(),
+        settings=CONFIG.localization.as_json(),
         sample=CONFIG.figures.reading_sample,
         position=CONFIG.figures.reading_position,
-        method=CONFIG.figures.reading_vector,
+        method=CONFIG.figures.reading_method,
         direction=READING_DIRECTION,
         # Not an input: the figure has no spectrogram where there is no audio.
-        audio=f"results/benchmarks/{CONFIG.figures.overlap}",
+        audio=f"results/examples/{examples_of(CONFIG.figures.overlap)}",
     shell:
         "python {params.code[0]:q} --models {params.models} --unsteered {input.unsteered:q}"
-        " --attention {input.attention:q} --events {input.events:q} --benchmark-folder {params.audio:q}"
+        " --attention {input.attention:q} --events {input.events:q} --examples-folder {params.audio:q}"
         " --settings {params.settings:q} --sample {params.sample} --position {params.position}"
         " --method {params.method} --direction {params.direction:q}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
@@ -125,10 +125,10 @@ rule plot_specificity:
     params:
         code=code("plot_specificity"),
         models=list(CONFIG.models),
-        benchmark=CONFIG.figures.overlap,
+        study=CONFIG.figures.overlap,
     shell:
         "python {params.code[0]:q} --table {input.specificity:q} --models {params.models}"
-        " --benchmark {params.benchmark}"
+        " --study {params.study}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
@@ -146,8 +146,64 @@ rule plot_audio_share:
     params:
         code=code("plot_audio_share"),
         models=list(CONFIG.models),
-        questions=CONFIG.figures.audio_share,
+        study=CONFIG.figures.audio_share,
     shell:
         "python {params.code[0]:q} --table {input.table:q} --models {params.models}"
-        " --questions {params.questions}"
+        " --study {params.study}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_sweep:
+    input:
+        localization="results/scores/{sweep}.csv",
+    output:
+        table="results/tables/sweeps/{sweep}.csv",
+        pdf="results/figures/sweeps/{sweep}.pdf",
+        png=report(
+            "results/figures/sweeps/{sweep}.png",
+            caption="report/figure.rst",
+            category=figures.SWEEP.category,
+            labels={"item": "{sweep}"},
+        ),
+    log:
+        "results/logs/plot_sweep/{sweep}.log",
+    benchmark:
+        "results/performance/plot_sweep/{sweep}.tsv"
+    wildcard_constraints:
+        sweep=one_of([sweep for sweep in CONFIG.sweeps if sweep not in DEFAULT_SWEEPS]),
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_sweep"),
+        vary=lambda wildcards: [CONFIG.studies[wildcards.sweep].vary],
+        own=lambda wildcards: [CONFIG.sweep_own_value(wildcards.sweep)],
+    shell:
+        "python {params.code[0]:q} --localization {input.localization:q} --vary {params.vary} --own {params.own:q}"
+        " --table {output.table:q} --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+# Those of the default run in one job, because starting it is most of the work.
+use rule plot_sweep as plot_sweeps with:
+    input:
+        localization=expand("results/scores/{sweep}.csv", sweep=DEFAULT_SWEEPS),
+    output:
+        table=expand("results/tables/sweeps/{sweep}.csv", sweep=DEFAULT_SWEEPS),
+        pdf=expand("results/figures/sweeps/{sweep}.pdf", sweep=DEFAULT_SWEEPS),
+        png=[
+            report(
+                f"results/figures/sweeps/{sweep}.png",
+                caption="report/figure.rst",
+                category=figures.SWEEP.category,
+                labels={"item": sweep},
+            )
+            for sweep in DEFAULT_SWEEPS
+        ],
+    log:
+        "results/logs/plot_sweeps/sweeps.log",
+    benchmark:
+        "results/performance/plot_sweeps/sweeps.tsv"
+    params:
+        code=code("plot_sweep"),
+        # Functions, because prompts may hold braces.
+        vary=lambda wildcards: [CONFIG.studies[sweep].vary for sweep in DEFAULT_SWEEPS],
+        own=lambda wildcards: [CONFIG.sweep_own_value(sweep) for sweep in DEFAULT_SWEEPS],

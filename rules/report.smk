@@ -9,12 +9,10 @@ localrules:
 rule summarize_run:
     input:
         localizations=LOCALIZATIONS,
-        unsteered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in unsteered_shards(m, b)],
-        steered=[path for m in CONFIG.models for b in CONFIG.benchmarks for path in steered_shards(m, b)],
-        maps=expand(
-            "results/attention/{model}/{benchmark}/map.h5", model=CONFIG.models, benchmark=CONFIG.figures.overlap
-        ),
-        shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
+        unsteered=[path for name in LOCALIZED for path in of_models(unsteered_shards, name)],
+        steered=[path for study in CONFIG.localizations for path in of_models(steered_shards, study)],
+        maps=MAPS,
+        shares=[path for study in CONFIG.shares for path in of_models(share_shards, study)],
         sweeps=[path for sweep in DEFAULT_SWEEPS for path in swept_shards(sweep)],
     output:
         resolved="results/report/config.yaml",

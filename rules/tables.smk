@@ -23,9 +23,7 @@ rule tabulate_scores:
         code=code("tabulate_scores"),
         # Those that query one event and steer with the vector of another one of the recording.
         other_event=[
-            name
-            for name, method in CONFIG.probe.methods.items()
-            if CONFIG.probe.direction_of(method).control == "other_event"
+            name for name, method in CONFIG.methods.items() if CONFIG.direction_of(method).control == "other_event"
         ],
     shell:
         "python {params.code[0]:q} --localizations {input.localizations:q}"
@@ -35,7 +33,7 @@ rule tabulate_scores:
 
 rule tabulate_audio_share:
     input:
-        shares=[path for m in CONFIG.models for q in CONFIG.questions for path in audio_share_shards(m, q)],
+        shares=[path for study in CONFIG.shares for path in of_models(share_shards, study)],
     output:
         by_layer="results/tables/audio_share.csv",
         second_half="results/tables/audio_share_second_half.csv",

@@ -27,8 +27,8 @@ def raw_config() -> dict:
     """A fresh copy of the default configuration with every key that it leaves out, to be changed by tests."""
     raw = yaml.safe_load((ROOT / "config.yaml").read_text())
     full = configuration.load(raw, None).model_dump(mode="json")
-    # Methods hold what differs from probe.steering only.
-    full["probe"]["methods"] = raw["probe"]["methods"]
+    # Methods hold what differs from the section steering only.
+    full["methods"] = raw["methods"]
     return full
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import log, provenance, store
-from wheretolisten.benchmark import read_shard
 from wheretolisten.config.settings import AveragingSettings
 from wheretolisten.directions.labels import shuffle_labels, sum_by_label
 from wheretolisten.directions.vectors import contrast
+from wheretolisten.examples import read_shard
 from wheretolisten.files import sha256_of_file
 
 
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", required=True, help="contrasts, JSON")
     parser.add_argument("--states", nargs="+", required=True, help="states, one file per shard")
-    parser.add_argument("--shards", nargs="+", required=True, help="the benchmark's shards, in the same order")
+    parser.add_argument("--shards", nargs="+", required=True, help="the examples' shards, in the same order")
     parser.add_argument("--identity", required=True, help="identity of the model that the states are of")
     parser.add_argument("--output", type=Path, required=True, help="label sums, HDF5")
     args = parser.parse_args(argv)
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
 
     inputs = {f"states_{number}": path for number, path in enumerate(args.states)}
     identity, attributes = provenance.of_job("average_vectors", settings, inputs)
-    attributes |= {"model": args.identity, "benchmark_digests": digests, "contrasts": settings.contrasts}
+    attributes |= {"model": args.identity, "examples_digests": digests, "contrasts": settings.contrasts}
     result = store.PartedFile(args.output, store.schema.directions(settings.contrasts), identity, attributes)
     domain_of = dict(zip(labels, events["domain"], strict=True))
     encoded = {

@@ -1,4 +1,4 @@
-"""Make questions with choices about the samples of a benchmark, in MMAU's format."""
+"""Make questions with choices about the samples of sequences, in MMAU's format."""
 
 import argparse
 import json
@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 
 from wheretolisten import log
-from wheretolisten.benchmark import read_shard
 from wheretolisten.config.settings import QuestionSettings
+from wheretolisten.examples import read_shard
 from wheretolisten.files import write_text
 from wheretolisten.questions.compose import compose
 
@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     """Write the question set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", required=True, help="questions and words for labels, JSON")
-    parser.add_argument("--events", type=Path, required=True, help="events of the benchmark, csv")
+    parser.add_argument("--events", type=Path, required=True, help="events of the examples, csv")
     parser.add_argument("--output", type=Path, required=True, help="question set, json")
     args = parser.parse_args(argv)
     logger = log.start("compose_questions")

@@ -1,7 +1,7 @@
 """A label's steering direction for other programs: safetensors, and the control-vector form of repeng and llama.cpp.
 
 Run by hand; docs/python.md has the command. The direction is the mean of the own vectors of all of the label's
-events, so it serves recordings that are not in the benchmark; a query of the benchmark itself is steered by the mean
+events, so it serves recordings that are not in the examples; a query of the examples itself is steered by the mean
 over the other recordings.
 """
 
@@ -37,12 +37,12 @@ class Direction:
 def main(argv: list[str] | None = None) -> None:
     """Read one label's direction and write it in every form that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--directions", type=Path, required=True, help="results/directions/<model>/<benchmark>.h5")
-    parser.add_argument("--states", type=Path, required=True, help="results/states/<model>/<benchmark>/<any shard>.h5")
+    parser.add_argument("--directions", type=Path, required=True, help="results/directions/<examples>/<model>.h5")
+    parser.add_argument("--states", type=Path, required=True, help="results/states/<examples>/<model>/<any shard>.h5")
     parser.add_argument(
         "--contrast", nargs=2, metavar=("FIRST", "SECOND"), default=["positive", "negative"], help="of these two states"
     )
-    parser.add_argument("--label", required=True, help="a label of the benchmark")
+    parser.add_argument("--label", required=True, help="a label of the examples")
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="files to write, *.safetensors or *.gguf")
     args = parser.parse_args(argv)
     logger = log.start("export_direction")
@@ -84,7 +84,7 @@ def check_outputs(paths: list[Path]) -> None:
 
 
 def read_direction(directions: Path, states: Path, label: str, contrast: tuple[str, str]) -> Direction:
-    """The direction of a label, from the label sums of a benchmark and a shard of the states they were made of.
+    """The direction of a label, from the label sums of sequences and a shard of the states they were made of.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_direction(directions: Path, states: Path, label: str, contrast: tuple[s
     made_of = {value for key, value in read_attributes(directions).items() if key.startswith("states_")}
     if sha256_of_file(states) not in made_of:
         raise UserError(
-            f"{states}: {directions} was not made of it; name states of the same model and benchmark, and run the "
+            f"{states}: {directions} was not made of it; name states of the same model and examples, and run the "
             "workflow's target directions if they were computed again"
         )
     if contrast not in found.sums:
@@ -149,7 +149,7 @@ def mean_of_label(sums: np.ndarray, counts: np.ndarray, labels: tuple[str, ...],
         If there is no such label, or its vectors are not finite.
     """
     if label not in labels:
-        raise UserError(f"--label {label!r}: the benchmark has no such label; choose from {', '.join(labels)}")
+        raise UserError(f"--label {label!r}: there is no such label; choose from {', '.join(labels)}")
     row = labels.index(label)
     mean = (sums[row] / counts[row]).astype(np.float32)
     if not np.isfinite(mean).all():

@@ -13,7 +13,7 @@ from wheretolisten.engine.forward import Heard
 def main(argv: list[str] | None = None) -> None:
     """Read and ask every sample of a shard, batch by batch, after the batches a killed job left."""
     parser = jobs.parser_of(__doc__)
-    parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
+    parser.add_argument("--shard", type=Path, required=True, help="shard of sequences, csv")
     parser.add_argument("--states", type=Path, help="states, HDF5")
     parser.add_argument("--passes", type=Path, help="attention, HDF5")
     parser.add_argument("--answers", type=Path, help="answers, csv")
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("extract_activations")
     settings = PassSettings.from_json(args.settings)
     batches = jobs.batches_of(args.shard, settings.model.batch_samples)
-    job = jobs.Job("extract_activations", settings, args.threads, {"benchmark": args.shard})
+    job = jobs.Job("extract_activations", settings, args.threads, {"examples": args.shard})
     positions = passes.positions_of(batches[0].examples)
     columns = passes.columns_of(job.passes, positions)
 

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import arguments, log, store
-from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
+from wheretolisten.examples import read_shard
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector, write_localization
 from wheretolisten.localization.windows import Window, find_window_of_any_width, find_windows, without_vector
@@ -20,14 +20,14 @@ from wheretolisten.statistics.scoring import score_answer, score_unknown_duratio
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Score all queries of one model on one benchmark; files are listed shard by shard, steered ones event by event."""
+    """Score all queries of one model on one study; files are listed shard by shard, steered ones event by event."""
     args = arguments.parse(
         __doc__,
         argv,
         settings=Localization.from_json,
         model=str,
         identity=str,
-        benchmark=str,
+        study=str,
         shards=[str],
         unsteered=[Path],
         steered=[Path],
@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    steered = store.read_passes_by_folder([*args.unsteered, *args.steered], digests, args.identity)
-    unsteered = steered.pop("unsteered")
+    unsteered = store.read_passes(args.unsteered, digests, args.identity)
+    steered = store.read_passes_by_event(args.steered, unsteered, digests, args.identity)
     answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
     answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
     row_of = {sample_id: row for row, sample_id in enumerate(unsteered.sample_id)}
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
         attention = steered[event["position"]]
         n_tokens = int(unsteered.n_audio_tokens[sample])
         candidates = candidates_of(n_tokens)
-        drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.benchmark)
+        drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.study)
         unknown.append(drawn | {"tied": False})
         others = {"prompt_only": unsteered.of("prompted", event["position"])[sample]} | {
             f"steering_{name}": attention.of(name, event["position"])[sample] for name in attention.names
@@ -81,10 +81,10 @@ def main(argv: list[str] | None = None) -> None:
                 window = of_any_width = without_vector(reasons[method], rate)
             else:
                 window, of_any_width = windows[method]
-            rows.append(score_window(event, window, method, args.model, args.benchmark))
-            unknown.append(score_unknown_duration(event, of_any_width, candidates, method, args.model, args.benchmark))
+            rows.append(score_window(event, window, method, args.model, args.study))
+            unknown.append(score_unknown_duration(event, of_any_width, candidates, method, args.model, args.study))
         answer = answer_of[event["sample_id"], event["position"]]
-        rows.append(score_answer(event, answer, args.model, args.benchmark))
+        rows.append(score_answer(event, answer, args.model, args.study))
     write_localization(rows, args.output)
     write_localization(unknown, args.unknown_duration)
     for method, of_method in pd.DataFrame(rows).groupby("method"):

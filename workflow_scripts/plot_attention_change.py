@@ -1,4 +1,4 @@
-"""Draw how steering with the label at each position moves attention, averaged over a benchmark (after SWL Figure 2)."""
+"""Draw how steering with the label at each position moves attention, averaged over recordings (after SWL Figure 2)."""
 
 from wheretolisten.figures import style  # isort: skip  # before matplotlib, which it frees of the user's settings
 
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         if (unsteered.n_audio_tokens != n_tokens).any():
             raise UserError(
                 f"{paths[0]}: samples have different numbers of audio tokens, so they cannot be averaged token by "
-                "token; choose a benchmark with equal clip_seconds"
+                "token; choose a study of examples with equal clip_seconds"
             )
         layers = select_layers(args.settings.layers, base.shape[1])
         changes, count = _changes(unsteered, of_events, positions, layers, args.method, missing)
@@ -116,9 +116,7 @@ def _true_events(events: pd.DataFrame, path: Path) -> list[tuple[float, float]]:
     for position in order_positions(events["position"]):
         rows = events.loc[events["position"] == position, ["onset", "offset"]]
         if rows.empty or np.ptp(rows.to_numpy(), axis=0).max() > 1e-3:
-            raise UserError(
-                f"{path}: events at position {position!r} differ in time; choose a benchmark of equal samples"
-            )
+            raise UserError(f"{path}: events at position {position!r} differ in time; choose a study of equal examples")
         times.append((float(rows["onset"].iloc[0]), float(rows["offset"].iloc[0])))
     return times
 

@@ -13,11 +13,11 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from wheretolisten import arguments, log
-from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.positions import order_positions
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
+from wheretolisten.examples import read_shard
 from wheretolisten.figures.events import Event, draw_events, fit_names
 from wheretolisten.localization.windows import attention_shares
 from wheretolisten.report.names import method_name, model_name
@@ -50,20 +50,20 @@ def main(argv: list[str] | None = None) -> None:
         png=[Path],
     )
     logger = log.start("plot_attention_map")
-    of_benchmark = read_shard(args.events)
-    without_vector = missing_vectors(args.direction, of_benchmark)
-    positions = order_positions(of_benchmark["position"])
+    of_examples = read_shard(args.events)
+    without_vector = missing_vectors(args.direction, of_examples)
+    positions = order_positions(of_examples["position"])
     for model, (path,), (pdf,), (png,) in arguments.by_model(args.models, args.attention, args.pdf, args.png):
         query = read_passes([path])
         (sample_id,), position = query.sample_id, query.attributes["event"]
         missing = without_vector.get((sample_id, position))
         if missing:
             logger.warning("%s has no vector for the query: %s", args.method, missing)
-        events = of_benchmark[of_benchmark["sample_id"] == sample_id].set_index("position")
+        events = of_examples[of_examples["sample_id"] == sample_id].set_index("position")
         if set(events.index) != set(positions):
             raise UserError(
                 f"{args.events}: sample {sample_id} of {path} is not listed with all its positions; build the "
-                "benchmark again"
+                "study again"
             )
         events = events.loc[positions]
         names = {

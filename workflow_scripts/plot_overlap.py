@@ -25,13 +25,13 @@ _MOST_BESIDE = 5
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the bars of overlap of one benchmark, from overlap.csv, as PDF and PNG."""
-    args = arguments.parse(__doc__, argv, table=Path, benchmark=str, pdf=Path, png=Path)
+    """Write the bars of overlap of one study, from overlap.csv, as PDF and PNG."""
+    args = arguments.parse(__doc__, argv, table=Path, study=str, pdf=Path, png=Path)
     logger = log.start("plot_overlap")
     table = read_table(args.table, COLUMNS[:4], COLUMNS[4:], "tabulate_scores")
-    rows = table[(table["benchmark"] == args.benchmark) & (table["model"] != RANDOM_MODEL)]
+    rows = table[(table["study"] == args.study) & (table["model"] != RANDOM_MODEL)]
     if rows.empty:
-        raise UserError(f"{args.table}: no model answers benchmark {args.benchmark!r}; name one that the tables hold")
+        raise UserError(f"{args.table}: no model answers study {args.study!r}; name one that the tables hold")
     style.save(draw_overlap(rows), args.pdf, args.png)
     logger.info("%d bars: %s", len(rows), args.pdf)
 
@@ -42,7 +42,7 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
     Parameters
     ----------
     table
-        Rows of one benchmark as in overlap.csv, with the columns model, method, position, overlap_pct, ci_low, ci_high,
+        Rows of one study as in overlap.csv, with the columns model, method, position, overlap_pct, ci_low, ci_high,
         lift, n_queries and n_without_vector. Drawn are the methods of `localization.table.METHODS`, others have figures
         of their own; the random baseline is not drawn as bars, because the lines of chance are its expectation.
     """

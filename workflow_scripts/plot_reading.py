@@ -40,7 +40,7 @@ def main(argv: list[str] | None = None) -> None:
     """Write how each model reads one sample and position as PDF and PNG.
 
     Un-steered passes, and those steered at that position, are listed model by model, shard by shard; paths of audio
-    start in `benchmark_folder`.
+    start in `examples_folder`.
     """
     args = arguments.parse(
         __doc__,
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         unsteered=[Path],
         attention=[Path],
         events=Path,
-        benchmark_folder=Path,
+        examples_folder=Path,
         settings=Localization.from_json,
         sample=int,
         position=str,
@@ -59,12 +59,12 @@ def main(argv: list[str] | None = None) -> None:
         png=[Path],
     )
     log.start("plot_reading")
-    of_benchmark = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    events = _events_of(of_benchmark, args.events, args.sample, args.position)
+    of_examples = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    events = _events_of(of_examples, args.events, args.sample, args.position)
     sample_id = events["sample_id"].iloc[0]
     event = events.loc[args.position]
-    reason = missing_vectors(args.direction, of_benchmark).get((sample_id, args.position))
-    sound = _read_audio(args.benchmark_folder / event["path"])
+    reason = missing_vectors(args.direction, of_examples).get((sample_id, args.position))
+    sound = _read_audio(args.examples_folder / event["path"])
     files = arguments.by_model(args.models, args.unsteered, args.attention, args.pdf, args.png)
     for model, of_unsteered, of_attention, (pdf,), (png,) in files:
         unsteered, attention = read_passes(of_unsteered), read_passes(of_attention)

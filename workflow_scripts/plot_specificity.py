@@ -18,22 +18,21 @@ from wheretolisten.statistics.specificity import COLUMNS
 from wheretolisten.statistics.tables import read_table
 
 PANELS = ("steering_sample", "steering_label_mean", "steering_other_label", "steering_random_direction")
-"""Methods that are drawn, where the benchmark was answered by them; otherwise the first four it was answered by."""
+"""Methods that are drawn, where the study was answered by them; otherwise the first four it was answered by."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the confusion matrices of every model on one benchmark, from specificity.csv, as PDF and PNG."""
-    args = arguments.parse(__doc__, argv, table=Path, models=[str], benchmark=str, pdf=[Path], png=[Path])
+    """Write the confusion matrices of every model on one study, from specificity.csv, as PDF and PNG."""
+    args = arguments.parse(__doc__, argv, table=Path, models=[str], study=str, pdf=[Path], png=[Path])
     logger = log.start("plot_specificity")
     numbers = ("share", "n")
     words = [column for column in COLUMNS if column not in numbers]
     table = read_table(args.table, words, numbers, "tabulate_scores")
     for model, (pdf,), (png,) in arguments.by_model(args.models, args.pdf, args.png):
-        rows = table[(table["model"] == model) & (table["benchmark"] == args.benchmark)]
+        rows = table[(table["model"] == model) & (table["study"] == args.study)]
         if rows.empty:
             raise UserError(
-                f"{args.table}: model {model!r} does not answer benchmark {args.benchmark!r}; name one that the table "
-                "holds"
+                f"{args.table}: model {model!r} does not answer study {args.study!r}; name one that the table holds"
             )
         style.save(draw_specificity(rows, f"{model_name(model)}: where windows land under steering"), pdf, png)
         logger.info("%s", pdf)
@@ -45,7 +44,7 @@ def draw_specificity(table: pd.DataFrame, title: str) -> Figure:
     Parameters
     ----------
     table
-        Rows of one model and benchmark, with the columns of `statistics.specificity`.
+        Rows of one model and study, with the columns of `statistics.specificity`.
     title
         Title of the figure.
     """

@@ -11,7 +11,7 @@ from wheretolisten.clips.folders import replaced_folder
 from wheretolisten.clips.library import prepare
 from wheretolisten.clips.records import write_clips
 from wheretolisten.config.constants import SAMPLING_RATE
-from wheretolisten.config.libraries import Library
+from wheretolisten.config.sounds import Library
 from wheretolisten.errors import UserError
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten import arguments, log, store
-from wheretolisten.benchmark import read_shard
 from wheretolisten.config.directions import Direction
-from wheretolisten.config.sweeps import ScoreSettings
+from wheretolisten.config.studies import ScoreSettings
 from wheretolisten.directions.sources import missing_vectors
+from wheretolisten.examples import read_shard
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.table import no_vector
 from wheretolisten.statistics.coverage import count_reasons
-from wheretolisten.statistics.sweeps import attention_of_run, score_sweep, swept_attention
+from wheretolisten.statistics.sweeps import attention_of_study, score_sweep, swept_attention
 from wheretolisten.statistics.tables import write_table
 
 
@@ -20,8 +20,8 @@ def main(argv: list[str] | None = None) -> None:
     """Score one sweep of all its models.
 
     Files are listed model by model, shard by shard: `attention` of the sweep's own passes, and, as far as it needs
-    them, those `of_run`, in folders with the names of events or `unsteered`. `events` are all of the benchmark, of
-    which the first `samples` recordings count; the method steers with `direction`.
+    them, `unsteered` passes and those that its study `steered`, in folders with the names of events. `events` are all
+    of the study's, of which the first `samples` recordings count; the method steers with `direction`.
     """
     args = arguments.parse(
         __doc__,
@@ -30,13 +30,14 @@ def main(argv: list[str] | None = None) -> None:
         sweep=str,
         models=[str],
         identities=[str],
-        benchmark=str,
+        study=str,
         samples=int,
         shards=[str],
         events=str,
         direction=Direction.from_json,
         attention=[Path],
-        of_run=[Path],
+        unsteered=[Path],
+        steered=[Path],
         output=Path,
     )
     logger = log.start("score_sweep")
@@ -47,15 +48,16 @@ def main(argv: list[str] | None = None) -> None:
     missing = missing_vectors(args.direction, read_shard(args.events))
     events = events[events["sample_id"].isin(events["sample_id"].unique()[: args.samples])]
     rows = []
-    for model, (identity,), own, others in arguments.by_model(
-        args.models, args.identities, args.attention, args.of_run
+    for model, (identity,), own, unsteered, steered in arguments.by_model(
+        args.models, args.identities, args.attention, args.unsteered, args.steered
     ):
-        of_run = store.read_passes_by_folder(others, digests, identity)
+        base = store.read_passes(unsteered, digests, identity) if unsteered else None
         if own:
-            attention = swept_attention(store.read_passes(own, digests, identity), of_run.get("unsteered"))
+            attention = swept_attention(store.read_passes(own, digests, identity), base)
         else:
-            attention = attention_of_run(of_run, settings.variation.method)
-        found = score_sweep(attention, events, settings.variation, settings.probe, model, args.benchmark, missing)
+            of_events = store.read_passes_by_event(steered, base, digests, identity)
+            attention = attention_of_study(base, of_events, settings.variation.method)
+        found = score_sweep(attention, events, settings.variation, settings.probe, model, args.study, missing)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)
     write_table(queries, args.output, decimals=6)

@@ -15,9 +15,9 @@ from wheretolisten.stored_directions import Steered, StoredDirections
 def main(argv: list[str] | None = None) -> None:
     """Read every sample of a shard once per pass and event, batch by batch, after the batches a killed job left."""
     parser = jobs.parser_of(__doc__)
-    parser.add_argument("--shard", type=Path, required=True, help="shard of a benchmark, csv")
+    parser.add_argument("--shard", type=Path, required=True, help="shard of sequences, csv")
     parser.add_argument("--states", type=Path, required=True, help="states of the shard, HDF5")
-    parser.add_argument("--directions", type=Path, required=True, help="label sums of the benchmark, HDF5")
+    parser.add_argument("--directions", type=Path, required=True, help="label sums of the examples, HDF5")
     parser.add_argument("--samples", type=int, help="read the first samples only")
     parser.add_argument("--sample", type=int, help="read this sample only, by its index")
     about_events = parser.add_mutually_exclusive_group()
@@ -36,9 +36,9 @@ def main(argv: list[str] | None = None) -> None:
     asked = [positions if args.all_events else [args.event or path.parent.name] for path in args.output]
     for event in {event for events in asked for event in events} - set(positions):
         raise UserError(f"{args.shard}: its samples have no event {event!r}; choose from {', '.join(positions)}")
-    inputs = {"benchmark": args.shard, "states": args.states, "directions": args.directions}
+    inputs = {"examples": args.shard, "states": args.states, "directions": args.directions}
     job = jobs.Job("steer_attention", settings, args.threads, inputs)
-    origin = (job.attributes["benchmark_digest"], job.attributes["model"])
+    origin = (job.attributes["examples_digest"], job.attributes["model"])
     sample_ids = [example.example_id for batch in batches for example in batch.examples]
     source = StoredDirections(args.states, args.directions, sample_ids, *origin)
 

@@ -18,7 +18,7 @@ from wheretolisten.statistics.tables import write_table
 from wheretolisten.statistics.throughput import Job, find_jobs, summarize_throughput
 
 COVERAGE = (
-    "Queries of each benchmark by what became of them. Ties are among the answered ones and score the mean of the tied "
+    "Queries of each study by what became of them. Ties are among the answered ones and score the mean of the tied "
     "windows; unparsed and failed queries have no window and count in the tables with overlap 0. Those that were "
     "skipped, or that the method has no vector for, do not count."
 )
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     folder = args.results / "performance"
     # Results tell which jobs there were, and figures which other ones.
     jobs = find_jobs(folder, config.models) | {
-        _job_of(Path(file).relative_to(args.results), folder) for file in origins["file"]
+        _job_of(Path(file).relative_to(args.results), folder, config) for file in origins["file"]
     }
     throughput = summarize_throughput(jobs, folder)
 
@@ -75,8 +75,8 @@ def main(argv: list[str] | None = None) -> None:
     body = [
         page.heading("Run", 1),
         page.paragraph(
-            f"{len(config.models)} models, {len(config.benchmarks)} benchmarks, "
-            f"{coverage.drop_duplicates('benchmark')['n_queries'].sum()} queries."
+            f"{len(config.models)} models, {len(config.studies)} studies, "
+            f"{coverage.drop_duplicates('study')['n_queries'].sum()} queries."
         ),
         *_show_coverage(coverage),
         *_show_throughput(throughput, n_missing),
@@ -93,33 +93,36 @@ def main(argv: list[str] | None = None) -> None:
 
 def _result_files(results: Path, config: Config) -> list[Path]:
     """What models wrote, as far as it is there; not the shards of an earlier run with more samples."""
-    n_shards = {benchmark: config.n_shards(benchmark) for benchmark in config.benchmarks}
-    n_shards |= {f"audio_share/{questions}": math.inf for questions in config.questions}
-    n_shards |= {f"sweeps/{sweep}": config.n_shards(config.sweep_benchmark(sweep)) for sweep in config.sweeps}
-    return [
+    n_shards = {("unsteered", name): config.n_shards(name) for name in config.sequences}
+    n_shards |= {("passes", name): config.n_shards(study.examples) for name, study in config.localizations.items()}
+    n_shards |= {("passes", name): config.n_shards(config.sweep_examples(name)) for name in config.sweeps}
+    n_shards |= {("passes", name): math.inf for name in config.shares}
+    found = [
         path
+        for (kind, name), n in n_shards.items()
         for model in config.models
-        for group, n in n_shards.items()
-        for path in sorted((results / "attention" / model / group).rglob("*.h5"))
-        if path.parent.suffix != ".parts" and not (path.stem.isdigit() and int(path.stem) >= n)
+        for path in (results / kind / name / model).rglob("*.h5")
+        if path.parent.suffix != ".parts" and int(path.stem) < n
     ]
+    maps = [results / "maps" / config.figures.overlap / f"{model}.h5" for model in config.models]
+    return sorted([*found, *(path for path in maps if path.exists())])
 
 
-def _job_of(result: Path, performance: Path) -> Job:
-    """The job that wrote `attention/<model>/<name>.h5`; one may have written the passes of all events of a shard."""
-    _, model, *names, shard = result.with_suffix("").parts
-    if shard == "map":
-        return Job("map_attention", model, names[0])
-    if names[0] in ("audio_share", "sweeps"):
-        rule = {"audio_share": "analyze_attention", "sweeps": "sweep_attention"}[names[0]]
-        return Job(rule, model, f"{names[1]}/{shard}")
-    if names[1] == "unsteered":
-        return Job("extract_activations", model, f"{names[0]}/{shard}")
-    alone = Job("steer_attention", model, f"{names[0]}/{names[1]}/{shard}")
+def _job_of(result: Path, performance: Path, config: Config) -> Job:
+    """The job that wrote `<kind>/<name>/<model>/...`; one may have written the passes of all events of a shard."""
+    kind, name, model, *names = result.with_suffix("").parts
+    if kind == "maps":
+        return Job("map_attention", name, model)
+    *target, shard = names
+    if kind == "unsteered":
+        return Job("extract_activations", name, model, shard)
+    if name in config.sweeps or name in config.shares:
+        return Job("sweep_attention" if name in config.sweeps else "analyze_attention", name, model, shard)
+    alone = Job("steer_attention", name, model, f"{target[0]}/{shard}")
     left = alone.path(performance)
     if left.with_name(left.name + ".json").exists():
         return alone
-    return Job("steer_events", model, f"{names[0]}/{shard}")
+    return Job("steer_events", name, model, shard)
 
 
 def _show_coverage(coverage: pd.DataFrame) -> list[str]:
@@ -149,7 +152,7 @@ def _show_origins(origins: pd.DataFrame, differences: pd.DataFrame) -> list[str]
     blocks = [page.heading("Where the results come from")]
     if origins.empty:
         return [*blocks, page.paragraph("No result of a model is at hand.")]
-    facts = origins.drop(columns=["file", "benchmark", "rule", "code_digest"])
+    facts = origins.drop(columns=["file", "study", "rule", "code_digest"])
     facts["checkpoint_digest"] = facts["checkpoint_digest"].str[:12]
     shown = facts.groupby("model", sort=False).agg(lambda values: ", ".join(sorted({str(v) for v in values if v})))
     shown = shown.T.replace("", None).dropna(how="all").rename_axis("").reset_index()

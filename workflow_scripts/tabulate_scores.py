@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
 
     overlap = summarize_overlap(localization)
     for row in _overall(overlap, "n_queries"):
-        _log.info("%s, %s, %s: %.2f %% (lift %+.2f)", row.benchmark, row.model, row.method, row.overlap_pct, row.lift)
+        _log.info("%s, %s, %s: %.2f %% (lift %+.2f)", row.study, row.model, row.method, row.overlap_pct, row.lift)
     _write(args.tables, tables.OVERLAP, overlap, overlap_sections(overlap, read_published(args.published)))
     _write(args.tables, tables.OVERLAP_BY_LABEL, summarize_overlap(localization, by_label=True))
 
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     for row in _overall(comparisons, "n_queries"):
         _log.info(
             "%s, %s, %s against %s: %+.2f points (p %.2g)",
-            row.benchmark, row.model, row.method, row.other, row.difference, row.p_holm,
+            row.study, row.model, row.method, row.other, row.difference, row.p_holm,
         )  # fmt: skip
     _write(args.tables, tables.COMPARISONS, comparisons, comparison_sections(comparisons))
 
@@ -67,12 +67,12 @@ def main(argv: list[str] | None = None) -> None:
     for about, windows in measured.items():
         metrics = summarize_metrics(windows)
         for row in _overall(metrics[metrics["metric"] == "iou"], "n"):
-            _log.info("%s: %s, %s, %s: IoU %.2f %%", about.title, row.benchmark, row.model, row.method, row.value)
+            _log.info("%s: %s, %s, %s: IoU %.2f %%", about.title, row.study, row.model, row.method, row.value)
         _write(args.tables, about, metrics, metric_sections(metrics, about.name.replace("_", "-")))
 
     specificity = summarize_specificity(localization, args.other_event)
     own = specificity[(specificity["landed_on"] == specificity["position"]) & (specificity["n"] > 0)]
-    for key, rows in own.groupby(["model", "benchmark", "method", "reference"], sort=False):
+    for key, rows in own.groupby(["model", "study", "method", "reference"], sort=False):
         _log.info("%s, %s, %s: %.1f %% land on the event %s", *key[:3], 100 * rows["share"].mean(), key[3])
     _write(args.tables, tables.SPECIFICITY, specificity, decimals=6)
 
@@ -94,12 +94,10 @@ def _overall(table: pd.DataFrame, count: str):
 
 def _say_what_is_missing(localization: pd.DataFrame) -> None:
     unsteered = localization[no_vector(localization)]
-    for key, rows in unsteered.groupby(["benchmark", "model", "method"], sort=False):
+    for key, rows in unsteered.groupby(["study", "model", "method"], sort=False):
         _log.warning("%s, %s, %s: %d queries are left out: %s", *key, len(rows), count_reasons(rows, most=5))
     for row in count_failures(localization).itertuples():
-        _log.warning(
-            "%s, %s, %s: %d queries score 0: %s", row.benchmark, row.model, row.method, row.n_queries, row.failure
-        )
+        _log.warning("%s, %s, %s: %d queries score 0: %s", row.study, row.model, row.method, row.n_queries, row.failure)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         shutil.copytree(ROOT, clone, ignore=NOT_COPIED)
         for n_samples, size in zip(args.samples, args.samples_per_shard, strict=True):
             overlay = {
-                "benchmarks": {"sequences": {"n_samples": n_samples}},
+                "examples": {"sequences": {"n_samples": n_samples}},
                 "models": {
                     f"model-{number}": {"checkpoint": "resources/tiny-qwen2-audio"} for number in range(2, args.models)
                 },

@@ -494,15 +494,17 @@ def experiment(best: dict[str, Any], n_kinds: int) -> dict[str, Any]:
     per_sample = {name: seconds / best["n_samples"] for name, seconds in best["seconds"].items()}
     n_new = best["tokens"]["answer"] / best["n_samples"]
     minutes, queries = 0.0, {}
-    for name, benchmark in config.benchmarks.items():
-        n_methods = len(config.methods_of(name))
+    for name, examples in config.sequences.items():
         states = config.unsteered_settings(next(iter(config.models)), name).states
         n_heard = 1 + any(state.heard == "silence" for state in states.values())
-        seconds = per_sample["encode"] * (n_heard + len(POSITIONS) + 1) + per_sample["suffix"] * n_heard
-        seconds += per_sample["steer"] * n_methods / n_kinds
-        seconds += per_sample["answer"] * config.probe.direct_prompt.max_new_tokens * len(POSITIONS) / n_new
-        minutes += benchmark.n_samples * seconds / 60
-        queries[name] = benchmark.n_samples * len(POSITIONS) * n_methods
+        seconds = per_sample["encode"] * (n_heard + 1) + per_sample["suffix"] * n_heard
+        seconds += per_sample["answer"] * config.direct_prompt.max_new_tokens * len(POSITIONS) / n_new
+        minutes += examples.n_samples * seconds / 60
+    for name in config.localizations:
+        n_samples, n_methods = config.examples_of(name).n_samples, len(config.methods_of(name))
+        seconds = per_sample["encode"] * len(POSITIONS) + per_sample["steer"] * n_methods / n_kinds
+        minutes += n_samples * seconds / 60
+        queries[name] = n_samples * len(POSITIONS) * n_methods
     return {"gpu_minutes": minutes, "steered_passes": queries, "loading_not_counted": True}
 
 

@@ -12,7 +12,8 @@ from transformers import DynamicCache
 
 from tests.engine.oracle import Oracle
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import DirectPrompt, Prompts, Steering
+from wheretolisten.config.probe import DirectPrompt, Steering
+from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.engine import layout
 from wheretolisten.engine.passes import Engine, Heard, Reading
 from wheretolisten.models.base import Adapter
@@ -53,7 +54,7 @@ class Work:
     adapter
         The model.
     n_samples
-        Recordings: noise, as long as those of the default benchmark.
+        Recordings: noise, as long as those of the default examples.
     new_tokens
         Tokens of an answer.
     n_kinds
@@ -69,11 +70,10 @@ class Work:
         self.recordings = [
             rng.normal(0, 0.1, round(SECONDS[n % len(SECONDS)] * 16_000)).astype(np.float32) for n in range(n_samples)
         ]
-        prompts = Prompts()
-        positive = [prompts.state("positive").prompt.format(label=label) for label in LABELS]
-        self.prompts = [prompts.inference, prompts.state("negative").prompt, *positive]
+        positive = [PROMPTS["positive"].format(label=label) for label in LABELS]
+        self.prompts = [PROMPTS["inference"], PROMPTS["negative"], *positive]
         self.questions = [DirectPrompt().question.format(label=label, duration=5.0) for label in LABELS]
-        self.inference, self.new_tokens, self.steering = prompts.inference, new_tokens, Steering()
+        self.inference, self.new_tokens, self.steering = PROMPTS["inference"], new_tokens, Steering()
         n_steered = len(POSITIONS) * n_kinds
         self.vectors = rng.normal(size=(n_steered, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
         self.clock = clock

@@ -8,18 +8,22 @@ import h5py
 import numpy as np
 import pytest
 import soundfile
+import yaml
 
 from wheretolisten import store
+from wheretolisten.config import workflow as configuration
 from wheretolisten.config.models import Model
-from wheretolisten.config.passes import ItemSettings, conditions
+from wheretolisten.config.passes import ItemSettings
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.questions import CONDITIONS, AudioShare
+from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.engine.passes import Engine
 from wheretolisten.models.registry import load
 from wheretolisten.questions.mmau import read_items
 
 from .conftest import SHIPPED
 
+ROOT = Path(__file__).resolve().parents[2]
+CONDITIONS = ["original", "prompt_only", "audio_none", "audio_silence", "instruction"]
 STEERED = [CONDITIONS.index(name) for name in ("audio_silence", "audio_none", "instruction")]
 
 
@@ -44,16 +48,12 @@ def question_set(recordings, tmp_path_factory) -> Path:
 
 
 def settings_for(checkpoint: Path, **steering: object) -> ItemSettings:
-    passes, states = conditions(AudioShare(), Steering(**steering), "all")
-    return ItemSettings(
-        model=Model(checkpoint=str(checkpoint), device="cpu", dtype="float32", batch_samples=2),
-        passes=passes,
-        states=states,
-        readout="share",
-        splits=None,
-        max_seconds=8.0,
-        on_bad_item="skip",
-    )
+    """Those of the default run's study, with another model and perhaps another steering."""
+    raw = yaml.safe_load((ROOT / "config.yaml").read_text())
+    raw["steering"] |= steering
+    settings = configuration.load(raw, None).share_settings("tiny-qwen2-audio", "listening")
+    model = Model(checkpoint=str(checkpoint), device="cpu", dtype="float32", batch_samples=2)
+    return settings.model_copy(update={"model": model, "max_seconds": 8.0, "on_bad_item": "skip"})
 
 
 def analyze(question_set: Path, target: Path, settings: ItemSettings, first: int = 0, stop: int = 4) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_vectors_are_the_contrasts_that_are_described(question_set, checkpoints,
     pcm, _ = soundfile.read(question_set / "0.wav", dtype="float32")
     engine = Engine(load(settings.model))
     query = "Which sound comes second? Choose one of: (A) dog (B) cat (C) cow (D) hen"
-    assert AudioShare().item.format(question=item.question, choices=item.lettered) == query
+    assert PROMPTS["question"].format(question=item.question, choices=item.lettered) == query
 
     def state(recording: np.ndarray | None, prompt: str) -> np.ndarray:
         return engine.read([recording], [prompt], want_states=True).states

@@ -3,10 +3,10 @@
 import pytest
 import steer_attention
 
-from wheretolisten.benchmark.shards import COLUMNS, write_shard
 from wheretolisten.config.models import Model
 from wheretolisten.config.passes import PassSettings
 from wheretolisten.errors import UserError
+from wheretolisten.examples.shards import COLUMNS, write_shard
 
 
 def test_an_event_that_samples_do_not_have_is_refused_before_a_model_is_loaded(tmp_path, monkeypatch):

@@ -16,19 +16,21 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.workflow.conftest import NOT_COPIED, ONE_BENCHMARK, kill
+from tests.workflow.conftest import NOT_COPIED, ONE_STUDY, kill
 
 from .cluster import CPUS_PER_NODE, GPUS_PER_NODE, NODE_MB, PACKAGES, Cluster, missing_programs
 
 # SLURM sees no difference between models, and most of a job's time goes into starting it.
-SMALL = ONE_BENCHMARK | {
-    "libraries": {"synthetic": {"clips_per_label": 3}},
-    "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 4}},
+SMALL = ONE_STUDY | {
+    "sounds": {"synthetic": {"clips_per_label": 3}},
     # One sweep with passes, in one shard.
-    "sweeps": {
-        "strength": {"values": [0, 0.1], "n_samples": 2},
+    "studies": {
+        **ONE_STUDY["studies"],
+        "strength": {"values": [0, 0.1], "first": 2},
         **dict.fromkeys(("steered-layers", "scored-layers", "layer-weights")),
     },
+    "random_draws": 5,
+    "direct_prompt": {"max_new_tokens": 4},
 }
 """The default run, made small: every rule runs, and there are six shards to steer."""
 
@@ -181,7 +183,7 @@ def clips(cluster: Cluster, root: Path, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("clips") / "clone"
     shutil.copytree(root, folder, ignore=NOT_COPIED)
     run = Run(folder, cluster)
-    run.run("results/clips/synthetic/clips.csv", local=True)
+    run.run("results/sounds/synthetic/clips.csv", local=True)
     return run
 
 

@@ -1,6 +1,6 @@
 """What goes wrong on a cluster, made to go wrong on a real one: nothing finished is lost, the end says what is missing.
 
-The faults hit `compose_benchmark`, which is quick; what SLURM and Snakemake do about them is the same for every rule.
+The faults hit `compose_sequences`, which is quick; what SLURM and Snakemake do about them is the same for every rule.
 """
 
 import os
@@ -15,7 +15,7 @@ from .conftest import Run
 
 pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 
-SIX = {"benchmarks": {"sequences": {"n_samples": 6}}}
+SIX = {"examples": {"sequences": {"n_samples": 6}}}
 """Six samples: three shards."""
 
 HOLD = """
@@ -30,10 +30,10 @@ while pathlib.Path(f"hold-{shard}").exists():
 
 
 def tamper(run: Run, code: str, **replaced: str) -> None:
-    """Put code before compose_benchmark.py, and replace resources of its rule."""
-    script = run.folder / "workflow_scripts/compose_benchmark.py"
+    """Put code before compose_sequences.py, and replace resources of its rule."""
+    script = run.folder / "workflow_scripts/compose_sequences.py"
     script.write_text(code + script.read_text())
-    rules = run.folder / "rules/benchmark.smk"
+    rules = run.folder / "rules/examples.smk"
     text = rules.read_text()
     for key, value in replaced.items():
         text, n = re.subn(rf"\b{key}=doubled\(\d+\)", f"{key}={value}", text)
@@ -59,7 +59,7 @@ def starts(run: Run, shard: int) -> int:
 
 def jobs(run: Run, shard: int) -> list[dict[str, str]]:
     """SLURM's records of the jobs of a shard, oldest first."""
-    return [job for job in run.records("compose_benchmark") if job["Comment"].endswith(f"_{shard}")]
+    return [job for job in run.records("compose_sequences") if job["Comment"].endswith(f"_{shard}")]
 
 
 def states(run: Run, shard: int) -> list[str]:
@@ -74,22 +74,22 @@ def running(run: Run, shard: int) -> list[dict[str, str]]:
 
 def slurm_log(run: Run, shard: int) -> str:
     """What SLURM wrote about the first job of a shard."""
-    folder = run.folder / f".snakemake/slurm_logs/rule_compose_benchmark/sequences_{shard}"
+    folder = run.folder / f".snakemake/slurm_logs/rule_compose_sequences/sequences_{shard}"
     return (folder / f"{jobs(run, shard)[0]['JobID']}.log").read_text()
 
 
 def samples(run: Run) -> list[str]:
-    return pd.read_csv(run.folder / "results/benchmarks/sequences/samples.csv")["sample_id"].tolist()
+    return pd.read_csv(run.folder / "results/examples/sequences/samples.csv")["sample_id"].tolist()
 
 
 def shard_file(run: Run, shard: int) -> Path:
-    return run.folder / f"results/benchmarks/sequences/shards/{shard}.csv"
+    return run.folder / f"results/examples/sequences/shards/{shard}.csv"
 
 
 def test_a_cancelled_job_is_retried(run):
     tamper(run, HOLD)
     hold(run, 1)
-    process = run.start("benchmark")
+    process = run.start("examples")
     run.wait_for(process, lambda: starts(run, 1))
     run.cluster.run("scancel", *(job["JobID"] for job in running(run, 1)))
     run.wait_for(process, lambda: starts(run, 1) == 2)
@@ -103,7 +103,7 @@ def test_a_cancelled_job_is_retried(run):
 def test_the_job_of_a_node_that_dies_is_finished_on_another(run):
     tamper(run, HOLD)
     hold(run, 0)
-    process = run.start("benchmark")
+    process = run.start("examples")
     run.wait_for(process, lambda: starts(run, 0))
     ((job_id, node, _),) = (job.values() for job in running(run, 0))
     run.cluster.kill_node(node)
@@ -136,7 +136,7 @@ if shard in "01":
     minutes = "lambda wildcards, attempt: sizing.doubled(1 if wildcards.shard == '2' else 30, attempt)"
     tamper(run, hungry + HOLD, mem_mb="doubled(500)", runtime=minutes)
     hold(run, 2)
-    process = run.start("benchmark", overlay={"benchmarks": {"sequences": {"n_samples": 8}}})
+    process = run.start("examples", overlay={"examples": {"sequences": {"n_samples": 8}}})
     run.wait_for(process, lambda: run.cluster.jobs(run.folder, "TIMEOUT"))
     release(run, 2)
     output = run.finish(process, fails=True)
@@ -152,8 +152,8 @@ if shard in "01":
     assert [shard_file(run, shard).exists() for shard in range(4)] == [True, False, True, True]
     missing = output[output.index("Missing:") :]
     assert "Missing:  1 results" in missing
-    assert "compose_benchmark results/benchmarks/sequences/shards/1.csv" in missing
-    assert "(120 min, 2000 MB, attempt 3; log: results/logs/compose_benchmark/sequences/1.log)" in missing
+    assert "compose_sequences results/examples/sequences/shards/1.csv" in missing
+    assert "(120 min, 2000 MB, attempt 3; log: results/logs/compose_sequences/sequences/1.log)" in missing
     assert ".snakemake/slurm_logs/<rule or group>/" in missing
     # What the table of docs/cluster.md tells to look for there.
     assert "exceeded memory limit" in slurm_log(run, 1)
@@ -162,20 +162,20 @@ if shard in "01":
 
 def test_a_shard_that_always_fails_stops_no_other_not_even_those_packed_with_it(run):
     tamper(run, "import sys\nif '1.csv' in str(sys.argv): sys.exit('shard 1 fails')\n")
-    packed = ("--groups", "compose_benchmark=composing", "--group-components", "composing=3")
-    output = run.run("benchmark", "--retries", "0", *packed, overlay=SIX, fails=True)
-    assert [job["Comment"] for job in run.records()] == ["rule_composing_compose_benchmark"]
+    packed = ("--groups", "compose_sequences=composing", "--group-components", "composing=3")
+    output = run.run("examples", "--retries", "0", *packed, overlay=SIX, fails=True)
+    assert [job["Comment"] for job in run.records()] == ["rule_composing_compose_sequences"]
     assert [shard_file(run, shard).exists() for shard in range(3)] == [True, False, True]
     missing = output[output.index("Missing:") :]
     assert "Missing:  1 results" in missing
-    assert "compose_benchmark results/benchmarks/sequences/shards/1.csv" in missing
-    assert "shard 1 fails" in (run.folder / "results/logs/compose_benchmark/sequences/1.log").read_text()
+    assert "compose_sequences results/examples/sequences/shards/1.csv" in missing
+    assert "shard 1 fails" in (run.folder / "results/logs/compose_sequences/sequences/1.log").read_text()
 
 
 def test_after_sigkill_nothing_is_redone_lost_or_doubled(run):
     tamper(run, HOLD)
     hold(run, 1, 2)
-    process = run.start("benchmark", overlay=SIX)
+    process = run.start("examples", overlay=SIX)
     # Snakemake has seen the end of shard 0, of five steps.
     run.wait_for(process, lambda: starts(run, 1) and starts(run, 2) and "1 of 5 steps" in run.output())
     os.killpg(process.pid, signal.SIGKILL)
@@ -185,7 +185,7 @@ def test_after_sigkill_nothing_is_redone_lost_or_doubled(run):
     before = shard_file(run, 0).stat().st_mtime_ns
 
     # Started again at once, the jobs would run twice; it is refused, by name.
-    refusal = run.run("benchmark", "--nolock", overlay=SIX, fails=True)
+    refusal = run.run("examples", "--nolock", overlay=SIX, fails=True)
     assert "2 jobs of an earlier run still work in this folder" in refusal
     assert all(job in refusal for job in orphans)
     assert len(run.cluster.records(run.folder)) == 3
@@ -193,7 +193,7 @@ def test_after_sigkill_nothing_is_redone_lost_or_doubled(run):
     run.recover()
     assert run.cluster.jobs(run.folder, "RUNNING") == []
     release(run, 1, 2)
-    run.run("benchmark", overlay=SIX)
+    run.run("examples", overlay=SIX)
     assert [starts(run, shard) for shard in range(3)] == [1, 2, 2]
     assert shard_file(run, 0).stat().st_mtime_ns == before
     assert states(run, 1) == ["CANCELLED", "COMPLETED"]

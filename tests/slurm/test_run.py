@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.slow]
 # prompt and 2 of questions.
 SUBMISSIONS = {
     "prepare_clips": 1,
-    "compose_benchmark": 2,
+    "compose_sequences": 2,
     "extract_activations": 1,
     "average_vectors": 1,
     "steer_attention": 2,
@@ -74,7 +74,7 @@ def test_results_are_those_of_a_local_run_to_the_byte(finished, run):
     assert {name for name in local if submitted.get(name) != local[name]} == set()
     # What tables do not need.
     more = {name.split("/")[0] for name in submitted.keys() - local.keys()}
-    assert more == {"figures", "attention", "report"}
+    assert more == {"figures", "maps", "report"}
 
 
 def test_ci_and_documentation_install_the_packages_that_the_cluster_needs(root: Path):

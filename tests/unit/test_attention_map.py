@@ -17,9 +17,9 @@ from tests.unit.test_figures import (
     check_names_lie_in_their_events,
     check_nothing_is_clipped,
 )
-from wheretolisten.benchmark.shards import COLUMNS
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.errors import UserError
+from wheretolisten.examples.shards import COLUMNS
 from wheretolisten.figures.events import Event
 from wheretolisten.store import read_passes
 
@@ -37,7 +37,7 @@ def masses(n_layers: int, n_text: int, seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def stored(tmp_path):
-    """A map of sample 00001 with four blocks, and the events of its benchmark."""
+    """A map of sample 00001 with four blocks, and the events of its study."""
     longest = max(map(len, TEXT.values()))
     attention = np.full((3, 4, longest, N_AUDIO), np.nan)
     for row, tokens in enumerate(TEXT.values()):
@@ -80,7 +80,7 @@ def test_script_writes_equal_files_twice(stored):
         assert (stored / f"a{suffix}").read_bytes() == (stored / f"b{suffix}").read_bytes()
 
 
-def test_script_refuses_events_of_another_benchmark(stored):
+def test_script_refuses_events_of_other_examples(stored):
     events = pd.read_csv(stored / "events.csv", dtype=str)
     events[events["sample_id"] == "00000"].to_csv(stored / "events.csv", index=False)
     with pytest.raises(UserError, match=r"events\.csv: sample 00001 .*map\.h5"):

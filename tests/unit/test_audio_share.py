@@ -13,12 +13,13 @@ from plot_audio_share import draw_audio_share
 
 from tests.unit.stored import write_passes
 from wheretolisten import store
-from wheretolisten.config.questions import CONDITIONS
+from wheretolisten.config import workflow as configuration
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.audio_share import STATISTICS, summarize_by_layer, summarize_second_half
 from wheretolisten.statistics.intervals import clustered_interval
 
 N_LAYERS = 4
+CONDITIONS = ("original", "prompt_only", "audio_silence", "audio_none", "instruction")
 MODEL = "someone/model@abc"
 
 
@@ -51,7 +52,7 @@ def write_shares(path: Path, share: np.ndarray, first: int = 0) -> Path:
 @pytest.fixture
 def results(tmp_path) -> dict[str, Path]:
     """Two shards of one model's shares, and where the tables go."""
-    folder = tmp_path / "mine" / "audio_share" / "questions-1"
+    folder = tmp_path / "study-1" / "mine" / "all"
     share = shares(12)
     return {
         "shares": [write_shares(folder / "0.h5", share[:8]), write_shares(folder / "1.h5", share[8:], 8)],
@@ -85,7 +86,10 @@ def test_a_shard_without_usable_items_is_passed_over_and_a_set_without_any_is_na
     empty = write_shares(results["shares"][0].with_name("2.h5"), shares(12)[:0])
     tabulate(results | {"shares": [*results["shares"], empty]})
     assert (pd.read_csv(results["second_half"])["n"] == 12).all()
-    with pytest.raises(UserError, match="no item of the questions 'questions-1' can be used; repair the set"):
+    with pytest.raises(
+        UserError,
+        match=r"no item of study 'study-1' can be used; .* results/logs/analyze_attention/study-1/mine/ names",
+    ):
         tabulate(results | {"shares": [empty]})
 
 
@@ -120,22 +124,27 @@ def test_the_second_half_is_averaged_before_items_are_compared():
 def test_tables_and_figure_are_written(results, tmp_path, caplog):
     with caplog.at_level("INFO"):
         tabulate(results)
-    assert "Mine, questions-1, instruction: +" in caplog.text
+    assert "Mine, study-1, instruction: +" in caplog.text
     table = pd.read_csv(results["by_layer"])
-    assert list(table.columns) == ["model", "questions", "condition", "layer", *STATISTICS]
+    assert list(table.columns) == ["model", "study", "condition", "layer", *STATISTICS]
     assert len(table) == 5 * N_LAYERS
     half = pd.read_csv(results["second_half"])
-    assert list(half.columns) == ["model", "questions", "condition", *STATISTICS]
+    assert list(half.columns) == ["model", "study", "condition", *STATISTICS]
     outputs = [tmp_path / "a.pdf", tmp_path / "a.png"]
     arguments = ["--table", str(results["by_layer"]), "--models", "mine", "--pdf", str(outputs[0]), "--png"]
-    plot_audio_share.main([*arguments, str(outputs[1]), "--questions", "questions-1"])
+    plot_audio_share.main([*arguments, str(outputs[1]), "--study", "study-1"])
     assert outputs[0].read_bytes().startswith(b"%PDF")
     assert outputs[1].stat().st_size > 10_000
-    with pytest.raises(UserError, match="model 'mine' has not read the questions 'others'"):
-        plot_audio_share.main([*arguments, str(outputs[1]), "--questions", "others"])
+    with pytest.raises(UserError, match="model 'mine' has no shares of study 'others'"):
+        plot_audio_share.main([*arguments, str(outputs[1]), "--study", "others"])
     table.drop(columns="ci_low").to_csv(results["by_layer"], index=False)
     with pytest.raises(UserError, match="column ci_low is missing; run tabulate_audio_share again"):
-        plot_audio_share.main([*arguments, str(outputs[1]), "--questions", "questions-1"])
+        plot_audio_share.main([*arguments, str(outputs[1]), "--study", "study-1"])
+
+
+def test_the_figure_has_names_for_the_passes_of_the_default_run(raw_config, root):
+    passes = configuration.load(raw_config, root).share_settings("tiny-qwen2-audio", "listening").passes
+    assert sorted(each.name for each in passes) == sorted(plot_audio_share.CONDITIONS)
 
 
 def test_the_figure_draws_every_condition_with_its_band():
@@ -154,4 +163,18 @@ def test_the_figure_draws_every_condition_with_its_band():
             drawn = lines[plot_audio_share.CONDITIONS[name][0]]
             np.testing.assert_allclose(drawn.get_ydata(), 100 * rows[column])
     assert "n = 20 questions" in figure._suptitle.get_text()
+    plt.close(figure)
+
+
+def test_the_figure_draws_methods_of_ones_own_too():
+    names = ("original", "hint", "instruction", "instruction_strong", "neutral")
+    table = summarize_by_layer(shares(20), names, np.arange(20).astype(str))
+    figure = draw_audio_share(table, "Mine")
+    share, difference = figure.axes
+    looks = [(line.get_color(), line.get_marker()) for line in share.lines]
+    assert len(set(looks)) == len(share.lines) == len(share.collections) == len(names)
+    assert len(difference.collections) == len(names) - 1
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[:3] == ["Question as it is", "Steering, instruction", "Steering, hint"]
+    assert set(labels[3:]) == {"Steering, instruction strong", "Steering, neutral"}
     plt.close(figure)

@@ -17,14 +17,14 @@ import yaml
 from safetensors.numpy import save
 
 from wheretolisten import provenance
-from wheretolisten.benchmark import read_shard
 from wheretolisten.clips import library
 from wheretolisten.clips.pcm import read_clip
 from wheretolisten.clips.records import Clip, read_clips
 from wheretolisten.config import workflow as configuration
-from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.config.models import Model
+from wheretolisten.config.sounds import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
+from wheretolisten.examples import read_shard
 from wheretolisten.models import registry
 from wheretolisten.questions.mmau import read_entries
 
@@ -48,86 +48,80 @@ def table(cases: list[tuple]) -> list:
 
 # ----------------------------------------------------------------------------------------------------- configuration
 
-SEQUENCES = "benchmarks > sequences > composition > "
-EXACT = "benchmarks > sequences-exact > composition > "
+SEQUENCES = "examples > sequences > composition > "
+EXACT = "examples > sequences-exact > composition > "
 
 CONFIG = [
     # what is put where, and what the sentence says
     ("unknown section", "lambda", 0.1, r"lambda: unknown key; remove it or correct its spelling"),
-    ("unknown key", "probe > steering > lambda", 0.1, r"probe\.steering\.lambda: unknown key; remove it"),
-    ("a key of another kind", "libraries > synthetic > path", "x", r"libraries\.synthetic\.path: unknown key"),
+    ("unknown key", "steering > lambda", 0.1, r"steering\.lambda: unknown key; remove it"),
+    ("a key of another kind", "sounds > synthetic > path", "x", r"sounds\.synthetic\.path: unknown key"),
     ("a list for a section", "models", ["tiny"], r"models: must hold keys of its own, not \['tiny'\]"),
-    ("text for a section", "probe > steering", "strong", r"probe\.steering: must hold keys of its own, not 'strong'"),
-    ("text for a whole number", "probe > random_draws", "many", r"probe\.random_draws: .*integer.*'many'"),
-    ("half a sample", "benchmarks > sequences > n_samples", 2.5, r"benchmarks\.sequences\.n_samples: .*integer.*2\.5"),
+    ("text for a section", "steering", "strong", r"steering: must hold keys of its own, not 'strong'"),
+    ("text for a whole number", "random_draws", "many", r"random_draws: .*integer.*'many'"),
+    ("half a sample", "examples > sequences > n_samples", 2.5, r"examples\.sequences\.n_samples: .*integer.*2\.5"),
     (
         "yes for a number",
-        "benchmarks > sequences > n_samples",
+        "examples > sequences > n_samples",
         True,
         r"sequences: n_samples must be a number, not True",
     ),
     ("a number for a name", "models > 7", {"checkpoint": 7}, r"models\.7\.checkpoint: .*valid string, not 7"),
     (
         "a missing key",
-        "benchmarks > sequences",
-        {"n_samples": 3},
-        r"benchmarks\.sequences\.library: the key is missing",
+        "examples > sequences",
+        {"type": "sequences", "n_samples": 3},
+        r"examples\.sequences\.sounds: the key is missing",
     ),
-    ("a missing type", "libraries > mine", {"path": "."}, r"libraries\.mine: the key type is missing; add procedural"),
-    ("lambda is a word", "probe > steering > scale", "strong", r"probe\.steering\.scale: .*valid number.*'strong'"),
-    ("lambda is a list", "probe > steering > scale", [0.1], r"probe\.steering\.scale: .*valid number, not \[0\.1\]"),
-    ("lambda is yes", "probe > steering > scale", True, r"probe\.steering: scale must be a number, not True"),
-    ("lambda is NaN", "probe > steering > scale", float("nan"), r"probe\.steering\.scale: .*finite number, not nan"),
+    ("a missing type", "sounds > mine", {"path": "."}, r"sounds\.mine: the key type is missing; add procedural"),
+    ("lambda is a word", "steering > scale", "strong", r"steering\.scale: .*valid number.*'strong'"),
+    ("lambda is a list", "steering > scale", [0.1], r"steering\.scale: .*valid number, not \[0\.1\]"),
+    ("lambda is yes", "steering > scale", True, r"steering: scale must be a number, not True"),
+    ("lambda is NaN", "steering > scale", float("nan"), r"steering\.scale: .*finite number, not nan"),
     (
         "lambda is infinite",
-        "probe > steering > scale",
+        "steering > scale",
         float("inf"),
-        r"probe\.steering\.scale: .*finite number, not inf",
+        r"steering\.scale: .*finite number, not inf",
     ),
     (
         "a steered layer out of range",
-        "probe > steering > layers",
+        "steering > layers",
         [6],
         r"steering\.layers: block 6 does not exist; .*choose from 0 to 3",
     ),
     (
         "a scored layer out of range",
-        "probe > localization > layers",
+        "localization > layers",
         "4-9",
         r"localization\.layers: block 9 .*tiny-qwen2",
     ),
     (
         "no duration to try",
-        "probe > localization > unknown_durations",
+        "localization > unknown_durations",
         [],
-        r"probe\.localization\.unknown_durations: there must be at least one; name it",
+        r"localization\.unknown_durations: there must be at least one; name it",
     ),
     (
         "a duration of nothing",
-        "probe > localization > unknown_durations",
+        "localization > unknown_durations",
         [1.0, 0],
-        r"probe\.localization\.unknown_durations\.1: .*greater than 0, not 0",
+        r"localization\.unknown_durations\.1: .*greater than 0, not 0",
     ),
     (
         "a negative layer",
-        "probe > steering > layers",
+        "steering > layers",
         [-1],
-        r"probe\.steering\.layers: a list of blocks holds .*from 0 on",
+        r"steering\.layers: a list of blocks holds .*from 0 on",
     ),
-    ("no layer", "probe > steering > layers", [], r"probe\.steering\.layers: a list of blocks holds .*at least one"),
+    ("no layer", "steering > layers", [], r"steering\.layers: a list of blocks holds .*at least one"),
     ("an unknown model", "models > mine", {"checkpoint": "whisper"}, r"models\.mine\.checkpoint: 'whisper' is neither"),
     ("no model", "models", {}, r"models: there must be at least one; name it"),
     (
-        "an unknown library",
-        "benchmarks > sequences > library",
+        "unknown sounds",
+        "examples > sequences > sounds",
         "esc",
-        r"'esc' is not in libraries \(synthetic, mine\); name one",
-    ),
-    (
-        "a benchmark called sweeps",
-        "benchmarks > sweeps",
-        {"library": "synthetic"},
-        r"benchmarks: 'sweeps' names other results beside those of benchmarks; choose another name",
+        r"'esc' is not in sounds \(synthetic, mine\); name one",
     ),
     ("a model called random", "models > random", {"checkpoint": "x"}, r"'random' is the name of the random baseline"),
     (
@@ -145,51 +139,51 @@ CONFIG = [
     ),
     (
         "no label",
-        "libraries > synthetic > labels",
+        "sounds > synthetic > labels",
         [],
-        r"libraries\.synthetic\.labels: there must be at least one; name it",
+        r"sounds\.synthetic\.labels: there must be at least one; name it",
     ),
     (
         "a label twice",
-        "libraries > synthetic > labels",
+        "sounds > synthetic > labels",
         ["dog", "cat", "dog"],
         r"labels: label 'dog' is listed twice; keep",
     ),
     (
         "an unknown label",
-        "libraries > synthetic > labels",
+        "sounds > synthetic > labels",
         ["yeti"],
         r"no procedural sound 'yeti'; choose from dog, cat",
     ),
     (
         "a domain without labels",
-        "libraries > mine > domains",
+        "sounds > mine > domains",
         {"a": []},
         r"mine\.domains: domain 'a' lists no label; add",
     ),
-    ("no domain", "libraries > mine > domains", {}, r"mine\.domains: no domain is listed; list one .* or write null"),
+    ("no domain", "sounds > mine > domains", {}, r"mine\.domains: no domain is listed; list one .* or write null"),
     (
         "a label in two domains",
-        "libraries > mine > domains",
+        "sounds > mine > domains",
         {"a": ["x"], "b": ["x"]},
         r"'x' is listed under 'a' and 'b'",
     ),
     (
         "no folder",
-        "libraries > mine > path",
+        "sounds > mine > path",
         "no/such",
-        r"libraries\.mine\.path: 'no/such' does not exist as a folder; cor",
+        r"sounds\.mine\.path: 'no/such' does not exist as a folder; cor",
     ),
     (
         "backward durations",
-        "benchmarks > sequences > composition > clip_seconds",
+        "examples > sequences > composition > clip_seconds",
         [5, 4],
         r"must be \[shortest, longest\]",
     ),
-    ("negative durations", "benchmarks > sequences > composition > clip_seconds", [-1, 4], r"0\.1 <= shortest"),
+    ("negative durations", "examples > sequences > composition > clip_seconds", [-1, 4], r"0\.1 <= shortest"),
     (
         "one duration",
-        "benchmarks > sequences > composition > clip_seconds",
+        "examples > sequences > composition > clip_seconds",
         [5],
         r"composition\.clip_seconds\.1: the value is missing; add it",
     ),
@@ -199,7 +193,7 @@ CONFIG = [
     ("a gap that shrinks", SEQUENCES + "gap_seconds", [2, 1], r"gap_seconds: \[2, 1\] is nei"),
     ("a gap of yes", SEQUENCES + "gap_seconds", True, r"gap_seconds: True is neither"),
     ("unequal gaps in Figure 2", EXACT + "gap_seconds", [1, 2], r"figures\.attention_change: .*equal .*gap_seconds"),
-    ("overlap in Figure 2", EXACT + "overlap", {}, r"probe\.direct_prompt\.question says 'three sound.* has 6; word"),
+    ("overlap in Figure 2", EXACT + "overlap", {}, r"direct_prompt\.question says 'three sound.* has 6; word"),
     ("one event", EXACT + "n_events", 1, r"n_events: .*2, not 1"),
     ("nine events", EXACT + "n_events", 9, r"n_events: .*8, not 9"),
     ("second sounds of no event", EXACT + "overlap", {"n_events": True}, r"overlap: n_events must be a number, not"),
@@ -214,177 +208,200 @@ CONFIG = [
     ("another event in the reading", "figures > reading_position", "event-1", r"has no event 'event-1' \(begin, mid"),
     (
         "longer than the clips",
-        "benchmarks > sequences > composition > clip_seconds",
+        "examples > sequences > composition > clip_seconds",
         [6, 7],
         r"shorten the events or len",
     ),
     (
         "longer than models hear",
-        "benchmarks > sequences > composition > gap_seconds",
+        "examples > sequences > composition > gap_seconds",
         4,
         r"hears at most 20 s.*; shorten",
     ),
     (
-        "an unknown kind of vector",
-        "probe > methods > mine",
-        {"vector": "mean"},
-        r"probe: methods\.mine\.vector: there is no kind of vector 'mean'; choose from sample, .*positive_<n>",
+        "an unknown direction",
+        "methods > mine",
+        {"direction": "mean"},
+        r"methods\.mine\.direction: there is no direction 'mean'; choose from sample, .*positive_<n>",
     ),
     (
         "a paraphrase that is not there",
-        "probe > methods > mine",
-        {"vector": "positive_4"},
-        r"methods\.mine\.vector: positive_4 is needed, but prompts\.paraphrases\.positive holds 3; add one, or take",
+        "methods > mine",
+        {"direction": "positive_4"},
+        r"methods\.mine\.direction: 'positive_4' is no prompt \(positive, .*\); add it to prompts, or take",
     ),
     (
         "neutral without a paraphrase",
-        "probe > prompts > paraphrases > negative",
-        [],
-        r"methods\.negative_1\.vector: negative_1 is needed, but .* holds 0",
+        "prompts > negative_1",
+        None,
+        r"methods\.negative_1\.direction: 'negative_1' is no prompt",
     ),
     (
-        "a method without a vector",
-        "probe > methods > mine",
+        "a method without a direction",
+        "methods > mine",
         {"steering": {"scale": 1}},
-        r"probe\.methods\.mine\.vector: the key is missing; add it",
+        r"methods\.mine\.direction: the key is missing; add it",
     ),
     (
         "a method with an unknown key",
-        "probe > methods > mine",
-        {"vector": "sample", "steering": {"lambda": 1}},
-        r"probe\.methods\.mine\.steering\.lambda: unknown key; remove it",
+        "methods > mine",
+        {"direction": "sample", "steering": {"lambda": 1}},
+        r"methods\.mine\.steering\.lambda: unknown key; remove it",
     ),
     (
         "a method with a layer out of range",
-        "probe > methods > mine",
-        {"vector": "sample", "steering": {"layers": [6]}},
-        r"probe\.methods\.mine\.steering\.layers: block 6 does not exist; .*choose from 0 to 3",
+        "methods > mine",
+        {"direction": "sample", "steering": {"layers": [6]}},
+        r"methods\.mine\.steering\.layers: block 6 does not exist; .*choose from 0 to 3",
     ),
     (
         "a method whose emphasis is not steered",
-        "probe > methods > mine",
-        {"vector": "sample", "steering": {"layers": [0], "emphasis": {"layers": [3]}}},
-        r"probe\.methods\.mine\.steering\.emphasis\.layers: \[3\] holds no steered block",
+        "methods > mine",
+        {"direction": "sample", "steering": {"layers": [0], "emphasis": {"layers": [3]}}},
+        r"methods\.mine\.steering\.emphasis\.layers: \[3\] holds no steered block",
     ),
     (
         "a method of a bad name",
-        "probe > methods > My method",
-        {"vector": "sample"},
+        "methods > My method",
+        {"direction": "sample"},
         r"methods: the name 'My method' becomes part of a word; use lower-case",
     ),
-    ("no method", "probe > methods", {}, r"probe\.methods: there must be at least one; name it"),
+    ("no method", "methods", {}, r"methods: there must be at least one; name it"),
     (
-        "an unknown method on a benchmark",
-        "benchmarks > sequences > methods",
+        "an unknown method of a study",
+        "studies > localization > methods",
         ["sample", "telepathy"],
-        r"benchmarks\.sequences\.methods: 'telepathy' is not in probe\.methods \(sample, .*; name one of them or add",
+        r"studies\.localization\.methods: 'telepathy' is not in methods \(sample, .*; name one of them or add",
     ),
     (
-        "a method twice on a benchmark",
-        "benchmarks > sequences > methods",
+        "a method twice of a study",
+        "studies > localization > methods",
         ["sample", "silence", "sample"],
-        r"benchmarks\.sequences\.methods: method 'sample' is listed twice; keep one",
+        r"studies\.localization\.methods: 'sample' is listed twice; keep one",
     ),
     (
-        "no method on a benchmark",
-        "benchmarks > sequences > methods",
+        "no method of a study",
+        "studies > localization > methods",
         [],
-        r"benchmarks\.sequences\.methods: \[\] is neither all nor a list of names",
+        r"studies\.localization\.methods: \[\] is neither all nor a list of names",
     ),
     (
         "one method without a list",
-        "benchmarks > sequences > methods",
+        "studies > localization > methods",
         "sample",
-        r"benchmarks\.sequences\.methods: 'sample' is neither all nor a list of names",
+        r"studies\.localization\.methods: 'sample' is neither all nor a list of names",
     ),
     (
         "a drawn method that is not run",
-        "figures > reading_vector",
+        "figures > reading_method",
         "vista",
-        r"figures\.reading_vector: 'vista' does not answer benchmark 'sequences' .*; name one of these, or add it",
+        r"figures\.reading_method: 'vista' is no method of study 'localization' .*; name one of these, or add it",
     ),
     (
         "a paraphrase twice",
-        "probe > prompts > paraphrases > negative",
-        ["Listen", "Listen", "Hear"],
-        r"probe\.prompts: paraphrases\.negative: 'Listen' is empty or listed twice; reword or remove it",
+        "prompts > negative_2",
+        "Listen to the whole audio",
+        r"prompts: negative_1 and negative_2 are both 'Listen to the whole audio'; reword or take out \(null\) one",
     ),
     (
         "a paraphrase without the label",
-        "probe > prompts > paraphrases > positive",
-        ["Where is it?", "{label}", "{label}?"],
-        r"probe\.prompts: paraphrases\.positive, number 1 must contain \{label\}",
+        "prompts > positive_1",
+        "Where is it?",
+        r"prompts: positive_1 must contain \{label\}",
     ),
     (
         "a key that no sweep varies",
-        "sweeps > strength > vary",
+        "studies > strength > vary",
         "steering.strength",
-        r"sweeps\.strength: vary: 'steering\.strength' cannot be varied; choose one of steering\.scale, ",
+        r"studies\.strength: vary: 'steering\.strength' cannot be varied; choose one of steering\.scale, ",
     ),
     (
         "a swept value of another kind",
-        "sweeps > strength > values",
+        "studies > strength > values",
         [0.1, "strong"],
-        r"sweeps\.strength\.values: probe\.steering: scale: .*valid number.*'strong'",
+        r"studies\.strength\.values: steering: scale: .*valid number.*'strong'",
     ),
     (
         "each of what is no block",
-        "sweeps > strength > values",
+        "studies > strength > values",
         ["each"],
-        r"sweeps\.strength\.values: probe\.steering: scale: .*valid number.*'each'",
+        r"studies\.strength\.values: steering: scale: .*valid number.*'each'",
     ),
     (
         "a swept block out of range",
-        "sweeps > steered-layers > values",
+        "studies > steered-layers > values",
         ["all", [7]],
-        r"sweeps\.steered-layers\.values: block 7 does not exist; .*choose from 0 to 3 \(model 'tiny-qwen2-audio'\)",
+        r"studies\.steered-layers\.values: block 7 does not exist; .*choose from 0 to 3 \(model 'tiny-qwen2-audio'\)",
     ),
     (
         "a swept value twice",
-        "sweeps > strength > values",
+        "studies > strength > values",
         [1, 0.5, 1.0],
         r"strength: values: 1\.0 is listed twice; keep",
     ),
     (
         "a sweep without values",
-        "sweeps > strength > values",
+        "studies > strength > values",
         [],
-        r"sweeps\.strength\.values: there must be at least one",
+        r"studies\.strength\.values: there must be at least one",
     ),
     (
         "an empty prompt in a sweep",
-        "sweeps > inference-prompt > values",
+        "studies > inference-prompt > values",
         ["Hm?", ""],
-        r"inference-prompt\.values: probe\.prompts: inference must not be empty",
+        r"inference-prompt\.values: prompts\.inference must not be empty",
     ),
-    ("no head", "sweeps > heads > values", [0], r"sweeps\.heads: values: 0 is no number of heads; write .* from 1 on"),
+    (
+        "a number for a prompt in a sweep",
+        "studies > inference-prompt > values",
+        [3],
+        r"inference-prompt\.values: prompts\.inference: 3 is no text; put it in quotes",
+    ),
+    (
+        "no head",
+        "studies > heads > values",
+        [0],
+        r"studies\.heads: values: 0 is no number of heads; write .* from 1 on",
+    ),
     (
         "more heads than a model has",
-        "sweeps > heads > values",
+        "studies > heads > values",
         [1, 99],
-        r"sweeps\.heads\.values: 99 heads, but the scored blocks have 8; choose fewer",
+        r"studies\.heads\.values: 99 heads, but the scored blocks have 8; choose fewer",
     ),
     (
-        "an unknown benchmark of a sweep",
-        "sweeps > heads > benchmark",
+        "an unknown study of a sweep",
+        "studies > heads > of",
         "esc",
-        r"sweeps\.heads\.benchmark: 'esc' is not configured \(sequences, sequences-exact\); name one",
+        r"studies\.heads\.of: 'esc' is no study that reads windows \(localization, localization-exact\); name one",
+    ),
+    (
+        "a sweep of a sweep",
+        "studies > heads > of",
+        "strength",
+        r"studies\.heads\.of: 'strength' is no study that reads windows",
+    ),
+    (
+        "a sweep of shares",
+        "studies > heads > of",
+        "listening",
+        r"studies\.heads\.of: 'listening' is no study that reads windows",
     ),
     (
         "an unknown model of a sweep",
-        "sweeps > heads > models",
+        "studies > heads > models",
         ["tiny"],
-        r"sweeps\.heads\.models: 'tiny' is not configured \(tiny-qwen2-audio, tiny-audio-flamingo-3\); name one",
+        r"studies\.heads\.models: 'tiny' is not configured \(tiny-qwen2-audio, tiny-audio-flamingo-3\); name one",
     ),
-    ("one model of a sweep", "sweeps > heads > models", "tiny", r"heads\.models: 'tiny' is neither all nor a list of"),
-    ("a sweep that leaves results", "sweeps > ../up", {"vary": "heads", "values": [1]}, r"'\.\./up' becomes a folder"),
-    ("shards below one sample", "shard_seconds", 10, r"shard_seconds: 10 s is less than one sample .*; raise it"),
+    ("one model of a sweep", "studies > heads > models", "tiny", r"heads\.models: 'tiny' is neither all nor a list of"),
+    ("a sweep that leaves results", "studies > ../up", {"vary": "heads", "values": [1]}, r"'\.\./up' becomes a folder"),
+    ("shards below one sample", "shard_seconds", 10, r"shard_seconds: 10 s is less than one recording .*; raise it"),
 ]
 
 
 @pytest.mark.parametrize(("path", "value", "message"), table(CONFIG))
 def test_configuration(raw_config, root, path, value, message):
-    raw_config["libraries"]["mine"] = {"type": "folder", "path": "."}
+    raw_config["sounds"]["mine"] = {"type": "folder", "path": "."}
     *parents, last = path.split(" > ")
     section = raw_config
     for key in parents:
@@ -399,7 +416,7 @@ def test_configuration(raw_config, root, path, value, message):
         [
             ("a model twice", "models:\n  a: {dtype: auto}\n  b: {}\n  a: {}\n", r"line 4: 'a' is named twice; rename"),
             ("a section twice", "figures: {}\nmodels: {}\nfigures: {}\n", r"line 3: 'figures' is named twice"),
-            ("a key twice", "probe:\n  steering: {scale: 1, scale: 2}\n", r"line 2: 'scale' is named twice"),
+            ("a key twice", "steering: {scale: 1, scale: 2}\n", r"line 1: 'scale' is named twice"),
         ]
     ),
 )
@@ -431,7 +448,7 @@ def test_files_that_are_no_configuration(tmp_path, monkeypatch, content, message
     is_refused(rf"^mine\.yaml: {message}", configuration.find_places, ["mine.yaml"])
 
 
-@pytest.mark.parametrize("section", ["libraries", "questions"])
+@pytest.mark.parametrize("section", ["sounds", "examples"])
 def test_an_entry_keeps_its_type(tmp_path, monkeypatch, section):
     monkeypatch.chdir(tmp_path)
     Path("a.yaml").write_text(f"{section}:\n  mine:\n    type: procedural\n    seed: 1\n")
@@ -450,34 +467,34 @@ def test_an_entry_keeps_its_type(tmp_path, monkeypatch, section):
 def test_errors_name_the_file_and_the_line_of_the_key(raw_config, root, tmp_path, monkeypatch):
     files = {
         "config.yaml": (root / "config.yaml").read_text(),
-        "one.yaml": "probe:\n  steering: {strength: 1}\n  random_draws: 0\n",
-        "two.yaml": "models:\n  a.b:\n    checkpoint: x\n    dtype: float8\nprobe:\n  prompts:\n    inference: ' '\n",
-        "three.yaml": "libraries:\n  mine: {type: folder}\n  synthetic:\n    clips_per_label: yes\n",
+        "one.yaml": "steering: {strength: 1}\nrandom_draws: 0\n",
+        "two.yaml": "models:\n  a.b:\n    checkpoint: x\n    dtype: float8\nprompts:\n  inference: ' '\n",
+        "three.yaml": "sounds:\n  mine: {type: folder}\n  synthetic:\n    clips_per_label: yes\n",
     }
     monkeypatch.chdir(tmp_path)
     for name, text in files.items():
         Path(name).write_text(text)
     places = configuration.find_places(list(files), {"shard_seconds": -1})
-    raw_config["probe"]["steering"]["strength"] = 1
-    raw_config["probe"] |= {"random_draws": 0}
+    raw_config["steering"]["strength"] = 1
+    raw_config["random_draws"] = 0
     raw_config["figures"]["reading_sample"] = -1
-    raw_config["probe"]["prompts"]["inference"] = " "
+    raw_config["prompts"]["inference"] = " "
     raw_config["models"]["a.b"] = {"checkpoint": "x", "dtype": "float8"}
-    raw_config["libraries"]["mine"] = {"type": "folder"}
-    raw_config["libraries"]["synthetic"]["clips_per_label"] = True
+    raw_config["sounds"]["mine"] = {"type": "folder"}
+    raw_config["sounds"]["synthetic"]["clips_per_label"] = True
     raw_config["shard_seconds"] = -1
     with pytest.raises(UserError) as caught:
         configuration.load(raw_config, root, places)
     lines = files["config.yaml"].splitlines()
     (sample,) = [number for number, line in enumerate(lines, 1) if line.startswith("  reading_sample:")]
     for part in (
-        "one.yaml: line 2: probe.steering.strength: unknown key",
-        "one.yaml: line 3: probe.random_draws: ",
+        "one.yaml: line 1: steering.strength: unknown key",
+        "one.yaml: line 2: random_draws: ",
         f"config.yaml: line {sample}: figures.reading_sample: ",
         "two.yaml: line 4: models.a.b.dtype: ",
-        "two.yaml: line 7: probe.prompts: inference must not be empty",
-        "three.yaml: line 2: libraries.mine.path: the key is missing; add it",
-        "three.yaml: line 4: libraries.synthetic: clips_per_label must be a number",
+        "two.yaml: line 6: prompts: inference must not be empty",
+        "three.yaml: line 2: sounds.mine.path: the key is missing; add it",
+        "three.yaml: line 4: sounds.synthetic: clips_per_label must be a number",
         "--config: shard_seconds: ",
     ):
         assert part in str(caught.value)
@@ -490,25 +507,25 @@ def test_errors_name_the_file_and_the_line_of_the_key(raw_config, root, tmp_path
     is_refused(
         r"^four\.yaml: line 3: models\.tiny-qwen2-audio\.checkpoint: ", configuration.load, defaults, root, places
     )
-    defaults["probe"]["methods"]["sample"] = {"vector": "positive_9"}
-    is_refused(r"^config\.yaml: line \d+: probe: methods\.sample\.vector: ", configuration.load, defaults, root, places)
+    defaults["methods"]["sample"] = {"direction": "positive_9"}
+    is_refused(r"^config\.yaml: line \d+: methods\.sample\.direction: ", configuration.load, defaults, root, places)
 
 
 def test_paths_start_from_the_repository_wherever_it_is_run(raw_config, root, tmp_path, monkeypatch):
-    raw_config["libraries"]["mine"] = {"type": "folder", "path": "docs"}
-    raw_config["questions"]["mine"] = {"type": "mmau", "path": "config.yaml", "audio": "docs", "max_seconds": 20}
+    raw_config["sounds"]["mine"] = {"type": "folder", "path": "docs"}
+    raw_config["examples"]["mine-too"] = {"type": "mmau", "path": "config.yaml", "audio": "docs", "max_seconds": 20}
     here = configuration.load(raw_config, root)
-    assert here.libraries["mine"].path == "docs"
+    assert here.sounds["mine"].path == "docs"
     monkeypatch.chdir(tmp_path)
     there = configuration.load(raw_config, root)
-    assert there.libraries["mine"].path == there.questions["mine"].audio == str(root / "docs")
-    assert there.questions["mine"].path == str(root / "config.yaml")
+    assert there.sounds["mine"].path == there.examples["mine-too"].audio == str(root / "docs")
+    assert there.examples["mine-too"].path == str(root / "config.yaml")
     # Results name a model by its checkpoint: it is the same one.
-    model, benchmark = "tiny-qwen2-audio", "sequences"
-    assert there.steering_settings(model, benchmark) == here.steering_settings(model, benchmark)
+    model, study = "tiny-qwen2-audio", "localization"
+    assert there.steering_settings(model, study) == here.steering_settings(model, study)
     checkpoint = here.models[model].checkpoint
     assert provenance.checkpoint_digest(checkpoint, None) == provenance.checkpoint_digest(str(root / checkpoint), None)
-    raw_config["libraries"]["mine"]["path"] = "nowhere"
+    raw_config["sounds"]["mine"]["path"] = "nowhere"
     is_refused(rf"'nowhere' does not exist as a folder in {root}; correct", configuration.load, raw_config, root)
 
 
@@ -524,9 +541,9 @@ def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, 
     shutil.copy(root / "resources/rehearsal-qwen2-audio/config.json", snapshot)
     raw_config["models"] = {"large": hub}
     raw_config["model_cache"] = str(tmp_path)
-    raw_config["probe"]["steering"]["layers"] = "14-29"
+    raw_config["steering"]["layers"] = "14-29"
     configuration.load(raw_config, root)
-    raw_config["probe"]["steering"]["layers"] = "14-32"
+    raw_config["steering"]["layers"] = "14-32"
     is_refused(r"layers: block 32 does not exist; .* \(model 'large'\)", configuration.load, raw_config, root)
 
 
@@ -712,10 +729,10 @@ MANIFEST_CASES = [
     ("no labels", ESC50, without("category"), r"esc50\.csv lacks the column 'category'; it has filename; correct"),
     ("no files", SAKURA, without("file"), r"metadata\.csv lacks the column 'file'; it has attribute_label; correct"),
     ("no digests", TABLE_OF_CLIPS, without("digest"), r"clips\.csv lacks the columns digest; prepare the clips again"),
-    ("no times", SHARD, without("onset", "offset"), r"shard\.csv lacks the columns onset, offset; build the benchmark"),
+    ("no times", SHARD, without("onset", "offset"), r"shard\.csv lacks the columns onset, offset; build the examples"),
     ("a file twice", ESC50, first_row_twice, r"dog\.wav is listed twice; repair or remove it"),
     ("a clip twice", TABLE_OF_CLIPS, first_row_twice, r"clips\.csv lists clip 'dog' twice; prepare the clips again"),
-    ("an event twice", SHARD, first_row_twice, r"lists sample 00000, position begin twice; build the benchmark again"),
+    ("an event twice", SHARD, first_row_twice, r"lists sample 00000, position begin twice; build the examples again"),
     ("a slash, esc50", ESC50, value("category", "a/b"), r"dog\.wav has the label 'a/b'; a label holds no slash"),
     ("a slash, sakura", SAKURA, value("attribute_label", "../b"), r"dog\.wav has the label '\.\./b'; a label holds no"),
     (
@@ -745,7 +762,7 @@ MANIFEST_CASES = [
         "a path outside, shard",
         SHARD,
         value("path", "/etc/passwd"),
-        r"position begin lies outside the benchmark: '/etc/passwd'; build",
+        r"position begin lies outside the examples: '/etc/passwd'; build",
     ),
     (
         "a time that is a word",
@@ -763,7 +780,7 @@ MANIFEST_CASES = [
         r"n_frames is not a whole number .*; prepare",
     ),
     ("an unknown position", SHARD, value("position", "last"), r"holds the position 'last', not one of begin, middle"),
-    ("nothing", SHARD, None, r"shard\.csv cannot be read as a table of events \(.*\); build the benchmark again"),
+    ("nothing", SHARD, None, r"shard\.csv cannot be read as a table of events \(.*\); build the examples again"),
     ("nothing, clips", TABLE_OF_CLIPS, None, r"clips\.csv cannot be read as a table of clips \(.*\); prepare"),
     ("nothing, esc50", ESC50, None, r"esc50\.csv cannot be read as a csv table \(.*\); repair it"),
 ]

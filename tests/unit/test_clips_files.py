@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import soundfile
 
-from wheretolisten.benchmark.composition import Composer
-from wheretolisten.benchmark.cutting import cut_where_heard
 from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.library import prepare
 from wheretolisten.clips.listing import AUDIO_SUFFIXES, check_names, list_entries, list_files
 from wheretolisten.clips.pcm import read_clip
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
 from wheretolisten.config.labels import clean_label
-from wheretolisten.config.libraries import Esc50Library, FolderLibrary, SakuraLibrary
-from wheretolisten.config.probe import Prompts
+from wheretolisten.config.prompts import Wording
+from wheretolisten.config.sounds import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
+from wheretolisten.examples.composition import Composer
+from wheretolisten.examples.cutting import cut_where_heard
 
 RATE = 16_000
 
@@ -459,27 +459,27 @@ def test_what_spreadsheets_add_to_a_table_does_no_harm(esc50, text):
     assert [(entry.name, entry.label) for entry in entries] == [("1.wav", "dog"), ("2.wav", "cat")]
 
 
-def test_wording_is_for_names_that_a_library_has(esc50, sounds):
+def test_wording_is_for_names_that_sounds_have(esc50, sounds):
     libraries = {"esc50": Esc50Library(**esc50, domains={"animals": ["dog"]}), "mine": folder_library(sounds)}
-    prompts = Prompts(label_wording={"crying_baby": "a baby", "door\u00a0bell": "a bell"}, domain_wording={})
-    assert prompts.wording.of("crying baby", "sounds") == "a baby"
-    check_names(libraries, prompts)
-    check_names(libraries, Prompts(domain_wording={"animals": "{label}", "languages": "{label} speech"}))
+    wording = Wording(labels={"crying_baby": "a baby", "door\u00a0bell": "a bell"}, domains={})
+    assert wording.of("crying baby", "sounds") == "a baby"
+    check_names(libraries, wording)
+    check_names(libraries, Wording(domains={"animals": "{label}", "languages": "{label} speech"}))
     for key, words, message in (
-        ("label_wording", {"dgo": "a dog"}, "no configured library has the label 'dgo'; did you mean 'dog'?"),
-        ("label_wording", {"Dog": "a dog"}, "no configured library has the label 'Dog'; did you mean 'dog'?"),
+        ("labels", {"dgo": "a dog"}, "no configured sounds have the label 'dgo'; did you mean 'dog'?"),
+        ("labels", {"Dog": "a dog"}, "no configured sounds have the label 'Dog'; did you mean 'dog'?"),
         (
-            "domain_wording",
+            "domains",
             {"anmals": "{label}"},
-            "no configured library has the domain 'anmals'; did you mean 'animals'?",
+            "no configured sounds have the domain 'anmals'; did you mean 'animals'?",
         ),
     ):
         with pytest.raises(UserError) as caught:
-            check_names(libraries, Prompts(**{key: words}))
-        assert str(caught.value) == f"probe.prompts.{key}: {message}"
+            check_names(libraries, Wording(**{key: words}))
+        assert str(caught.value) == f"wording.{key}: {message}"
     libraries["mine"] = folder_library(sounds, domains={"home": ["doorbell"]})
-    with pytest.raises(UserError, match=r"^libraries\.mine: domains: .* no label 'doorbell'; did you mean"):
-        check_names(libraries, Prompts())
+    with pytest.raises(UserError, match=r"^sounds\.mine: domains: .* no label 'doorbell'; did you mean"):
+        check_names(libraries, Wording())
 
 
 @pytest.mark.parametrize("inside", ["", "data"])

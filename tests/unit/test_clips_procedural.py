@@ -7,7 +7,7 @@ from wheretolisten.clips.library import prepare
 from wheretolisten.clips.pcm import digest_of, quantise
 from wheretolisten.clips.procedural import LABELS, synthesize
 from wheretolisten.clips.randomness import generator
-from wheretolisten.config.libraries import ProceduralLibrary
+from wheretolisten.config.sounds import ProceduralLibrary
 
 GOLDEN_DOG = "a758bd2be9980da9dfbc296a4e3002e05ee6b7e5e73f0d0b65de169c8285e5d6"
 

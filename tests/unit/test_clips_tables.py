@@ -105,7 +105,7 @@ def test_the_script_writes_table_and_audio(tmp_path):
 
 def test_reading_tables_and_clips_imports_no_heavy_package(root: Path):
     code = (
-        "import sys; import wheretolisten.benchmark, wheretolisten.clips.records; "
+        "import sys; import wheretolisten.examples, wheretolisten.clips.records; "
         "sys.exit(sorted({'torch', 'soxr', 'scipy'} & set(sys.modules)) != [])"
     )
     subprocess.run([sys.executable, "-c", code], cwd=root / "workflow_scripts", check=True)

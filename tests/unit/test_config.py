@@ -12,14 +12,16 @@ import yaml
 
 from wheretolisten.config import reference
 from wheretolisten.config import workflow as configuration
-from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.directions import State
 from wheretolisten.config.dump import as_yaml
+from wheretolisten.config.examples import Composition
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.passes import PassSettings
-from wheretolisten.config.probe import Prompts, Steering
+from wheretolisten.config.probe import Steering
+from wheretolisten.config.prompts import PROMPTS, Wording
 from wheretolisten.config.workflow import load
 from wheretolisten.errors import UserError
+from wheretolisten.passes import Example, fill
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -36,9 +38,9 @@ def changed(raw, path, value):
 
 def test_default_configuration_is_valid_and_full_size(raw_config, root):
     config = load(raw_config, root)
-    assert config.benchmarks["sequences"].n_samples == 500
-    assert config.benchmarks["sequences-exact"].n_samples == 48
-    assert config.probe.steering.scale == pytest.approx(0.1)
+    assert config.examples["sequences"].n_samples == 500
+    assert config.examples["sequences-exact"].n_samples == 48
+    assert config.steering.scale == pytest.approx(0.1)
     assert set(config.models) == {"tiny-qwen2-audio", "tiny-audio-flamingo-3"}
 
 
@@ -52,7 +54,7 @@ def test_the_reference_and_the_schema_are_those_of_the_code():
         assert values, key
         assert meaning, f"{key} has no description"
     assert (ROOT / "config.yaml").read_text().startswith("# yaml-language-server: $schema=config.schema.json\n")
-    assert (ROOT / "config.yaml").read_text().count("\n") <= 110
+    assert (ROOT / "config.yaml").read_text().count("\n") <= 120
 
 
 def test_the_schema_accepts_files_that_the_configuration_accepts_and_names_wrong_keys():
@@ -61,58 +63,55 @@ def test_the_schema_accepts_files_that_the_configuration_accepts_and_names_wrong
     for text in [(ROOT / "config.yaml").read_text(), *overlays]:
         assert list(validator.iter_errors(yaml.safe_load(text))) == []
     for wrong in (
-        {"probe": {"steering": {"strength": 1}}},
-        {"sweeps": {"mine": {"vary": "heads", "default": "often"}}},
+        {"steering": {"strength": 1}},
+        {"studies": {"mine": {"vary": "heads", "values": ["all"], "default": "often"}}},
         {"models": {"mine": {"dtype": "float8"}}},
-        {"benchmark": {}},
+        {"benchmarks": {}},
     ):
         assert list(validator.iter_errors(wrong)), wrong
-    assert not list(
-        validator.iter_errors({"models": {"tiny-qwen2-audio": None}, "probe": {"methods": {"vista": None}}})
-    )
+    assert not list(validator.iter_errors({"models": {"tiny-qwen2-audio": None}, "methods": {"vista": None}}))
+    assert not list(validator.iter_errors({"prompts": {"positive_3": None}, "studies": {"heads": None}}))
 
 
 def test_compositions_of_any_number_of_events(raw_config, root):
-    raw_config["sweeps"]["steered-tokens"]["benchmark"] = "sequences"
-    composition = raw_config["benchmarks"]["sequences"]["composition"]
+    raw_config["studies"]["steered-tokens"]["of"] = "localization"
+    composition = raw_config["examples"]["sequences"]["composition"]
     composition |= {"n_events": 4, "clip_seconds": [1, 1.5], "gap_seconds": [0.5, 2], "overlap": {"n_events": 2}}
-    with pytest.raises(UserError, match=r"question says 'three sound', but a sample of benchmark 'sequences' has 6;"):
+    with pytest.raises(UserError, match=r"question says 'three sound', but a sample of examples 'sequences' has 6;"):
         load(raw_config, root)
     question = "This audio contains {n} sound events{how}. When does the sound of {{label}} start?"
-    ask = raw_config["probe"]["direct_prompt"]
+    ask = raw_config["direct_prompt"]
     ask["question"] = question.format(n="several", how=" in sequence")
-    with pytest.raises(UserError, match=r"question says 'in sequence', but sounds of benchmark 'sequences' overlap; w"):
+    with pytest.raises(UserError, match=r"question says 'in sequence', but sounds of examples 'sequences' overlap; w"):
         load(raw_config, root)
     ask["question"] = question.format(n="several", how="")
-    with pytest.raises(UserError, match=r"reading_position: benchmark 'sequences' has no .*\(event-1, event-2, .*"):
+    with pytest.raises(UserError, match=r"examples\.questions\.about: .* 'sequences' overlap; name sequences w"):
+        load(raw_config, root)
+    raw_config["examples"]["questions"]["about"] = "sequences-exact"
+    with pytest.raises(UserError, match=r"reading_position: study 'localization' has no .*\(event-1, event-2, .*"):
         load(raw_config, root)
     raw_config["figures"]["reading_position"] = "event-6"
-    with pytest.raises(UserError, match=r"questions\.sequences\.benchmark: .* 'sequences' overlap; name a benchmark w"):
-        load(raw_config, root)
-    raw_config["questions"]["sequences"]["benchmark"] = "sequences-exact"
     config = load(raw_config, root)
-    composed = config.benchmarks["sequences"].composition
+    composed = config.examples["sequences"].composition
     assert composed.positions == tuple(f"event-{number}" for number in range(1, 7))
     assert composed.longest_seconds == 4 * 1.5 + 3 * 2
     assert Composition.from_json(composed.as_json()) == composed
-    assert config.benchmarks["sequences-exact"].composition.positions == ("begin", "middle", "end")
-    assert config.samples_per_shard("sequences") == 4700 // 12
+    assert config.examples["sequences-exact"].composition.positions == ("begin", "middle", "end")
+    assert config.examples_per_shard("sequences") == 4700 // 12
     cost = config.describe_sweep("steered-tokens", dict.fromkeys(config.models, 4))
     assert f"{2 * 24 * 6 * 3} steered passes" in cost
 
     # Laid over the default run, what the documentation shows is valid.
     shown = yaml.safe_load((root / "docs/examples.md").read_text().split("```yaml")[1].split("```")[0])
     default = yaml.safe_load((root / "config.yaml").read_text())
-    default["benchmarks"] |= shown["benchmarks"]
-    default["probe"] |= shown["probe"]
-    assert load(default, root).benchmarks["crowded"].composition.positions == composed.positions
+    assert load(overlaid(default, shown), root).examples["crowded"].composition.positions == composed.positions
 
-    raw_config["libraries"]["synthetic"]["labels"] = ["dog", "cat", "cow", "hen", "bell", "horn"]
+    raw_config["sounds"]["synthetic"]["labels"] = ["dog", "cat", "cow", "hen", "bell", "horn"]
     with pytest.raises(UserError, match=r"labels: domain 'animals' has 4 label.* 'sequences' takes 6 .*domains: mixed"):
         load(raw_config, root)
     composition["domains"] = "mixed"
-    raw_config["benchmarks"]["sequences-exact"] |= {"composition": composition | {"n_events": 5}}
-    with pytest.raises(UserError, match=r"labels: the library has 6 .* 'sequences-exact' takes 7 .*lower .*n_events"):
+    raw_config["examples"]["sequences-exact"] |= {"composition": composition | {"n_events": 5}}
+    with pytest.raises(UserError, match=r"labels: the list has 6 .* 'sequences-exact' takes 7 .*lower .*n_events"):
         load(raw_config, root)
 
 
@@ -120,24 +119,32 @@ def test_compositions_of_any_number_of_events(raw_config, root):
     ("path", "value", "message"),
     [
         ("lambda", 0.1, r"lambda: unknown key"),
-        ("probe/steering/lambda", 0.1, r"probe\.steering\.lambda: unknown key"),
-        ("probe/steering/scale", "strong", r"probe\.steering\.scale: .*number.*'strong'"),
-        ("probe/steering/scale", float("nan"), r"probe\.steering\.scale"),
-        ("probe/steering/layers", [1, 1], r"probe\.steering\.layers: .*different"),
-        ("probe/steering/layers", [99], r"probe\.steering\.layers: block 99 does not exist.*has \d+ blocks"),
-        ("probe/localization/layers", [50], r"probe\.localization\.layers: block 50 does not exist"),
-        ("probe/localization/epsilon", 0, r"probe\.localization\.epsilon"),
-        ("probe/prompts/positive", "Where is the sound?", r"probe\.prompts: positive must contain \{label\}"),
-        ("probe/prompts/positive", "Where is {sound} {label}?", r"probe\.prompts: positive: cannot fill"),
-        ("probe/prompts/inference", " ", r"probe\.prompts: inference must not be empty"),
-        ("probe/random_draws", 0, r"probe\.random_draws"),
-        ("benchmarks/sequences/library", "esc50", r"benchmarks\.sequences\.library: 'esc50' is not in libraries"),
-        ("benchmarks/sequences/n_samples", 0, r"benchmarks\.sequences\.n_samples"),
-        ("benchmarks/sequences/composition/clip_seconds", [5.5, 4.5], r"clip_seconds must be \[shortest, longest\]"),
-        ("benchmarks/sequences/composition/clip_seconds", [6.0, 7.0], r"events of at least 6 s cannot be cut"),
-        ("benchmarks/sequences/composition/gap_noise", "brown", r"gap_noise: .*'brown'"),
-        ("benchmarks/Sequences", {"library": "synthetic"}, r"benchmarks: the name 'Sequences' becomes a folder"),
-        ("benchmarks/..%2Fetc", {"library": "synthetic"}, r"benchmarks: the name '\.\.%2Fetc' becomes a folder"),
+        ("steering/lambda", 0.1, r"^config\.yaml: steering\.lambda: unknown key"),
+        ("steering/scale", "strong", r"^config\.yaml: steering\.scale: .*number.*'strong'"),
+        ("steering/scale", float("nan"), r"^config\.yaml: steering\.scale"),
+        ("steering/layers", [1, 1], r"^config\.yaml: steering\.layers: .*different"),
+        ("steering/layers", [99], r"^config\.yaml: steering\.layers: block 99 does not exist.*has \d+ blocks"),
+        ("localization/layers", [50], r"^config\.yaml: localization\.layers: block 50 does not exist"),
+        ("localization/epsilon", 0, r"^config\.yaml: localization\.epsilon"),
+        ("prompts/positive", "Where is the sound?", r"^config\.yaml: prompts: positive must contain \{label\}"),
+        ("prompts/positive", "Where is {sound} {label}?", r"^config\.yaml: prompts: positive: cannot fill"),
+        ("prompts/inference", " ", r"^config\.yaml: prompts: inference must not be empty"),
+        ("random_draws", 0, r"^config\.yaml: random_draws"),
+        ("examples/sequences/sounds", "esc50", r"examples\.sequences\.sounds: 'esc50' is not in sounds"),
+        ("examples/sequences/n_samples", 0, r"examples\.sequences\.n_samples"),
+        ("examples/sequences/composition/clip_seconds", [5.5, 4.5], r"clip_seconds must be \[shortest, longest\]"),
+        ("examples/sequences/composition/clip_seconds", [6.0, 7.0], r"events of at least 6 s cannot be cut"),
+        ("examples/sequences/composition/gap_noise", "brown", r"gap_noise: .*'brown'"),
+        (
+            "examples/Sequences",
+            {"type": "sequences", "sounds": "synthetic"},
+            r"examples: the name 'Sequences' becomes a folder",
+        ),
+        (
+            "examples/..%2Fetc",
+            {"type": "sequences", "sounds": "synthetic"},
+            r"examples: the name '\.\.%2Fetc' becomes a folder",
+        ),
         ("models/random", {"checkpoint": "resources/tiny-qwen2-audio"}, r"'random' is the name of the random baseline"),
         ("models/other", {"checkpoint": "no/such/folder"}, r"models\.other\.checkpoint: .*neither an existing folder"),
         (
@@ -170,90 +177,90 @@ def test_compositions_of_any_number_of_events(raw_config, root):
             r"models\.other: device_map: auto spreads .* device: cpu names one place",
         ),
         (
-            "benchmarks/sequences/composition/gap_seconds",
+            "examples/sequences/composition/gap_seconds",
             4,
             r"hears at most 20 s, but samples of .*'sequences' .*24\.5",
         ),
-        ("probe/steering", None, r"probe\.steering: "),
-        ("probe/prompts/positive", "{label.foo} {label}", r"positive: cannot fill"),
-        ("probe/prompts/positive", "{label} {label:.2f}", r"positive: cannot fill"),
+        ("steering", None, r"^config\.yaml: steering: "),
+        ("prompts/positive", "{label.foo} {label}", r"positive: cannot fill"),
+        ("prompts/positive", "{label} {label:.2f}", r"positive: cannot fill"),
         (
-            "libraries/mine",
+            "sounds/mine",
             {"type": "folder", "path": "no/such"},
-            r"libraries\.mine\.path: 'no/such' does not exist as a folder",
+            r"sounds\.mine\.path: 'no/such' does not exist as a folder",
         ),
-        ("libraries/mine", {"type": "tape", "path": "."}, r"libraries\.mine: .*tape"),
-        ("libraries/synthetic/labels", ["dog", "unicorn", "cat"], r"no procedural sound 'unicorn'"),
-        ("libraries/synthetic/labels", ["dog", "cat"], r"domain 'animals' has 2 label\(s\) \(dog, cat\)"),
+        ("sounds/mine", {"type": "tape", "path": "."}, r"sounds\.mine: .*tape"),
+        ("sounds/synthetic/labels", ["dog", "unicorn", "cat"], r"no procedural sound 'unicorn'"),
+        ("sounds/synthetic/labels", ["dog", "cat"], r"domain 'animals' has 2 label\(s\) \(dog, cat\)"),
         (
-            "libraries/mine",
+            "sounds/mine",
             {"type": "folder", "path": ".", "domains": {"a": ["dog"], "b": ["dog"]}},
-            r"libraries\.mine\.domains: label 'dog' is listed under 'a' and 'b'",
+            r"sounds\.mine\.domains: label 'dog' is listed under 'a' and 'b'",
         ),
         (
-            "libraries/mine",
+            "sounds/mine",
             {"type": "folder", "path": ".", "domains": {"a": ["door_bell"], "b": ["door\u00a0bell"]}},
-            r"libraries\.mine\.domains: label 'door bell' is listed under 'a' and 'b'",
+            r"sounds\.mine\.domains: label 'door bell' is listed under 'a' and 'b'",
         ),
         (
-            "libraries/mine",
+            "sounds/mine",
             {"type": "folder", "path": ".", "domains": {"a": ["dog"], "b": ["Dog"]}},
-            r"libraries\.mine\.domains: the labels 'Dog' and 'dog' differ only in upper and lower case",
+            r"sounds\.mine\.domains: the labels 'Dog' and 'dog' differ only in upper and lower case",
         ),
         (
-            "libraries/mine",
+            "sounds/mine",
             {"type": "folder", "path": ".", "domains": yaml.safe_load("a: [dog, no]")},
-            r"libraries\.mine\.domains\.a: YAML reads a name here as false, .*put the name in quotes",
+            r"sounds\.mine\.domains\.a: YAML reads a name here as false, .*put the name in quotes",
         ),
         (
-            "libraries/mine",
+            "sounds/mine",
             {"type": "sakura", "path": ".", "tracks": yaml.safe_load("2024-01-01: Animal")},
-            r"libraries\.mine\.tracks: YAML reads a name here as 2024-01-01, not as text",
+            r"sounds\.mine\.tracks: YAML reads a name here as 2024-01-01, not as text",
         ),
-        ("libraries/synthetic/labels", ["dog", "dog "], r"libraries\.synthetic\.labels: label 'dog' is listed twice"),
-        ("libraries/synthetic/labels", ["dog", "roster"], r"'roster'; did you mean 'rooster'\?"),
-        ("libraries/synthetic/labels", yaml.safe_load("[dog, null]"), r"synthetic\.labels: YAML reads a name .* null"),
-        ("probe/prompts/label_wording", yaml.safe_load("yes: agreement"), r"label_wording: YAML reads a name .* true"),
-        ("probe/prompts/label_wording", yaml.safe_load("0: zero"), r"label_wording: YAML reads .* as 0, .*in quotes"),
-        ("probe/prompts/label_wording", {"sea_waves": "a", "sea waves": "b"}, r"'sea_waves' and 'sea waves' are one"),
-        ("probe/prompts/domain_wording", {"": "{label}"}, r"domain_wording: the name '' is empty"),
-        ("libraries/mine", {"type": "folder", "path": ".", "seed": 1}, r"libraries\.mine\.seed: unknown key"),
-        ("shard_seconds", 10, r"shard_seconds: 10 s is less than one sample"),
-        ("figures/overlap", "none", r"figures\.overlap: 'none' is not in benchmarks"),
-        ("figures/attention_change", "sequences", r"figures\.attention_change: .*'sequences' do not lie at"),
-        ("figures/reading_sample", 500, r"figures\.reading_sample: 500 is beyond benchmark 'sequences'"),
+        ("sounds/synthetic/labels", ["dog", "dog "], r"sounds\.synthetic\.labels: label 'dog' is listed twice"),
+        ("sounds/synthetic/labels", ["dog", "roster"], r"'roster'; did you mean 'rooster'\?"),
+        ("sounds/synthetic/labels", yaml.safe_load("[dog, null]"), r"synthetic\.labels: YAML reads a name .* null"),
+        ("wording/labels", yaml.safe_load("yes: agreement"), r"wording\.labels: YAML reads a name .* true"),
+        ("wording/labels", yaml.safe_load("0: zero"), r"wording\.labels: YAML reads .* as 0, .*in quotes"),
+        ("wording/labels", {"sea_waves": "a", "sea waves": "b"}, r"'sea_waves' and 'sea waves' are one"),
+        ("wording/domains", {"": "{label}"}, r"wording\.domains: the name '' is empty"),
+        ("sounds/mine", {"type": "folder", "path": ".", "seed": 1}, r"sounds\.mine\.seed: unknown key"),
+        ("shard_seconds", 10, r"shard_seconds: 10 s is less than one recording of examples 'sequences'"),
+        ("figures/overlap", "none", r"figures\.overlap: 'none' is no study that reads windows"),
+        ("figures/attention_change", "localization", r"figures\.attention_change: .*'localization' do not lie at"),
+        ("figures/reading_sample", 500, r"figures\.reading_sample: 500 is beyond study 'localization'"),
         ("models", {}, r"models: .*at least one"),
-        ("questions/mine", {"type": "tape"}, r"questions\.mine: .*tape"),
-        ("questions/mine", {"n_items": 3}, r"questions\.mine: the key type is missing; add mmau or procedural"),
+        ("examples/mine", {"type": "tape"}, r"examples\.mine: .*tape"),
+        ("examples/mine", {"n_items": 3}, r"examples\.mine: the key type is missing; add sequences, questions or mmau"),
         (
-            "questions/mine",
-            {"type": "procedural", "benchmark": "other"},
-            r"questions\.mine\.benchmark: 'other' is not in benchmarks .*take the questions out \(mine: null\)",
+            "examples/mine",
+            {"type": "questions", "about": "other"},
+            r"examples\.mine\.about: 'other' is not among the sequences .*take the questions out \(mine: null\)",
         ),
         (
-            "questions/mine",
+            "examples/mine",
             {"type": "mmau", "path": "no.json", "audio": "rules"},
-            r"questions\.mine\.path: 'no\.json' does not exist as a file",
+            r"examples\.mine\.path: 'no\.json' does not exist as a file",
         ),
         (
-            "questions/mine",
+            "examples/mine",
             {"type": "mmau", "path": "config.yaml", "audio": "no"},
-            r"questions\.mine\.audio: 'no' does not exist as a folder",
+            r"examples\.mine\.audio: 'no' does not exist as a folder",
         ),
         (
-            "questions/mine",
+            "examples/mine",
             {"type": "mmau", "path": "config.yaml", "audio": "rules"},
-            r"hears at most 20 s, but recordings of questions 'mine' may last 30 s; lower max_seconds",
+            r"hears at most 20 s, but recordings of 'mine' may last 30 s; lower its max_seconds",
         ),
         (
-            "questions/mine",
+            "examples/mine",
             {"type": "mmau", "path": "a", "audio": "a", "splits": ["test", "test"]},
-            r"questions\.mine: split 'test' is listed twice",
+            r"examples\.mine: split 'test' is listed twice",
         ),
-        ("questions/Mine", {"type": "procedural", "benchmark": "sequences"}, r"questions: the name 'Mine' becomes"),
-        ("questions/sequences/n_items", 0, r"questions\.sequences\.n_items: "),
-        ("audio_share/item", "{question}", r"audio_share: item must contain \{choices\}"),
-        ("figures/audio_share", "none", r"figures\.audio_share: 'none' is not in questions \(sequences\)"),
+        ("examples/Mine", {"type": "questions", "about": "sequences"}, r"examples: the name 'Mine' becomes"),
+        ("examples/questions/n_items", 0, r"examples\.questions\.n_items: "),
+        ("prompts/question", "{question}", r"prompts: question must contain \{choices\}"),
+        ("figures/audio_share", "none", r"figures\.audio_share: 'none' is no study that reads shares \(listening\)"),
     ],
 )
 def test_wrong_values_are_named_with_key_and_way_out(raw_config, root, path, value, message):
@@ -265,10 +272,180 @@ def test_wrong_values_are_named_with_key_and_way_out(raw_config, root, path, val
 
 def test_null_takes_an_entry_out(raw_config, root):
     raw_config["models"]["tiny-audio-flamingo-3"] = None
-    raw_config["probe"]["methods"]["vista"] = None
+    raw_config["methods"]["vista"] = None
     config = load(raw_config, root)
     assert list(config.models) == ["tiny-qwen2-audio"]
-    assert "vista" not in config.probe.methods
+    assert "vista" not in config.methods
+
+
+EARLIER = {
+    "libraries": ({"mine": {"type": "folder", "path": "."}}, "libraries is called sounds"),
+    "benchmarks": ({"sequences": {"n_samples": 6}}, "benchmarks are examples of type sequences, .* belong to a study "),
+    "questions": ({"mine": {"type": "procedural"}}, "questions are examples of type questions .* readout: share reads"),
+    "audio_share": ({"item": "{question} {choices}"}, r"the wording of audio_share is in prompts \(question, focus, "),
+    "sweeps": (
+        {"strength": {"benchmark": "sequences"}},
+        r"sweeps are studies \(of: a study, .* first: in place of n_s",
+    ),
+    "probe": (None, "the keys of probe are sections of their own"),
+    "probe/prompts": ({"inference": "?"}, r"probe\.prompts is prompts, .* names of their own \(positive_1, "),
+    "probe/methods": (
+        {"mine": {"vector": "sample"}},
+        r"probe\.methods is methods, with direction: in place of vector:",
+    ),
+    "probe/steering": ({"scale": 0.3}, r"probe\.steering is steering"),
+    "probe/random_draws": (10, r"probe\.random_draws is random_draws"),
+    "prompts/paraphrases": ({"positive": []}, r"paraphrases have names of their own \(prompts: \{positive_1: "),
+    "prompts/label_wording": ({"dog": "a dog"}, r"label_wording is wording\.labels"),
+    "prompts/domain_wording": ({"animals": "a {label}"}, r"domain_wording is wording\.domains"),
+    "prompts/query": ("What is it?", "query is written at the end of each prompt"),
+    "figures/reading_vector": ("sample", r"figures\.reading_vector is figures\.reading_method"),
+}
+
+
+@pytest.mark.parametrize(("path", "value", "told"), [(path, *each) for path, each in EARLIER.items()], ids=EARLIER)
+def test_a_configuration_of_an_earlier_version_is_told_in_one_sentence_what_moved_where(
+    raw_config, root, path, value, told
+):
+    section, _, key = path.partition("/")
+    # As an overlay: Snakemake has merged it into what is there of the section.
+    raw_config[section] = raw_config.get(section, {}) | {key: value} if key else value
+    key = path.replace("/", ".")
+    with pytest.raises(UserError) as caught:
+        load(raw_config, root, {key: "my.yaml: line 3"})
+    sentence = rf"my\.yaml: line 3: {key}: this is a configuration of an earlier version; {told}[^\n]*; "
+    assert re.fullmatch(
+        sentence + r"docs/configuration\.md lists all keys, and CHANGELOG\.md what moved where", str(caught.value)
+    )
+    assert str(caught.value).count("earlier version") == 1
+
+
+def test_everything_that_moved_is_told_at_once(raw_config, root):
+    for path, (value, _) in EARLIER.items():
+        if path.startswith("probe/"):
+            raw_config.setdefault("probe", {})[path.partition("/")[2]] = value
+        elif "/" not in path and path != "probe":
+            raw_config[path] = value
+    raw_config["figures"]["reading_vector"] = "sample"
+    with pytest.raises(UserError) as caught:
+        load(raw_config, root)
+    assert str(caught.value).startswith("config.yaml: libraries: this is a configuration of an earlier version; ")
+    for path, (_, told) in EARLIER.items():
+        # What stands in prompts beside probe.prompts is of no earlier version.
+        if path != "probe" and not path.startswith("prompts/"):
+            assert len(re.findall(told, str(caught.value))) == 1, path
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "message"),
+    [
+        (
+            "mine",
+            "What of {sound}?",
+            r"mine: cannot fill 'What of \{sound\}\?': nothing is called 'sound'; it may name",
+        ),
+        ("mine", "What of {label.lower}?", r"mine: cannot fill .*: nothing is called 'label\.lower'; "),
+        ("mine", "What of {}?", r"mine: cannot fill .*: nothing is called ''; "),
+        ("mine", "What of {label?", r"mine: cannot fill .*: .*braces that stand for themselves are doubled"),
+        ("mine", "What of label}?", r"mine: cannot fill .*: .*braces that stand for themselves are doubled"),
+        (
+            "mine",
+            "Is {label} an answer to {question}?",
+            r"mine names a label and a question; nothing has both, take one",
+        ),
+        ("mine", "\t", r"mine must not be empty"),
+        ("mine", 3, r"mine: input should be a valid string, not 3"),
+        ("Mine", "What?", r"Mine: states are named after prompts; use lower-case letters, digits, '_'"),
+        ("mine@none", "What?", r"mine@none: states are named after prompts"),
+        (
+            "inference",
+            "Where is {label}?",
+            r"inference is asked about whole recordings, and names \{label\}; take it out",
+        ),
+        ("inference", "{question}", r"inference is asked about whole recordings, and names \{question\}; take it out"),
+        ("positive_7", "Where is it?", r"positive_7 must contain \{label\}"),
+        ("focus", "{question}", r"focus must contain \{choices\}"),
+        (
+            "negative_2",
+            PROMPTS["negative"],
+            r"negative and negative_2 are both .*; reword or take out \(null\) one of th",
+        ),
+        ("positive", None, r"positive cannot be taken out; word it otherwise, or leave it as it is"),
+        ("inference", None, r"inference cannot be taken out"),
+    ],
+)
+def test_prompts_that_cannot_be_filled_are_refused_in_one_sentence(raw_config, root, name, template, message):
+    raw_config["prompts"][name] = template
+    with pytest.raises(UserError, match=rf"^config\.yaml: prompts[.:] ?{message}") as caught:
+        load(raw_config, root)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).count("config.yaml") == 1
+
+
+def test_braces_that_stand_for_themselves_are_doubled_in_every_prompt(raw_config, root):
+    raw_config["prompts"] |= {
+        "inference": "Describe {{all}} of it.",
+        "positive": "What is heard in {{label}} {label}?",
+        "negative": "Focus on {{all}} of it",
+        "question": "{{}} {question} {choices}",
+    }
+    config = load(raw_config, root)
+    settings = config.unsteered_settings("tiny-qwen2-audio", "sequences")
+    recording = Example("00000", "00000", {}, [{"position": "begin", "label": "cat", "domain": "animals"}])
+    base, prompted = settings.passes
+    positive, negative = (settings.states[name] for name in ("positive", "negative"))
+    assert fill(base.prompt, recording, "", settings.wording) == "Describe {all} of it."
+    assert fill(negative.prompt, recording, "", settings.wording) == "Focus on {all} of it"
+    for template in (prompted.prompt, positive.prompt):
+        assert fill(template, recording, "begin", settings.wording) == "What is heard in {label} cat?"
+    assert (negative.of_event, positive.of_event) == (False, True)
+    original, *_ = config.share_settings("tiny-qwen2-audio", "listening").passes
+    item = Example("a", "a", {"question": "Who {barks}?", "choices": "a dog, a cat"})
+    assert fill(original.prompt, item, "", settings.wording) == "{} Who {barks}? a dog, a cat"
+
+
+def test_a_prompt_of_ones_own_makes_directions_about_what_it_names(raw_config, root):
+    raw_config["prompts"] |= {"call": "Call me at the {label}.", "hint": "{question} Hint: {choices}"}
+    raw_config["directions"] = {
+        "called": {"contrast": ["call", "negative"]},
+        "hinted": {"contrast": ["hint", "question"]},
+    }
+    raw_config["methods"] |= {name: {"direction": name} for name in ("called", "hinted")}
+    raw_config["studies"]["localization"]["methods"].append("called")
+    raw_config["studies"]["listening"]["methods"].append("hinted")
+    config = load(raw_config, root)
+    state = config.unsteered_settings("tiny-qwen2-audio", "sequences").states["call"]
+    assert state == State(prompt="Call me at the {label}.")
+    assert state.of_event
+    settings = config.share_settings("tiny-qwen2-audio", "listening")
+    assert settings.states["hint"] == State(prompt="{question} Hint: {choices}")
+    assert [each.direction.contrast for each in settings.passes if each.name == "hinted"] == [("hint", "question")]
+    assert {"called", "hinted"} & set(config.methods_of("localization-exact")) == {"called"}
+    raw_config["prompts"]["call"] = None
+    with pytest.raises(
+        UserError, match=r"directions\.called\.contrast: 'call' is no prompt \(positive, .*\); add it to pr"
+    ):
+        load(raw_config, root)
+
+
+def test_null_takes_a_prompt_out_and_it_stays_out(raw_config, root):
+    raw_config["prompts"]["positive_3"] = None
+    with pytest.raises(
+        UserError, match=r"methods\.positive_3\.direction: 'positive_3' is no prompt \(positive, "
+    ) as caught:
+        load(raw_config, root)
+    known = str(caught.value).partition("(")[2].partition(")")[0].split(", ")
+    assert known == [name for name in PROMPTS if name != "positive_3"]
+    raw_config["methods"]["positive_3"] = None
+    config = load(raw_config, root)
+    again = configuration.Config.from_json(config.as_json())
+    # Laid over the default run, too, as the configuration that a run writes.
+    laid_over = overlaid(yaml.safe_load((root / "config.yaml").read_text()), json.loads(config.as_json()))
+    for each in (config, again, load(laid_over, root)):
+        assert each.prompts == PROMPTS | {"positive_3": None}
+        states = each.unsteered_settings("tiny-qwen2-audio", "sequences-exact").states
+        assert {"positive_2", "positive_3"} & set(states) == {"positive_2"}
+        assert each.as_json() == config.as_json()
 
 
 def test_hub_repository_needs_a_pinned_revision(raw_config, root):
@@ -305,12 +482,12 @@ def test_the_home_folder_may_be_written_as_a_tilde_in_every_path(raw_config, roo
     for file in ("esc50.csv", "mmau.json"):
         (tmp_path / file).touch()
     shutil.copytree(root / "resources/tiny-qwen2-audio", tmp_path / "model", dirs_exist_ok=True)
-    raw_config["libraries"] |= {
+    raw_config["sounds"] |= {
         "folder": {"type": "folder", "path": "~/sounds"},
         "esc50": {"type": "esc50", "csv": "~/esc50.csv", "audio": "~/sounds"},
         "sakura": {"type": "sakura", "path": "~/SAKURA", "tracks": {"animals": "~/Animal"}},
     }
-    raw_config["questions"]["mmau"] = {"type": "mmau", "path": "~/mmau.json", "audio": "~", "max_seconds": 10}
+    raw_config["examples"]["mmau"] = {"type": "mmau", "path": "~/mmau.json", "audio": "~", "max_seconds": 10}
     raw_config["models"] = {
         "mine": {"checkpoint": "~/model"},
         "large": {"checkpoint": "someone/some-model", "revision": "0123abcd" * 5},
@@ -318,13 +495,10 @@ def test_the_home_folder_may_be_written_as_a_tilde_in_every_path(raw_config, roo
     raw_config["model_cache"] = "~/cache"
     config = load(raw_config, root)
     # What jobs, digests and results are given is the path itself.
-    libraries, questions = config.libraries, config.questions["mmau"]
-    assert libraries["folder"].path == libraries["esc50"].audio == f"{tmp_path}/sounds"
-    assert libraries["esc50"].csv == f"{tmp_path}/esc50.csv"
-    assert (libraries["sakura"].path, libraries["sakura"].tracks["animals"]) == (
-        f"{tmp_path}/SAKURA",
-        f"{tmp_path}/Animal",
-    )
+    sounds, questions = config.sounds, config.questions["mmau"]
+    assert sounds["folder"].path == sounds["esc50"].audio == f"{tmp_path}/sounds"
+    assert sounds["esc50"].csv == f"{tmp_path}/esc50.csv"
+    assert (sounds["sakura"].path, sounds["sakura"].tracks["animals"]) == (f"{tmp_path}/SAKURA", f"{tmp_path}/Animal")
     assert (questions.path, questions.audio, config.model_cache) == (
         *(f"{tmp_path}/mmau.json", str(tmp_path), f"{tmp_path}/cache"),
     )
@@ -344,28 +518,30 @@ def overlaid(raw, overlay):
 
 
 OVERLAYS = {
-    "another strength": {"probe": {"steering": {"scale": 0.3, "positions": "last"}}},
+    "another strength": {"steering": {"scale": 0.3, "positions": "last"}},
     "an emphasis": {
-        "probe": {"steering": {"emphasis": {"layers": [1, 2], "beta": 0.25}}},
-        "sweeps": {"steered-layers": None, "steered-blocks": None},
+        "steering": {"emphasis": {"layers": [1, 2], "beta": 0.25}},
+        "studies": {"steered-layers": None, "steered-blocks": None},
     },
-    "no emphasis": {"probe": {"methods": {"silence_weighted": {"steering": {"emphasis": None, "scale": 0.2}}}}},
+    "no emphasis": {"methods": {"silence_weighted": {"steering": {"emphasis": None, "scale": 0.2}}}},
     "entries taken out": {
         "models": {"tiny-audio-flamingo-3": None},
-        "probe": {"steering": {"layers": "second_half"}, "methods": {"vista": None, "no_audio": None}},
-        "questions": {"sequences": None},
+        "prompts": {"positive_3": None},
+        "steering": {"layers": "second_half"},
+        "methods": {"vista": None, "no_audio": None, "positive_3": None},
+        "examples": {"questions": None},
         "figures": {"audio_share": None},
-        "sweeps": {"heads": None, "steered-blocks": None, 1: None},
+        "studies": {"listening": None, "heads": None, "steered-blocks": None, 1: None},
     },
     "sweeps": {
-        "probe": {"steering": {"scale": 0.3}},
-        "sweeps": {
+        "steering": {"scale": 0.3},
+        "studies": {
             "weights": {"vary": "steering.emphasis", "values": [None, {"layers": "0%-50%", "beta": 1e-5}]},
             "epsilon": {"vary": "localization.epsilon", "values": [1e-12, 1e-8], "method": "silence_weighted"},
         },
     },
-    "lists of methods": {"benchmarks": {"sequences": {"methods": ["sample", "vista"]}}},
-    "texts": {"probe": {"prompts": {"inference": 'H\u00f6rst du \U0001f415?\u2028\t"{}" \\ud83d\\ude00 \x7f'}}},
+    "lists of methods": {"studies": {"localization": {"methods": ["sample", "vista"]}}},
+    "texts": {"prompts": {"inference": 'H\u00f6rst du \U0001f415?\u2028\t"{{}}" \\ud83d\\ude00 \x7f'}},
 }
 
 
@@ -373,22 +549,26 @@ OVERLAYS = {
 def test_the_configuration_that_a_run_writes_repeats_it(raw_config, root, overlay):
     config = load(overlaid(json.loads(json.dumps(raw_config)), overlay), root)
     written = yaml.safe_load(as_yaml(configuration.Config.from_json(config.as_json())))
-    scale = config.probe.steering.scale
-    assert written["probe"]["methods"]["label_mean"]["steering"]["scale"] == scale
+    scale = config.steering.scale
+    assert written["methods"]["label_mean"]["steering"]["scale"] == scale
     for raw in (written, overlaid(raw_config, written)):
         repeated = load(raw, root)
         assert repeated == config
         for model in config.models:
-            for name in config.benchmarks:
-                assert (
-                    repeated.steering_settings(model, name).as_json() == config.steering_settings(model, name).as_json()
-                )
+            for name in config.sequences:
+                again, before = (each.unsteered_settings(model, name) for each in (repeated, config))
+                assert again.as_json() == before.as_json()
+            for name in config.localizations:
+                again, before = (each.steering_settings(model, name) for each in (repeated, config))
+                assert again.as_json() == before.as_json()
+            for name in config.shares:
+                assert repeated.share_settings(model, name).as_json() == config.share_settings(model, name).as_json()
             for name in config.sweeps:
                 assert repeated.sweep_settings(name, model).as_json() == config.sweep_settings(name, model).as_json()
 
 
 def test_settings_of_a_sweep_record_nothing_that_plays_no_part_in_it(raw_config, root):
-    raw_config["probe"]["steering"] |= {"scale": 0.3, "site": "mlp"}
+    raw_config["steering"] |= {"scale": 0.3, "site": "mlp"}
     config = load(raw_config, root)
     settings = config.sweep_settings("strength", "tiny-qwen2-audio")
     (steered,) = json.loads(settings.as_json())["passes"]
@@ -436,39 +616,39 @@ def test_documented_commands_take_no_target_for_a_configuration_file():
 
 def test_the_published_models_are_pinned_and_not_part_of_the_default(raw_config, root, tmp_path):
     overlay = yaml.safe_load((root / "profiles/paper.yaml").read_text())
-    overlay["libraries"]["sakura"]["path"] = str(tmp_path)
+    overlay["sounds"]["sakura"]["path"] = str(tmp_path)
     assert not any(model.revision for model in load(raw_config, root).models.values())
     config = load(overlaid(raw_config, overlay), root)
     assert {model.checkpoint: len(model.revision) for model in config.models.values()} == {
         "Qwen/Qwen2-Audio-7B-Instruct": 40,
         "nvidia/audio-flamingo-3-hf": 40,
     }
-    assert config.benchmarks["sequences"].n_samples == 500
+    assert config.examples["sequences"].n_samples == 500
     assert not config.rehearsal
 
 
 def test_the_rehearsal_is_one_shard_of_full_size_models(raw_config, root):
     config = load(overlaid(raw_config, yaml.safe_load((root / "profiles/rehearsal.yaml").read_text())), root)
     assert config.rehearsal
-    assert {name: config.n_shards(name) for name in config.benchmarks} == {"rehearsal": 1}
+    assert {name: config.n_shards(name) for name in config.examples} == {"rehearsal": 1}
     assert all(model.weights == "random" for model in config.models.values())
 
 
 def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config, root):
     few = load(raw_config, root)
-    raw_config["benchmarks"]["sequences"]["n_samples"] = 1234
+    raw_config["examples"]["sequences"]["n_samples"] = 1234
     many = load(raw_config, root)
     ranges = [many.shard_range("sequences", shard) for shard in range(many.n_shards("sequences"))]
     assert [index for first, stop in ranges for index in range(first, stop)] == list(range(1234))
     full = [few.shard_range("sequences", shard) for shard in range(few.n_shards("sequences") - 1)]
     assert ranges[: len(full)] == full
-    longest = many.benchmarks["sequences"].composition.longest_seconds
+    longest = many.examples["sequences"].composition.longest_seconds
     assert longest == pytest.approx(18.5)
     assert max(stop - first for first, stop in ranges) * longest <= many.shard_seconds
 
 
 def test_sections_survive_the_command_line(raw_config, root):
-    settings = load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences")
+    settings = load(raw_config, root).steering_settings("tiny-qwen2-audio", "localization")
     assert PassSettings.from_json(settings.as_json()) == settings
     (own,) = [each for each in json.loads(settings.as_json())["passes"] if each["name"] == "sample"]
     assert own["steering"]["scale"] == pytest.approx(0.1)
@@ -479,25 +659,127 @@ def test_sections_survive_the_command_line(raw_config, root):
 
 def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_config, root):
     before = load(raw_config, root)
-    raw_config["probe"]["steering"]["scale"] = 0.5
+    raw_config["steering"]["scale"] = 0.5
     after = load(raw_config, root)
-    model, benchmark = "tiny-qwen2-audio", "sequences"
-    assert before.unsteered_settings(model, benchmark) == after.unsteered_settings(model, benchmark)
+    model = "tiny-qwen2-audio"
+    assert before.unsteered_settings(model, "sequences") == after.unsteered_settings(model, "sequences")
     assert before.direct_settings(model).as_json() == after.direct_settings(model).as_json()
-    assert before.steering_settings(model, benchmark) != after.steering_settings(model, benchmark)
+    assert before.steering_settings(model, "localization") != after.steering_settings(model, "localization")
 
 
-def test_default_methods_are_headline_controls_on_the_large_benchmark_and_all_on_the_small_one(raw_config, root):
+def test_default_methods_are_headline_controls_on_the_large_study_and_all_that_fit_on_the_small_one(raw_config, root):
     config = load(raw_config, root)
     few = ["sample", "label_mean", "random_direction", "other_label", "absent_label", "silence"]
-    assert list(config.methods_of("sequences")) == few
-    assert list(config.methods_of("sequences-exact")) == list(config.probe.methods)
-    assert len(config.probe.methods) == 17
+    assert list(config.methods_of("localization")) == few
+    of_questions = ["audio_silence", "audio_none", "instruction"]
+    assert list(config.methods_of("listening")) == of_questions
+    assert list(config.methods_of("localization-exact")) == [
+        name for name in config.methods if name not in of_questions
+    ]
+    assert len(config.methods_of("localization-exact")) == 17
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (
+            {"examples": "other"},
+            r"mine\.examples: 'other' is not in examples \(sequences, .*, questions\); .* take the study out \(mine: n",
+        ),
+        (
+            {"examples": "sequences", "readout": "share"},
+            r"mine\.readout: share is read about questions, and 'sequences' are of type sequences; name other examples",
+        ),
+        (
+            {"examples": "questions", "methods": ["instruction"]},
+            r"mine\.readout: windows is read about sequences, and 'questions' are of type questions; .* another r",
+        ),
+        (
+            {"examples": "sequences", "readout": "text"},
+            r"mine\.readout: input should be 'windows' or 'share', not 'text'",
+        ),
+        ({"examples": "sequences", "methods": ["none"]}, r"mine\.methods: 'none' is not in methods \(sample, .*add it"),
+        ({"examples": "sequences", "methods": "some"}, r"mine\.methods: 'some' is neither all nor a list of names"),
+        ({"examples": "sequences", "methods": []}, r"mine\.methods: \[\] is neither all nor a list of names"),
+        ({"examples": "sequences", "methods": ["sample"] * 2}, r"mine\.methods: 'sample' is listed twice; keep one"),
+        (
+            {"examples": "sequences", "methods": ["sample", "instruction"]},
+            r"mine\.methods: 'instruction' needs examples with \{choices\}, which 'sequences' have not; take it out",
+        ),
+        (
+            {"examples": "questions", "readout": "share", "methods": ["instruction", "silence"]},
+            r"mine\.methods: 'silence' needs examples with \{label\}, which 'questions' have not; take it out",
+        ),
+        (
+            {"examples": "questions", "readout": "share", "methods": ["random_direction"]},
+            r"mine\.methods: 'random_direction' needs examples with \{label\}",
+        ),
+        (
+            {"examples": "questions", "readout": "share", "methods": ["instruction", "original"]},
+            r"mine\.methods: 'original' is the name of a pass that is not steered; give the method another one",
+        ),
+        ({"examples": "sequences", "benchmark": "sequences"}, r"mine\.benchmark: unknown key"),
+        ({"readout": "windows"}, r"mine\.examples: the key is missing; add it"),
+        ("sequences", r"mine: must hold keys of its own, not 'sequences'"),
+    ],
+)
+def test_studies_that_do_not_fit_are_refused_in_one_sentence(raw_config, root, study, message):
+    raw_config["methods"]["original"] = {"direction": "neutral"}
+    raw_config["studies"]["mine"] = study
+    with pytest.raises(UserError, match=rf"^config\.yaml: studies\.{message}") as caught:
+        load(raw_config, root)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_study_s_name_becomes_a_folder(raw_config, root):
+    raw_config["studies"]["My study"] = {"examples": "sequences"}
+    with pytest.raises(
+        UserError, match=r"^config\.yaml: studies: the name 'My study' becomes a folder; use lower-case"
+    ):
+        load(raw_config, root)
+
+
+def test_all_methods_are_those_that_fit_the_examples(raw_config, root):
+    raw_config["studies"]["mine"] = {"examples": "questions", "readout": "share"}
+    raw_config["studies"]["none"] = {"examples": "sequences"}
+    config = load(raw_config, root)
+    # That of the two generic instructions names neither a sound nor a question.
+    assert set(config.methods_of("mine")) == {"neutral", "audio_silence", "audio_none", "instruction"}
+    assert set(config.methods_of("none")) == set(config.methods) - {"audio_silence", "audio_none", "instruction"}
+    raw_config["methods"] = {name: raw_config["methods"][name] for name in ("sample", "silence")}
+    for study in ("listening", "localization"):
+        raw_config["studies"][study] |= {"methods": "all"}
+    raw_config["studies"]["listening"] = None
+    with pytest.raises(
+        UserError, match=r"studies\.mine\.methods: no method fits examples 'questions'; .*\(mine: null\)"
+    ):
+        load(raw_config, root)
+
+
+def test_studies_about_the_same_examples_share_states(raw_config, root):
+    model = "tiny-qwen2-audio"
+    raw_config["studies"]["localization"]["methods"] = ["sample", "silence"]
+    one = load(raw_config, root)
+    assert one.states_of("sequences") == ["negative", "positive", "positive@silence"]
+    assert one.averaging_settings("sequences").contrasts == []
+    raw_config["studies"]["mine"] = {"examples": "sequences", "methods": ["label_mean", "no_audio", "positive_2"]}
+    both = load(raw_config, root)
+    union = ["negative", "positive", "positive@none", "positive@silence", "positive_2"]
+    assert both.states_of("sequences") == list(both.unsteered_settings(model, "sequences").states) == union
+    assert both.averaging_settings("sequences").contrasts == [("positive", "negative")]
+    # Each has passes of its own: the first is not run again.
+    assert both.steering_settings(model, "localization") == one.steering_settings(model, "localization")
+    names = [each.name for each in both.steering_settings(model, "mine").passes]
+    assert names == ["label_mean", "no_audio", "positive_2"]
+    assert both.unsteered_settings(model, "sequences-exact") == one.unsteered_settings(model, "sequences-exact")
+    # Nor do other examples: what no study asks about has no states.
+    raw_config["examples"]["unused"] = raw_config["examples"]["sequences"]
+    assert load(raw_config, root).states_of("unused") == []
 
 
 def test_a_method_changes_the_steering_that_it_names_and_no_more(raw_config, root):
-    raw_config["probe"]["steering"] |= {"scale": 0.3, "layers": "second_half"}
-    methods = load(raw_config, root).methods_of("sequences-exact")
+    raw_config["steering"] |= {"scale": 0.3, "layers": "second_half"}
+    methods = load(raw_config, root).methods_of("localization-exact")
     assert methods["sample"].steering == Steering(scale=0.3, layers="second_half")
     assert methods["silence_weighted"].steering == Steering(
         scale=0.3, layers="second_half", emphasis={"layers": "44%-94%", "beta": 0.5}
@@ -507,7 +789,7 @@ def test_a_method_changes_the_steering_that_it_names_and_no_more(raw_config, roo
 
 
 def test_weights_of_silence_are_those_of_avs_in_qwen2_audio(raw_config, root):
-    steering = load(raw_config, root).methods_of("sequences-exact")["silence_weighted"].steering
+    steering = load(raw_config, root).methods_of("localization-exact")["silence_weighted"].steering
     scales = steering.scales(32)
     assert [layer for layer, scale in scales.items() if scale > steering.scale] == list(range(14, 30))
 
@@ -522,64 +804,59 @@ def test_only_states_that_a_method_needs_are_extracted(raw_config, root):
     assert set(config.unsteered_settings(model, "sequences-exact").states) == expected
 
     before = config.unsteered_settings(model, "sequences").as_json()
-    raw_config["benchmarks"]["sequences"]["methods"].append("shuffled_labels")
-    raw_config["probe"]["methods"]["weak"] = {"vector": "silence", "steering": {"scale": 0.01}}
-    raw_config["probe"]["prompts"]["paraphrases"]["positive"] = ["Where is {label}?", *["{label} " * n for n in (2, 3)]]
+    raw_config["studies"]["localization"]["methods"].append("shuffled_labels")
+    raw_config["methods"]["weak"] = {"direction": "silence", "steering": {"scale": 0.01}}
+    raw_config["prompts"]["positive_1"] = "Where is {label}?"
     assert load(raw_config, root).unsteered_settings(model, "sequences").as_json() == before
-    raw_config["benchmarks"]["sequences"]["methods"].append("positive_1")
+    raw_config["studies"]["localization"]["methods"].append("positive_1")
     states = load(raw_config, root).unsteered_settings(model, "sequences").states
     assert states["positive_1"] == State(prompt="Where is {label}?")
-    assert states["positive@silence"] == State(prompt=config.probe.prompts.positive, heard="silence")
+    assert states["positive@silence"] == State(prompt=config.prompts["positive"], heard="silence")
     assert set(states) == own | {"positive@silence", "positive_1"}
 
 
 def test_a_contrast_of_ones_own_needs_yaml_alone(raw_config, root):
-    raw_config["probe"]["directions"] = {"mine": {"contrast": ["positive_2", "negative_1@silence"]}}
-    raw_config["probe"]["directions"]["mine_of_others"] = {
+    raw_config["directions"] = {"mine": {"contrast": ["positive_2", "negative_1@silence"]}}
+    raw_config["directions"]["mine_of_others"] = {
         "contrast": ["positive_2", "negative_1@silence"],
         "over": "others_of_label",
     }
-    raw_config["probe"]["methods"] |= {name: {"vector": name} for name in ("mine", "mine_of_others")}
-    raw_config["benchmarks"]["sequences"]["methods"] += ["mine", "mine_of_others"]
+    raw_config["methods"] |= {name: {"direction": name} for name in ("mine", "mine_of_others")}
+    raw_config["studies"]["localization"]["methods"] += ["mine", "mine_of_others"]
     config = load(raw_config, root)
     states = config.unsteered_settings("tiny-qwen2-audio", "sequences").states
     assert states["negative_1@silence"] == State(prompt="Listen to the whole audio", heard="silence")
     assert ("positive_2", "negative_1@silence") in config.averaging_settings("sequences").contrasts
-    passes = {each.name: each for each in config.steering_settings("tiny-qwen2-audio", "sequences").passes}
+    passes = {each.name: each for each in config.steering_settings("tiny-qwen2-audio", "localization").passes}
     assert passes["mine"].direction.contrast == ("positive_2", "negative_1@silence")
-    for state, told in (("quiet", "'quiet' is no instruction; write negative"), ("negative_4", "negative_4 is needed")):
-        raw_config["probe"]["directions"]["unused"] = {"contrast": ["positive", state]}
-        with pytest.raises(UserError, match=rf"directions\.unused\.contrast: {told}"):
+    for state in ("quiet", "negative_4"):
+        raw_config["directions"]["unused"] = {"contrast": ["positive", state]}
+        told = (
+            rf"directions\.unused\.contrast: '{state}' is no prompt \(positive, .*\); add it to prompts, or take what"
+        )
+        with pytest.raises(UserError, match=told):
             load(raw_config, root)
     for control in ({"control": "other_event"}, {"control": "absent_label", "over": "others_of_label"}):
-        raw_config["probe"]["directions"]["unused"] = {"contrast": ["negative_1", "negative"]} | control
+        raw_config["directions"]["unused"] = {"contrast": ["negative_1", "negative"]} | control
         with pytest.raises(UserError, match=r"unused\.control: \w+ takes another label, and the contrast names none"):
             load(raw_config, root)
-    raw_config["probe"]["directions"] = {"silence": {"contrast": ["positive", "negative"]}}
+    raw_config["directions"] = {"silence": {"contrast": ["positive", "negative"]}}
     with pytest.raises(UserError, match=r"directions: 'silence' is there already; give yours another name"):
         load(raw_config, root)
 
 
 def test_order_of_methods_does_not_matter(raw_config, root):
-    before = load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences").as_json()
-    raw_config["benchmarks"]["sequences"]["methods"].reverse()
-    raw_config["probe"]["methods"] = dict(reversed(raw_config["probe"]["methods"].items()))
-    assert load(raw_config, root).steering_settings("tiny-qwen2-audio", "sequences").as_json() == before
+    before = load(raw_config, root).steering_settings("tiny-qwen2-audio", "localization").as_json()
+    raw_config["studies"]["localization"]["methods"].reverse()
+    raw_config["methods"] = dict(reversed(raw_config["methods"].items()))
+    assert load(raw_config, root).steering_settings("tiny-qwen2-audio", "localization").as_json() == before
 
 
 def test_wording_of_labels():
-    wording = Prompts(label_wording={"dog": "a barking dog"}).wording
+    wording = Wording(labels={"dog": "a barking dog"})
     assert wording.of("dog", "animals") == "a barking dog"
     assert wording.of("cat", "animals") == "cat"
     assert wording.of("French", "languages") == "French speech"
-
-
-def test_query_is_appended_to_both_instructions_word_for_word():
-    prompts = Prompts(query="What is heard in {label}?", negative="Focus on {all} of it")
-    negative, positive = (prompts.state(name) for name in ("negative", "positive"))
-    assert negative.prompt.format() == "Focus on {all} of it What is heard in {label}?"
-    assert positive.prompt.format(label="cat").endswith("the sound of cat? What is heard in {label}?")
-    assert (negative.of_event, positive.of_event) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -599,9 +876,9 @@ def test_published_checkpoints_that_leave_out_defaults_are_accepted(raw_config, 
 
 def test_direct_prompting_depends_on_no_other_prompt(raw_config, root):
     before = load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json()
-    raw_config["probe"]["prompts"]["inference"] = "What is this?"
+    raw_config["prompts"]["inference"] = "What is this?"
     assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() == before
-    raw_config["probe"]["prompts"]["label_wording"] = {"dog": "a dog"}
+    raw_config["wording"]["labels"] = {"dog": "a dog"}
     assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() != before
 
 
@@ -640,16 +917,16 @@ def test_ranges_that_the_model_does_not_hold_are_refused():
 )
 @pytest.mark.parametrize("section", ["steering", "localization"])
 def test_unknown_layers_end_in_one_sentence(raw_config, root, section, layers, message):
-    raw_config["probe"][section]["layers"] = layers
-    with pytest.raises(UserError, match=re.escape(f"config.yaml: probe.{section}.layers: {message}")) as error:
+    raw_config[section]["layers"] = layers
+    with pytest.raises(UserError, match=re.escape(f"config.yaml: {section}.layers: {message}")) as error:
         load(raw_config, root)
     assert str(error.value).count("config.yaml") == str(error.value).count("layers:") == 1
 
 
 @pytest.mark.parametrize("key", ["operator", "site", "positions", "normalisation", "gate"])
 def test_unknown_kinds_of_steering_end_in_one_sentence(raw_config, root, key):
-    raw_config["probe"]["steering"][key] = "heart"
-    with pytest.raises(UserError, match=rf"^config\.yaml: probe\.steering\.{key}: input should be .*, not 'heart'$"):
+    raw_config["steering"][key] = "heart"
+    with pytest.raises(UserError, match=rf"^config\.yaml: steering\.{key}: input should be .*, not 'heart'$"):
         load(raw_config, root)
 
 
@@ -661,25 +938,23 @@ def test_what_belongs_to_adding_is_refused_with_another_operator(raw_config, roo
         ("emphasis", {"layers": [0]}, "null"),
     ):
         message = f"{key} says how a vector is added, which operator '{operator}' does not do; set {key}: {unset}, or"
-        probe = raw_config["probe"] | {"steering": {"operator": operator, key: value}}
-        with pytest.raises(UserError, match=re.escape(f"config.yaml: probe.steering: {message}") + " operator: add$"):
-            load(raw_config | {"probe": probe}, root)
-        # What a method changes, and what it takes from the probe, do not fit together.
-        probe = raw_config["probe"] | {"steering": {key: value}, "methods": {}}
-        probe["methods"] = raw_config["probe"]["methods"] | {
-            "taken_out": {"vector": "sample", "steering": {"operator": operator}}
-        }
-        where = "config.yaml: probe.methods: taken_out.steering: "
+        changes = {"steering": {"operator": operator, key: value}}
+        with pytest.raises(UserError, match=re.escape(f"config.yaml: steering: {message}") + " operator: add$"):
+            load(raw_config | changes, root)
+        # What a method changes, and what it takes from the section, do not fit together.
+        taken_out = {"direction": "sample", "steering": {"operator": operator}}
+        changes = {"steering": {key: value}, "methods": raw_config["methods"] | {"taken_out": taken_out}}
+        where = "config.yaml: methods: taken_out.steering: "
         with pytest.raises(UserError, match=re.escape(where + message)) as error:
-            load(raw_config | {"probe": probe}, root)
+            load(raw_config | changes, root)
         assert "\n" not in str(error.value)
 
 
 def test_methods_in_the_documentation_of_steering_are_valid(raw_config, root):
     (block,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/steering.md").read_text(), re.DOTALL)
-    documented = yaml.safe_load(block)["probe"]["methods"]
-    raw_config["probe"]["methods"] |= documented
-    methods = load(raw_config, root).probe.methods
+    documented = yaml.safe_load(block)["methods"]
+    raw_config["methods"] |= documented
+    methods = load(raw_config, root).methods
     without, at_attention = (methods[name].steering for name in documented)
     assert (without.operator, without.scale, without.preserve_norm) == ("ablate", 1, False)
     assert (at_attention.operator, at_attention.site) == ("add", "attention")
@@ -689,20 +964,20 @@ def test_methods_in_the_documentation_of_steering_are_valid(raw_config, root):
 def test_vectors_of_block_outputs_steer_no_heads_or_neurons(raw_config, root, site):
     # Heads are often as wide as the residual stream: nothing would fail.
     message = f"site: the vectors of this workflow are of block outputs, not of {site}; set site to block,"
-    methods = raw_config["probe"]["methods"]
-    for key, probe in (
-        ("steering", {"steering": {"site": site}, "methods": {"sample": {"vector": "sample"}}}),
+    methods = raw_config["methods"]
+    for key, changes in (
+        ("steering", {"steering": {"site": site}, "methods": {"sample": {"direction": "sample"}}}),
         (
             "methods.inside.steering",
-            {"methods": methods | {"inside": {"vector": "sample", "steering": {"site": site}}}},
+            {"methods": methods | {"inside": {"direction": "sample", "steering": {"site": site}}}},
         ),
     ):
-        with pytest.raises(UserError, match=re.escape(f"config.yaml: probe: {key}.{message}")):
-            load(raw_config | {"probe": raw_config["probe"] | probe}, root)
-    raw_config["sweeps"] = {"sites": {"vary": "steering.site", "values": ["block", "attention", site]}}
-    with pytest.raises(UserError, match=re.escape(f"sweeps.sites.values: {message}")):
+        with pytest.raises(UserError, match=re.escape(f"config.yaml: {key}.{message}")):
+            load(raw_config | changes, root)
+    raw_config["studies"] |= {"sites": {"vary": "steering.site", "values": ["block", "attention", site]}}
+    with pytest.raises(UserError, match=re.escape(f"studies.sites.values: {message}")):
         load(raw_config, root)
-    raw_config["sweeps"]["sites"]["values"].pop()
+    raw_config["studies"]["sites"]["values"].pop()
     load(raw_config, root)
 
 
@@ -719,27 +994,33 @@ def test_emphasis_weighs_layers_as_avs_does():
 
 
 def test_an_emphasis_on_blocks_that_are_not_steered_is_refused(raw_config, root):
-    raw_config["probe"]["steering"] |= {"layers": [0, 1], "emphasis": {"layers": [3]}}
-    with pytest.raises(UserError, match=r"probe\.steering\.emphasis\.layers: \[3\] holds no steered block; .*\[0, 1\]"):
+    raw_config["steering"] |= {"layers": [0, 1], "emphasis": {"layers": [3]}}
+    with pytest.raises(UserError, match=r"steering\.emphasis\.layers: \[3\] holds no steered block; .*\[0, 1\]"):
         load(raw_config, root)
 
 
-def test_an_analysis_depends_on_what_is_read_and_not_on_how_many_items_there_are(raw_config, root):
-    before = load(raw_config, root).analysis_settings("tiny-qwen2-audio", "sequences")
+def test_a_study_of_shares_depends_on_what_is_read_and_not_on_how_many_items_there_are(raw_config, root):
+    before = load(raw_config, root).share_settings("tiny-qwen2-audio", "listening")
     assert (before.splits, before.on_bad_item) == (None, "refuse")
     assert before.max_seconds == pytest.approx(18.5)
-    raw_config["questions"]["sequences"]["n_items"] = 7
-    raw_config["probe"]["prompts"]["inference"] = "What is this?"
+    raw_config["examples"]["questions"]["n_items"] = 7
+    raw_config["prompts"]["inference"] = "What is this?"
     config = load(raw_config, root)
-    assert config.analysis_settings("tiny-qwen2-audio", "sequences") == before
-    assert config.items_per_shard("sequences") == 254
-    raw_config["probe"]["steering"]["scale"] = 0.2
-    assert load(raw_config, root).analysis_settings("tiny-qwen2-audio", "sequences") != before
+    assert config.share_settings("tiny-qwen2-audio", "listening") == before
+    assert config.examples_per_shard("questions") == 254
+    raw_config["steering"]["scale"] = 0.2
+    assert load(raw_config, root).share_settings("tiny-qwen2-audio", "listening") != before
 
 
 def test_questions_can_be_left_out(raw_config, root):
-    raw_config["questions"]["sequences"] = None
-    with pytest.raises(UserError, match=r"'sequences' is not in questions \(there are none\); .* null for no figure"):
+    raw_config["examples"]["questions"] = None
+    with pytest.raises(
+        UserError, match=r"listening\.examples: 'questions' is not in examples \(sequences, sequences-e"
+    ):
+        load(raw_config, root)
+    raw_config["studies"]["listening"] = None
+    with pytest.raises(UserError, match=r"'listening' is no study that reads shares \(there is none\); .* null for no"):
         load(raw_config, root)
     raw_config["figures"]["audio_share"] = None
-    assert load(raw_config, root).questions == {}
+    config = load(raw_config, root)
+    assert config.questions == config.shares == {}

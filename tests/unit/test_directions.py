@@ -26,7 +26,7 @@ SHARED = ("negative", "negative_1", "negative_2")
 OWN = ("positive", "positive_1", "positive_2", "positive@silence", "positive@none")
 
 
-class Benchmark:
+class Sequences:
     """Samples, their random states, and what means over them are made of."""
 
     def __init__(self, labels, domain_of, rng):
@@ -59,11 +59,11 @@ def named(name):
 
 
 @pytest.fixture(scope="module")
-def benchmark():
+def sequences():
     """Samples of three different animals."""
     rng = np.random.default_rng(0)
     animals = [label for label, domain in LABELS.items() if domain == "animals"]
-    return Benchmark(np.array([rng.choice(animals, 3, replace=False) for _ in range(N_SAMPLES)]), LABELS, rng)
+    return Sequences(np.array([rng.choice(animals, 3, replace=False) for _ in range(N_SAMPLES)]), LABELS, rng)
 
 
 @pytest.mark.parametrize(
@@ -78,12 +78,12 @@ def benchmark():
         ("no_audio", "positive", "positive@none"),
     ],
 )
-def test_contrasts_are_differences_of_their_own_samples_states(benchmark, kind, first, second):
+def test_contrasts_are_differences_of_their_own_samples_states(sequences, kind, first, second):
     assert named(kind) == Direction(contrast=(first, second))
-    for sample in benchmark.samples:
-        states = benchmark.states[sample.sample_id]
+    for sample in sequences.samples:
+        states = sequences.states[sample.sample_id]
         np.testing.assert_array_equal(
-            benchmark.of(kind, sample), np.broadcast_to(states[first] - states[second], (3, *SHAPE))
+            sequences.of(kind, sample), np.broadcast_to(states[first] - states[second], (3, *SHAPE))
         )
 
 
@@ -109,10 +109,10 @@ def test_a_direction_that_cannot_be_is_refused(changes, told):
         Direction(**{"contrast": ("positive", "negative")} | changes)
 
 
-def test_other_label_is_the_vector_of_another_event_and_every_event_steers_once(benchmark):
-    for sample in benchmark.samples:
-        own, other = (benchmark.of(kind, sample) for kind in ("sample", "other_label"))
-        found = sources.sources(DIRECTIONS["other_label"], sample, benchmark.groups)
+def test_other_label_is_the_vector_of_another_event_and_every_event_steers_once(sequences):
+    for sample in sequences.samples:
+        own, other = (sequences.of(kind, sample) for kind in ("sample", "other_label"))
+        found = sources.sources(DIRECTIONS["other_label"], sample, sequences.groups)
         assert sorted(source.position for source in found) == sorted(POSITIONS)
         for place, source in enumerate(found):
             assert source.position != POSITIONS[place]
@@ -127,31 +127,31 @@ def test_both_other_events_are_equally_frequent_also_where_domains_take_turns(st
         assert chosen == {"middle": 24, "end": 24}
 
 
-def test_label_mean_leaves_the_own_sample_out(benchmark):
-    vectors = np.stack([benchmark.of("sample", sample) for sample in benchmark.samples])
-    for number, sample in enumerate(benchmark.samples):
+def test_label_mean_leaves_the_own_sample_out(sequences):
+    vectors = np.stack([sequences.of("sample", sample) for sample in sequences.samples])
+    for number, sample in enumerate(sequences.samples):
         for place, label in enumerate(sample.labels):
             others = [
                 vectors[other, sample_.labels.index(label)]
-                for other, sample_ in enumerate(benchmark.samples)
+                for other, sample_ in enumerate(sequences.samples)
                 if other != number and label in sample_.labels
             ]
-            found = benchmark.of("label_mean", sample)[place]
+            found = sequences.of("label_mean", sample)[place]
             np.testing.assert_allclose(found, np.mean(others, axis=0), atol=1e-6)
 
 
-def test_absent_label_is_the_mean_of_a_label_of_the_domain_that_the_sample_lacks(benchmark):
+def test_absent_label_is_the_mean_of_a_label_of_the_domain_that_the_sample_lacks(sequences):
     vectors = [
         (label, vector)
-        for sample in benchmark.samples
-        for label, vector in zip(sample.labels, benchmark.of("sample", sample), strict=True)
+        for sample in sequences.samples
+        for label, vector in zip(sample.labels, sequences.of("sample", sample), strict=True)
     ]
-    for sample in benchmark.samples:
+    for sample in sequences.samples:
         (absent,) = {label for label, domain in LABELS.items() if domain == "animals"} - set(sample.labels)
-        found = sources.sources(DIRECTIONS["absent_label"], sample, benchmark.groups)
+        found = sources.sources(DIRECTIONS["absent_label"], sample, sequences.groups)
         assert [(source.position, source.label) for source in found] == [("", absent)] * 3
         expected = np.mean([vector for label, vector in vectors if label == absent], axis=0)
-        for vector in benchmark.of("absent_label", sample):
+        for vector in sequences.of("absent_label", sample):
             np.testing.assert_allclose(vector, expected, atol=1e-6)
 
 
@@ -172,10 +172,10 @@ def test_absent_labels_differ_within_a_sample_as_long_as_there_are_enough():
     assert mixed[1:] == ["", ""]
 
 
-def test_an_absent_label_that_does_not_exist_gives_no_vector(benchmark):
-    sample = benchmark.samples[0]
-    only = Groups({label: "animals" for label in sample.labels}, benchmark.groups.count, benchmark.groups.shuffled)
-    assert np.isnan(benchmark.of("absent_label", sample, only)).all()
+def test_an_absent_label_that_does_not_exist_gives_no_vector(sequences):
+    sample = sequences.samples[0]
+    only = Groups({label: "animals" for label in sample.labels}, sequences.groups.count, sequences.groups.shuffled)
+    assert np.isnan(sequences.of("absent_label", sample, only)).all()
 
 
 def test_shuffling_keeps_the_count_of_every_label_and_depends_on_the_samples_alone():
@@ -190,18 +190,18 @@ def test_shuffling_keeps_the_count_of_every_label_and_depends_on_the_samples_alo
     assert 0.1 < (shuffled == labels).mean() < 0.25
 
 
-def test_shuffled_labels_average_the_events_that_shuffling_gave_the_label(benchmark):
-    vectors = np.stack([benchmark.of("sample", sample) for sample in benchmark.samples])
-    shuffled = np.array([benchmark.groups.shuffled[sample.sample_id] for sample in benchmark.samples])
-    for number, sample in enumerate(benchmark.samples):
-        found = benchmark.of("shuffled_labels", sample)
+def test_shuffled_labels_average_the_events_that_shuffling_gave_the_label(sequences):
+    vectors = np.stack([sequences.of("sample", sample) for sample in sequences.samples])
+    shuffled = np.array([sequences.groups.shuffled[sample.sample_id] for sample in sequences.samples])
+    for number, sample in enumerate(sequences.samples):
+        found = sequences.of("shuffled_labels", sample)
         for place, label in enumerate(sample.labels):
             others = (shuffled == label) & (np.arange(N_SAMPLES) != number)[:, None]
             np.testing.assert_allclose(found[place], vectors[others].mean(axis=0), atol=1e-6)
 
 
-def test_random_directions_are_as_long_as_the_own_vectors(benchmark):
-    own, direction = (benchmark.of(kind, benchmark.samples[3]) for kind in ("sample", "random_direction"))
+def test_random_directions_are_as_long_as_the_own_vectors(sequences):
+    own, direction = (sequences.of(kind, sequences.samples[3]) for kind in ("sample", "random_direction"))
     np.testing.assert_allclose(norms(direction), norms(own), rtol=1e-5)
     assert not np.allclose(direction, own, atol=0.1)
 
@@ -209,9 +209,9 @@ def test_random_directions_are_as_long_as_the_own_vectors(benchmark):
 @pytest.mark.parametrize(
     ("kind", "own"), [*((k, True) for k in ("sample", "label_mean", "silence")), ("random_direction", False)]
 )
-def test_sources_name_the_event_that_a_vector_is_of(benchmark, kind, own):
-    sample = benchmark.samples[3]
-    found = sources.sources(DIRECTIONS[kind], sample, benchmark.groups)
+def test_sources_name_the_event_that_a_vector_is_of(sequences, kind, own):
+    sample = sequences.samples[3]
+    found = sources.sources(DIRECTIONS[kind], sample, sequences.groups)
     assert [source.position for source in found] == (list(POSITIONS) if own else [""] * 3)
     assert [source.label for source in found] == (list(sample.labels) if own else [""] * 3)
 
@@ -221,7 +221,7 @@ def test_queries_without_a_vector_are_known_from_the_labels_and_named_with_the_r
     rng = np.random.default_rng(n_samples)
     labels = np.array([["cat", "cow", "dog"], *(rng.permutation(list(LABELS))[:3] for _ in range(n_samples - 1))])
     sample_ids = [f"{number:05d}" for number in range(n_samples)]
-    # Of the domain everyday every recording that holds one label holds both, or the benchmark has no other.
+    # Of the domain everyday every recording that holds one label holds both, or there is no other.
     domain_of = {label: LABELS[label] for label in labels.ravel()}
     events = pd.DataFrame(
         [
@@ -230,12 +230,12 @@ def test_queries_without_a_vector_are_known_from_the_labels_and_named_with_the_r
             for position, label in zip(POSITIONS, of_sample, strict=True)
         ]
     )
-    benchmark = Benchmark(labels, domain_of, rng)
+    sequences = Sequences(labels, domain_of, rng)
     reasons = set()
     for kind in ("sample", "label_mean", "absent_label", "shuffled_labels", "random_direction", "other_label"):
         missing = missing_vectors(DIRECTIONS[kind], events)
-        for sample in benchmark.samples:
-            for position, vector in zip(POSITIONS, benchmark.of(kind, sample), strict=True):
+        for sample in sequences.samples:
+            for position, vector in zip(POSITIONS, sequences.of(kind, sample), strict=True):
                 assert np.isnan(vector).all() == ((sample.sample_id, position) in missing), (kind, sample, position)
         reasons |= set(missing.values())
     if n_samples == 1:

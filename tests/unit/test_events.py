@@ -1,4 +1,4 @@
-"""Any number of events, overlapping or not, from queries to tables and figures, beside a benchmark of three."""
+"""Any number of events, overlapping or not, from queries to tables and figures, beside a study of three."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +12,11 @@ from plot_specificity import draw_specificity
 from plot_sweep import draw_sweep
 
 from tests.unit.test_figures import check_nothing_is_clipped
-from wheretolisten.benchmark.composition import Composer
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
 from wheretolisten.config.positions import is_position, order_positions
 from wheretolisten.errors import UserError
+from wheretolisten.examples.composition import Composer
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.table import read_localization, write_localization
 from wheretolisten.localization.windows import Window
@@ -86,8 +86,8 @@ def test_names_say_the_order():
         order_positions(["begin", "last"])
 
 
-def test_rows_of_tables_follow_the_events_of_each_benchmark(localization):
-    six = localization[(localization["benchmark"] == "six") & (localization["method"] == "steering_sample")]
+def test_rows_of_tables_follow_the_events_of_each_study(localization):
+    six = localization[(localization["study"] == "six") & (localization["method"] == "steering_sample")]
     assert list(six["position"]) == SIX * 12
     assert six.groupby("sample_id")["onset"].is_monotonic_increasing.all()
     overlap = summarize_overlap(localization)
@@ -96,11 +96,11 @@ def test_rows_of_tables_follow_the_events_of_each_benchmark(localization):
         expected = [*settings.positions, "overall"]
         for table in (overlap, metrics[metrics["metric"] == "iou"], comparisons):
             keys = [key for key in ("model", "method", "other") if key in table]
-            for _, rows in table[table["benchmark"] == name].groupby(keys):
+            for _, rows in table[table["study"] == name].groupby(keys):
                 assert list(rows["position"]) == expected
-        by_label = summarize_overlap(localization[localization["benchmark"] == name], by_label=True)
+        by_label = summarize_overlap(localization[localization["study"] == name], by_label=True)
         assert set(by_label["position"]) == set(expected)
-    found = overlap.set_index(["benchmark", "method", "position"])
+    found = overlap.set_index(["study", "method", "position"])
     # Windows lie on the grid of audio tokens.
     assert (found.xs("steering_sample", level="method")["overlap_pct"] > 97).all()
     assert (found.xs("steering_label_mean", level="method")["overlap_pct"] < 80).all()
@@ -117,10 +117,10 @@ def test_pages_name_the_events(localization):
     assert " % event-6, " in page
 
 
-def test_specificity_has_the_events_of_each_benchmark(localization):
+def test_specificity_has_the_events_of_each_study(localization):
     table = summarize_specificity(localization)
-    assert set(table["benchmark"]) == set(COMPOSITIONS)
-    for name, rows in table.groupby("benchmark"):
+    assert set(table["study"]) == set(COMPOSITIONS)
+    for name, rows in table.groupby("study"):
         positions = list(COMPOSITIONS[name].positions)
         assert list(dict.fromkeys(rows["landed_on"])) == [*positions, NONE]
         assert list(dict.fromkeys(rows["position"])) == positions
@@ -130,12 +130,12 @@ def test_specificity_has_the_events_of_each_benchmark(localization):
         np.testing.assert_allclose(sums, 1.0)
 
 
-@pytest.mark.parametrize("benchmark", ["six", "sixteen"])
-def test_figures_have_room_for_all_events(localization, benchmark):
-    rows = localization[localization["benchmark"] == benchmark]
+@pytest.mark.parametrize("study", ["six", "sixteen"])
+def test_figures_have_room_for_all_events(localization, study):
+    rows = localization[localization["study"] == study]
     overlap = summarize_overlap(rows)
     overlap = overlap[overlap["model"] != "-"]
-    positions = COMPOSITIONS[benchmark].positions
+    positions = COMPOSITIONS[study].positions
     names = [str(number) for number in range(1, len(positions) + 1)]
     figure = draw_overlap(pd.concat([overlap, overlap.assign(model="other")]))
     labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]

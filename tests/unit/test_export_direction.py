@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from wheretolisten import provenance, store
 from wheretolisten.config.models import Model
 from wheretolisten.config.passes import PassSettings
-from wheretolisten.config.probe import Prompts
+from wheretolisten.config.prompts import PROMPTS, Wording, state_of
 from wheretolisten.config.sections import Section
 from wheretolisten.errors import UserError
 
@@ -42,10 +42,8 @@ STATES = store.schema.states({"positive": True, "negative": False})
 @pytest.fixture
 def results(tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
     """Label sums, the states that they were made of, and the sums [label, layer, hidden]; cat's are not finite."""
-    prompts = Prompts(domain_wording={"pets": "a {label}"})
-    settings = PassSettings(
-        model=MODEL, states={name: prompts.state(name) for name in CONTRAST}, wording=prompts.wording
-    )
+    states = {name: state_of(PROMPTS, name) for name in CONTRAST}
+    settings = PassSettings(model=MODEL, states=states, wording=Wording(domains={"pets": "a {label}"}))
     _, attributes = provenance.of_job("extract_activations", settings, {})
     states = write(tmp_path / "0.h5", STATES, attributes, {})
     sums = np.random.default_rng(0).normal(size=(len(LABELS), N_LAYERS, N_HIDDEN))
@@ -55,7 +53,7 @@ def results(tmp_path: Path) -> tuple[Path, Path, np.ndarray]:
     directions = write(
         tmp_path / "directions.h5",
         store.schema.directions([CONTRAST]),
-        attributes | {"model": MODEL.identity, "benchmark_digests": [], "contrasts": [CONTRAST]},
+        attributes | {"model": MODEL.identity, "examples_digests": [], "contrasts": [CONTRAST]},
         columns | {"sum/positive/negative": sums, "shuffled_sum/positive/negative": sums},
     )
     return directions, states, sums
@@ -120,7 +118,7 @@ def test_gguf_holds_the_same_vectors_under_the_names_of_repeng_and_llama_cpp(res
 def test_what_cannot_be_exported_is_refused_and_nothing_is_written(results, tmp_path, monkeypatch):
     target = tmp_path / "out" / "dog.safetensors"
     for label, outputs, sentence in (
-        ("yeti", [target], r"--label 'yeti': the benchmark has no such label; choose from cat, dog"),
+        ("yeti", [target], r"--label 'yeti': there is no such label; choose from cat, dog"),
         ("cat", [target], r"--label 'cat': its vectors are not finite numbers"),
         ("dog", [target, tmp_path / "dog.npz"], r"dog\.npz: the form is not known; end the name in \.safetensors or"),
     ):

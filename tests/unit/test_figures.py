@@ -96,7 +96,7 @@ def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
         "unsteered": shards(results, "unsteered"),
         "attention": shards(results, "middle"),
         "events": [str(results / "events.csv")],
-        "benchmark-folder": [str(results)],
+        "examples-folder": [str(results)],
         "sample": ["4"],
         "position": ["middle"],
     }
@@ -163,7 +163,7 @@ def overlap_rows(models, n_samples: int = 20) -> list[dict]:
     return [
         {
             "model": model,
-            "benchmark": "main",
+            "study": "main",
             "method": method,
             "sample_id": f"{sample:05d}",
             "position": position,
@@ -213,9 +213,9 @@ def test_overlap_script_writes_equal_files_whatever_the_user_has_set(tmp_path, m
     for name in ("a", "b"):
         outputs = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
         if name == "a":
-            plot_overlap.main([*arguments, "--benchmark", "main", *outputs])
+            plot_overlap.main([*arguments, "--study", "main", *outputs])
         else:
-            command = [sys.executable, plot_overlap.__file__, *arguments, "--benchmark", "main", *outputs]
+            command = [sys.executable, plot_overlap.__file__, *arguments, "--study", "main", *outputs]
             log = subprocess.run(command, env=os.environ | backend, cwd=own, check=True, capture_output=True, text=True)
             # One line for all characters that no font has, and none by matplotlib.
             assert log.stderr.count("模") <= 1
@@ -224,7 +224,7 @@ def test_overlap_script_writes_equal_files_whatever_the_user_has_set(tmp_path, m
     for suffix in (".pdf", ".png"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     with pytest.raises(UserError, match="other"):
-        plot_overlap.main([*arguments, "--benchmark", "other", *outputs])
+        plot_overlap.main([*arguments, "--study", "other", *outputs])
 
 
 def test_lines_break_at_spaces_or_within_words_and_end_in_an_ellipsis():
@@ -353,7 +353,7 @@ def test_mean_share_averages_blocks_with_equal_weights():
 
 
 def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, caplog):
-    plot_reading.main(reading_arguments(results, tmp_path / "a", **{"benchmark-folder": [str(tmp_path)]}))
+    plot_reading.main(reading_arguments(results, tmp_path / "a", **{"examples-folder": [str(tmp_path)]}))
     check_files(tmp_path / "a")
     assert "no spectrogram" in caplog.text
     real_import = builtins.__import__

@@ -211,7 +211,7 @@ LIGHT = (
     "log",
     "provenance",
     "sizing",
-    "benchmark",
+    "examples",
     "localization",
     "store",
     "statistics",

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import score_random
 
-from wheretolisten.benchmark.shards import COLUMNS, write_shard
 from wheretolisten.errors import UserError
+from wheretolisten.examples.shards import COLUMNS, write_shard
 from wheretolisten.localization.draws import draw_starts
 
 
@@ -35,7 +35,7 @@ def test_event_longer_than_the_sample_is_refused():
 
 
 def scored(folder, name, sample_ids=("00000", "00001")) -> pd.DataFrame:
-    """What the script makes of a benchmark of these samples, each an event at either end and one in between."""
+    """What the script makes of a study of these samples, each an event at either end and one in between."""
     rows = [
         dict.fromkeys(COLUMNS, "")
         | {"sample_id": sample_id, "position": position, "label": "dog", "path": "audio/0.flac"}
@@ -45,7 +45,7 @@ def scored(folder, name, sample_ids=("00000", "00001")) -> pd.DataFrame:
     ]
     write_shard(rows, folder / "events.csv")
     outputs = [f"--localization={folder / name}.csv", f"--kept-events={folder / name}_events.csv"]
-    events = ["--benchmark", "mine", "--events", str(folder / "events.csv")]
+    events = ["--study", "mine", "--events", str(folder / "events.csv")]
     score_random.main([*events, "--draws", "4", "--seed", "3", *outputs])
     return pd.read_csv(folder / f"{name}.csv", dtype={"sample_id": str})
 
@@ -72,7 +72,7 @@ def test_script_names_a_table_that_lacks_a_column(tmp_path):
     outputs = [f"--localization={tmp_path / 'x.csv'}", f"--kept-events={tmp_path / 'y.csv'}"]
     with pytest.raises(UserError, match=r"events\.csv.*position"):
         score_random.main(
-            ["--benchmark", "b", "--events", str(tmp_path / "events.csv"), "--draws", "4", "--seed", "3", *outputs]
+            ["--study", "b", "--events", str(tmp_path / "events.csv"), "--draws", "4", "--seed", "3", *outputs]
         )
 
 

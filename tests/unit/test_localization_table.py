@@ -11,7 +11,7 @@ from wheretolisten.localization.table import COLUMNS, no_vector, order_methods, 
 def row(**changes):
     values = {
         "model": "tiny",
-        "benchmark": "main",
+        "study": "main",
         "method": "steering_sample",
         "sample_id": "00001",
         "position": "begin",

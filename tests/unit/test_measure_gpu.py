@@ -27,7 +27,7 @@ def test_everything_is_measured_on_the_cpu(tmp_path, capsys):
         for figure in ("ratio", "ratio_all_at_once", "floor_ratio", "in_line_samples_per_s"):
             assert model[figure] > 0
         assert model["experiment"]["gpu_minutes"] > 0
-        assert model["flash"].startswith("not run: probe.readout.kernel: flash needs the package flash-attn")
+        assert model["flash"].startswith("not run: readout.kernel: flash needs the package flash-attn")
         # bfloat16 keeps eight bits of every number.
         assert model["agreement"]["largest_difference"] < 0.02 * model["agreement"]["largest_attention"]
     for model in found["float32"].values():

@@ -1,4 +1,4 @@
-"""Questions in MMAU's format: what the loader accepts, what scoring counts as right, what is made from a benchmark."""
+"""Questions in MMAU's format: what the loader accepts, what scoring counts as right, what is made from sequences."""
 
 import json
 import logging
@@ -11,14 +11,14 @@ import pytest
 import soundfile
 import transformers
 
-from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.decode import BadFileError
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.examples import QUESTION_KINDS, Questions
 from wheretolisten.config.positions import name_positions
-from wheretolisten.config.probe import Prompts, Wording
-from wheretolisten.config.questions import QUESTION_KINDS, AudioShare, ProceduralQuestions
+from wheretolisten.config.prompts import PROMPTS, Wording
 from wheretolisten.config.settings import QuestionSettings
 from wheretolisten.errors import UserError
+from wheretolisten.examples.shards import write_shard
 from wheretolisten.questions.audio import load_recording, usable
 from wheretolisten.questions.compose import compose
 from wheretolisten.questions.mmau import KEYS, read_entries, read_items
@@ -287,8 +287,8 @@ def events_of(n_samples: int, labels=LABELS, domain: str = "animals", positions=
 
 
 def questions_about(events: pd.DataFrame, n_items: int, wording: Wording | None = None) -> list[dict]:
-    settings = ProceduralQuestions(type="procedural", benchmark="mine", n_items=n_items, seed=3)
-    return compose(events, settings, wording or Prompts().wording)
+    settings = Questions(type="questions", about="mine", n_items=n_items, seed=3)
+    return compose(events, settings, wording or Wording())
 
 
 def test_answers_of_composed_questions_are_true():
@@ -320,9 +320,7 @@ def test_answers_of_composed_questions_are_true():
 
 def test_composed_questions_have_exactly_mmaus_keys_and_pass_the_loader(tmp_path):
     write_shard(events_of(4), tmp_path / "events.csv")
-    settings = QuestionSettings(
-        questions=ProceduralQuestions(type="procedural", benchmark="mine", n_items=9), wording=Wording()
-    )
+    settings = QuestionSettings(questions=Questions(type="questions", about="mine", n_items=9), wording=Wording())
     target = tmp_path / "questions.json"
     compose_questions.main(
         ["--settings", settings.as_json(), "--events", str(tmp_path / "events.csv"), "--output", str(target)]
@@ -386,13 +384,13 @@ def test_choices_use_the_words_for_labels():
 @pytest.mark.parametrize("model", ["tiny-qwen2-audio", "tiny-audio-flamingo-3"])
 def test_the_tiny_models_have_words_for_every_question(root, model):
     tokenizer = transformers.AutoTokenizer.from_pretrained(root / "resources" / model)
-    wording = AudioShare()
     for item in questions_about(events_of(12), 60):
         choices = " ".join(item["choices"])
-        text = f"{wording.positive} " + wording.item.format(question=item["question"], choices=choices)
-        tokens = tokenizer(text)["input_ids"]
-        assert tokenizer.unk_token_id is None or tokenizer.unk_token_id not in tokens
-        assert tokenizer.decode(tokens) == text
+        for name in ("question", "focus", "whole"):
+            text = PROMPTS[name].format(question=item["question"], choices=choices)
+            tokens = tokenizer(text)["input_ids"]
+            assert tokenizer.unk_token_id is None or tokenizer.unk_token_id not in tokens
+            assert tokenizer.decode(tokens) == text
         for label in item["choices"]:
             if label in LABELS:
                 assert len(tokenizer(f" {label}")["input_ids"]) == 1

@@ -21,7 +21,7 @@ from wheretolisten.statistics.tables import write_table
 ONSETS = dict(zip(POSITIONS, (0.0, 6.0, 12.0), strict=True))
 EVENTS = pd.DataFrame(
     [
-        {"benchmark": "main", "sample_id": "00000", "position": position, "onset": onset, "offset": onset + 5}
+        {"study": "main", "sample_id": "00000", "position": position, "onset": onset, "offset": onset + 5}
         for position, onset in ONSETS.items()
     ]
 )
@@ -41,7 +41,7 @@ EVENTS = pd.DataFrame(
     ],
 )
 def test_a_window_lands_on_the_event_of_which_it_covers_most(start, expected):
-    window = {"benchmark": "main", "sample_id": "00000", "predicted_start": start, "predicted_end": start + 5}
+    window = {"study": "main", "sample_id": "00000", "predicted_start": start, "predicted_end": start + 5}
     np.testing.assert_allclose(landings(pd.DataFrame([window]), EVENTS), [expected])
 
 
@@ -67,7 +67,7 @@ def test_windows_land_where_an_enumeration_says(overlapping):
     best = (amounts == amounts.max(axis=1, keepdims=True)) & (shared.max(axis=1, keepdims=True) > 0)
     expected = np.hstack([best, ~best.any(axis=1, keepdims=True)])
 
-    key = {"benchmark": "main", "sample_id": "00000"}
+    key = {"study": "main", "sample_id": "00000"}
     times = pd.DataFrame(np.array(events) / 10, columns=["onset", "offset"])
     queries = pd.DataFrame(windows / 10, columns=["predicted_start", "predicted_end"]).assign(**key)
     found = landings(queries, times.assign(position=name_positions(len(events)), **key))
@@ -137,12 +137,12 @@ def test_script_writes_equal_files_twice(tmp_path):
     for name in ("a", "b"):
         write_table(summarize_specificity(localization(), OTHER_EVENT), tmp_path / f"{name}.csv", decimals=6)
         files = ["--pdf", str(tmp_path / f"{name}.pdf"), "--png", str(tmp_path / f"{name}.png")]
-        arguments = ["--table", str(tmp_path / f"{name}.csv"), *files, "--benchmark", "main"]
+        arguments = ["--table", str(tmp_path / f"{name}.csv"), *files, "--study", "main"]
         plot_specificity.main([*arguments, "--models", "tiny"])
         check_files(tmp_path / name)
     for suffix in (".csv", ".pdf", ".png"):
         assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
-    with pytest.raises(UserError, match=r"b\.csv: model 'large' does not answer benchmark 'main'; name one"):
+    with pytest.raises(UserError, match=r"b\.csv: model 'large' does not answer study 'main'; name one"):
         plot_specificity.main([*arguments, "--models", "large"])
 
 

@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from wheretolisten.benchmark.composition import Composer
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
+from wheretolisten.examples.composition import Composer
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.statistics import comparison
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, clustered_interval, estimate
 from wheretolisten.statistics.overlap import chance_overlap, overlap_fraction
 
-N_LABELS = 9  # of each of two domains, as the procedural library has them
+N_LABELS = 9  # of each of two domains, as the procedural sounds have
 
 
 def plans_of(n_samples: int, clips_per_label: int):
@@ -30,7 +30,7 @@ def plans_of(n_samples: int, clips_per_label: int):
 
 
 class Simulation:
-    """Benchmarks composed as real ones are; overlap of a method, simulated on them.
+    """Sequences composed as real ones are; overlap of a method, simulated on them.
 
     Overlap is a sum of effects, cut off at 0 and 1: of the clip that is asked for, of how loud it is against
     its neighbours, of the recording, and of the query alone. Its expectation over new clips and recordings is known.
@@ -64,7 +64,7 @@ class Simulation:
     scope="module", params=[(48, 40), (48, 10), (500, 40), (500, 10)], ids=lambda size: "x".join(map(str, size))
 )
 def simulation(request):
-    """Small and full-size benchmarks, of as many clips as the default library has, and of a quarter of them."""
+    """Small and full-size examples, of as many clips as the default sounds have, and of a quarter of them."""
     return Simulation(*request.param, seed=sum(request.param))
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from wheretolisten.benchmark.composition import Composer
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
 from wheretolisten.config.probe import Localization
+from wheretolisten.examples.composition import Composer
 from wheretolisten.localization.draws import draw_starts
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
 from wheretolisten.statistics.measures import measure
@@ -65,7 +65,7 @@ def test_chance_with_other_gaps(gap, overall):
     assert np.mean(chances(events_of(gap))) == pytest.approx(overall, abs=0.05)
 
 
-def test_chance_over_the_benchmarks_durations_matches_the_published_random_row():
+def test_chance_over_the_examples_durations_matches_the_published_random_row():
     rng = np.random.default_rng(0)
     values = np.mean([chances(events_of(1.0, rng.uniform(4.5, 5.5, 3))) for _ in range(2000)], axis=0)
     np.testing.assert_allclose([*values, values.mean()], [20.81, 41.61, 20.81, 27.74], atol=0.3)

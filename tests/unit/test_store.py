@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.unit.stored import write_passes
 from wheretolisten import store
 from wheretolisten.errors import UserError
 from wheretolisten.store.attributes import read_attributes
@@ -23,7 +24,7 @@ IDENTITY = "a" * 64
 
 PASSES = store.schema.passes("attention", "extract_activations")
 NAMES = [["base", ""], ["prompted", "begin"], ["prompted", "end"]]
-ATTRIBUTES = {"tokens_per_second": 25.0, "benchmark_digest": "b" * 64, "model": "someone/model@abc", "passes": NAMES}
+ATTRIBUTES = {"tokens_per_second": 25.0, "examples_digest": "b" * 64, "model": "someone/model@abc", "passes": NAMES}
 
 
 def batch(first, n_tokens):
@@ -146,8 +147,8 @@ def refused(what, rebuilt_by="extract_activations"):
     return pytest.raises(UserError, match=rf"^\S+\.h5: {what}.*; delete it \(rm \S+\.h5\) .*{rebuilt_by}$")
 
 
-def test_reader_names_other_schema_benchmark_and_model(written):
-    with refused("it was made from a benchmark with digest bbbbbbbbbbbb, this one has cccccccccccc"):
+def test_reader_names_other_schema_examples_and_model(written):
+    with refused("it was made from examples with digest bbbbbbbbbbbb, this one has cccccccccccc"):
         store.read_passes([written], ["c" * 64])
     with refused("it was made with the model someone/model@abc, this run has resources/mine"):
         store.read_passes([written], ["b" * 64], "resources/mine")
@@ -414,17 +415,17 @@ def test_states_are_read_by_sample_and_name(tmp_path):
         store.read_states(path, ["positive@none"])
     with refused("sample 00009 is not in it"):
         store.read_states(path, ["negative_1"], ["00009"])
-    with refused("it was made from a benchmark"):
-        store.read_states(path, ["negative_1"], benchmark_digest="c" * 64)
+    with refused("it was made from examples"):
+        store.read_states(path, ["negative_1"], examples_digest="c" * 64)
     with refused("it was made with the model"):
-        store.read_states(path, ["negative_1"], benchmark_digest="b" * 64, model="resources/mine")
+        store.read_states(path, ["negative_1"], examples_digest="b" * 64, model="resources/mine")
 
 
 def test_label_sums_and_shuffled_labels_come_back(tmp_path):
     path = tmp_path / "directions.h5"
     sums = np.random.default_rng(0).random((2, 2, 4))
     contrast = ("positive", "negative@none")
-    origin = {"benchmark_digests": ["b" * 64, "d" * 64], "model": "resources/mine", "contrasts": [contrast]}
+    origin = {"examples_digests": ["b" * 64, "d" * 64], "model": "resources/mine", "contrasts": [contrast]}
     columns = {
         "label": np.char.encode(["coût", "dog"], "utf-8"),
         "domain": np.array([b"other", b"animals"]),
@@ -447,10 +448,27 @@ def test_label_sums_and_shuffled_labels_come_back(tmp_path):
     with refused("sample 00009 is not in it", "average_vectors"):
         store.read_directions(path, ["00009"])
     assert store.read_directions(path, ["00002"], "d" * 64, "resources/mine").labels == ("coût", "dog")
-    with refused("it was made from a benchmark", "average_vectors"):
+    with refused("it was made from examples", "average_vectors"):
         store.read_directions(path, ["00002"], "c" * 64, "resources/mine")
     with refused("it was made with the model resources/mine, this run has resources/other", "average_vectors"):
         store.read_directions(path, ["00002"], "d" * 64, "resources/other")
+
+
+def test_steered_passes_are_read_by_event_and_only_of_the_same_samples(tmp_path):
+    values = np.ones((2, 1, 4, 5), np.float32)
+    unsteered = store.read_passes([write_passes(tmp_path / "any/name/0.h5", [("base", "")], values, 5)])
+    paths = [
+        write_passes(tmp_path / position / "0.h5", [("sample", position)], number * values, 5)
+        for number, position in enumerate(("begin", "end"))
+    ]
+    found = store.read_passes_by_event(paths, unsteered)
+    assert {position: passes.of("sample", position).max() for position, passes in found.items()} == {
+        "begin": 0,
+        "end": 1,
+    }
+    write_passes(paths[1], [("sample", "end")], values, 5, ["00000", "00002"])
+    with pytest.raises(UserError, match=r"end/0\.h5: its samples are not those of the un-steered passes; delete both"):
+        store.read_passes_by_event(paths, unsteered)
 
 
 FULL_DISK = """

@@ -60,7 +60,7 @@ class Outline(HTMLParser):
 
 def rows_of(method: str, n_samples: int, **changes) -> list[dict]:
     events = [EVENT | {"sample_id": f"{n:05d}", "position": p} for n in range(n_samples) for p in ("begin", "end")]
-    return [score_answer(event, "1.0", MODELS[0], "sequences") | {"method": method} | changes for event in events]
+    return [score_answer(event, "1.0", MODELS[0], "localization") | {"method": method} | changes for event in events]
 
 
 def write_result(path: Path, **changes) -> None:
@@ -88,8 +88,8 @@ def test_coverage_counts_what_became_of_every_query(tmp_path):
     failed = rows_of("prompt_only", 2)
     failed[0]["failure"] = failed[1]["failure"] = "attention is not finite"
     failed[2]["failure"] = "the event is longer than the audio"
-    unparsed = [score_answer(EVENT | {"sample_id": "00000", "position": "end"}, "no idea", MODELS[0], "sequences")]
-    draws = [score_draws(row | EVENT, [0.5], "-", "sequences") for row in rows_of("random", 3)]
+    unparsed = [score_answer(EVENT | {"sample_id": "00000", "position": "end"}, "no idea", MODELS[0], "localization")]
+    draws = [score_draws(row | EVENT, [0.5], "-", "localization") for row in rows_of("random", 3)]
     write_localization([*tied, *failed, *unparsed, *draws], tmp_path / "all.csv")
     table = count_coverage(read_localization([tmp_path / "all.csv"])).set_index("method")
     assert table.loc["random", ["n_queries", "n_answered", "n_skipped"]].tolist() == [6, 6, 0]
@@ -103,13 +103,13 @@ def test_coverage_counts_what_became_of_every_query(tmp_path):
 
 
 def test_throughput_is_summed_over_jobs_and_tells_what_is_missing(tmp_path):
-    write_figures(tmp_path / "steer_attention/tiny-qwen2-audio/sequences/begin/0", 4.0, 100, 50.0, device_mb=900.0)
-    write_figures(tmp_path / "steer_attention/tiny-qwen2-audio/sequences/begin/1", 6.0, 300, 300.0, device_mb=700.0)
-    write_figures(tmp_path / "localize_events/tiny-qwen2-audio/sequences", 1.0, 1, 1.0)
-    (tmp_path / "localize_events/tiny-qwen2-audio/sequences.json").unlink()
-    write_figures(tmp_path / "steer_attention/a-model-of-an-earlier-run/sequences/begin/0", 4.0, 100, 50.0)
+    write_figures(tmp_path / "steer_attention/localization/tiny-qwen2-audio/begin/0", 4.0, 100, 50.0, device_mb=900.0)
+    write_figures(tmp_path / "steer_attention/localization/tiny-qwen2-audio/begin/1", 6.0, 300, 300.0, device_mb=700.0)
+    write_figures(tmp_path / "localize_events/localization/tiny-qwen2-audio", 1.0, 1, 1.0)
+    (tmp_path / "localize_events/localization/tiny-qwen2-audio.json").unlink()
+    write_figures(tmp_path / "steer_attention/localization/a-model-of-an-earlier-run/begin/0", 4.0, 100, 50.0)
     jobs = find_jobs(tmp_path, MODELS)
-    lost = Job("steer_attention", "tiny-qwen2-audio", "sequences/begin/2")
+    lost = Job("steer_attention", "localization", "tiny-qwen2-audio", "begin/2")
     table = summarize_throughput(jobs | {lost}, tmp_path).set_index("rule")
     steering, localizing = table.loc["steer_attention"], table.loc["localize_events"]
     assert steering[["n_jobs", "n_measured", "n_samples"]].tolist() == [3, 2, 20]
@@ -123,7 +123,7 @@ def test_throughput_is_summed_over_jobs_and_tells_what_is_missing(tmp_path):
 
 
 def test_figures_that_were_cut_off_count_as_missing(tmp_path):
-    job = Job("steer_attention", MODELS[0], "sequences/begin/0")
+    job = Job("steer_attention", "localization", MODELS[0], "begin/0")
     job.path(tmp_path).parent.mkdir(parents=True)
     for suffix, text in ((".json", '{"n_samples": 1'), (".tsv", "")):
         job.path(tmp_path).with_suffix(suffix).write_text(text)
@@ -132,14 +132,16 @@ def test_figures_that_were_cut_off_count_as_missing(tmp_path):
 
 
 def test_files_that_were_computed_elsewhere_are_named(tmp_path):
-    folder = tmp_path / "states/tiny-qwen2-audio/sequences"
+    folder = tmp_path / "states/sequences/tiny-qwen2-audio"
     for shard in range(3):
         write_result(folder / f"{shard}.h5")
     # Another rule has other code, and another commit may have the same.
-    other = tmp_path / "attention/tiny-qwen2-audio/sequences/begin/0.h5"
+    other = tmp_path / "passes/localization/tiny-qwen2-audio/begin/0.h5"
     write_result(other, script="steer_attention", code_digest="2", git_commit="abd")
     alike = read_origins(sorted(tmp_path.rglob("*.h5")), tmp_path)
     assert alike["rule"].value_counts().to_dict() == {"extract_activations": 3, "steer_attention": 1}
+    assert alike.groupby("study").size().to_dict() == {"localization": 1, "sequences": 3}
+    assert set(alike["model"]) == {"tiny-qwen2-audio"}
     assert find_differences(alike).empty
 
     write_result(folder / "1.h5", device="cuda:0", code_digest="3", versions=json.dumps({"python": "3.12.1"}))
@@ -150,7 +152,7 @@ def test_files_that_were_computed_elsewhere_are_named(tmp_path):
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path):
-    path = tmp_path / "states/m/b/0.h5"
+    path = tmp_path / "states/b/m/0.h5"
     write_result(path)
     with h5py.File(path, "a") as file:
         file.attrs["device"] = "cuda"
@@ -159,9 +161,12 @@ def test_a_damaged_file_is_refused_by_name(tmp_path):
 
 
 def test_the_configuration_as_yaml_is_the_configuration(raw_config, root):
-    raw_config["probe"]["steering"]["emphasis"] = {"layers": [1, 2], "beta": 0.5}
-    raw_config["sweeps"] = {}  # some of them steer none of these blocks
-    raw_config["probe"]["prompts"]["label_wording"] = {"null": 'a "quoted": word', "yes": "été", "y": "x", "1": "one"}
+    raw_config["steering"]["emphasis"] = {"layers": [1, 2], "beta": 0.5}
+    for name, study in raw_config["studies"].items():
+        if study.get("vary") == "steering.layers":  # some of their values steer none of these blocks
+            raw_config["studies"][name] = None
+    raw_config["prompts"]["positive_1"] = "Where is {label}, {{in}} words?"
+    raw_config["wording"]["labels"] = {"null": 'a "quoted": word', "yes": "été", "y": "x", "1": "one"}
     config = configuration.load(raw_config, root)
     text = as_yaml(config)
     assert yaml.safe_load(text) == config.model_dump(mode="json")
@@ -171,7 +176,7 @@ def test_the_configuration_as_yaml_is_the_configuration(raw_config, root):
 
 
 def test_a_configuration_is_read_where_the_files_it_names_are_not(raw_config, tmp_path):
-    raw_config["libraries"]["synthetic"] = {"type": "folder", "path": "far/away"}
+    raw_config["sounds"]["synthetic"] = {"type": "folder", "path": "far/away"}
     raw_config["models"]["tiny-qwen2-audio"]["checkpoint"] = "a/folder/on/the/cluster"
     with pytest.raises(UserError, match="does not exist"):
         configuration.load(raw_config, tmp_path)
@@ -179,14 +184,12 @@ def test_a_configuration_is_read_where_the_files_it_names_are_not(raw_config, tm
 
 
 def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_path):
-    raw_config["benchmarks"]["sequences"]["n_samples"] = 10
+    raw_config["examples"]["sequences"]["n_samples"] = 10
     config = configuration.load(raw_config, root)
     write_localization(rows_of("steering_sample", 2), tmp_path / "model.csv")
-    write_result(tmp_path / "results/attention/tiny-qwen2-audio/sequences/unsteered/0.h5")
-    write_result(
-        tmp_path / "results/attention/tiny-qwen2-audio/sequences/unsteered/7.h5", device="of a larger run before"
-    )
-    write_figures(tmp_path / "results/performance/prompt_directly/tiny-qwen2-audio/sequences/0", 4.0, 100, 50.0)
+    write_result(tmp_path / "results/unsteered/sequences/tiny-qwen2-audio/0.h5")
+    write_result(tmp_path / "results/unsteered/sequences/tiny-qwen2-audio/7.h5", device="of a larger run before")
+    write_figures(tmp_path / "results/performance/prompt_directly/sequences/tiny-qwen2-audio/0", 4.0, 100, 50.0)
     names = {"resolved": "config.yaml", "coverage": "coverage.csv", "throughput": "throughput.csv"}
     names |= {"origins": "origins.csv", "page": "run.html"}
     summarize_run.main(
@@ -198,7 +201,7 @@ def test_the_page_holds_every_part_and_needs_nothing_else(raw_config, root, tmp_
     text = (tmp_path / "run.html").read_text()
     outline = Outline(text)
     coverage, time, stages, origins = outline.tables
-    assert coverage[1][:5] == ["Tiny Qwen2-Audio", "sequences", "Steering, own vector", "4", "4"]
+    assert coverage[1][:5] == ["Tiny Qwen2-Audio", "localization", "Steering, own vector", "4", "4"]
     assert [row[:4] for row in time[1:]] == [
         ["Tiny Qwen2-Audio", "extract_activations", "1", "0"],
         ["Tiny Qwen2-Audio", "prompt_directly", "1", "1"],
@@ -244,27 +247,39 @@ def test_tables_are_described_once_and_found_by_their_files():
 
 
 def test_captions_are_filled_and_hold_no_markup_of_users(raw_config, root):
-    raw_config["probe"]["prompts"]["inference"] = "What *is* `this`_ | {x}?\\"
+    raw_config["prompts"]["inference"] = "What *is* `this`_ | {{x}}?\\"
     captions = figures.captions(configuration.load(raw_config, root))
     assert set(captions) == {f"plot_{name}" for name in (*figures.FIGURES, "sweep", "sweeps")}
     assert all(len(caption) > 100 and "{config" not in caption for caption in captions.values())
     html = publish_parts(captions["plot_attention_change"], writer="html")["body"]
     assert "What *is* `this`_ | {x}?\\" in unescape(html)
-    assert "the 48 recordings of benchmark sequences-exact" in " ".join(html.split())
+    assert "the 48 recordings of study localization-exact" in " ".join(html.split())
 
 
-def test_every_result_leads_to_the_job_that_wrote_it(tmp_path):
+def test_every_result_leads_to_the_job_that_wrote_it(raw_config, root, tmp_path):
+    config, model = configuration.load(raw_config, root), MODELS[0]
     jobs = {
-        "m/b/unsteered/0": ("extract_activations", "b/0"),
-        "m/b/middle/1": ("steer_events", "b/1"),
-        "m/b/map": ("map_attention", "b"),
-        "m/sweeps/strength/0": ("sweep_attention", "strength/0"),
-        "m/audio_share/questions/2": ("analyze_attention", "questions/2"),
+        f"unsteered/sequences/{model}/0": Job("extract_activations", "sequences", model, "0"),
+        f"passes/localization/{model}/middle/1": Job("steer_events", "localization", model, "1"),
+        f"maps/localization/{model}": Job("map_attention", "localization", model),
+        f"passes/strength/{model}/all/0": Job("sweep_attention", "strength", model, "0"),
+        f"passes/listening/{model}/all/2": Job("analyze_attention", "listening", model, "2"),
     }
-    for name, (rule, job) in jobs.items():
-        assert summarize_run._job_of(Path(f"attention/{name}.h5"), tmp_path) == Job(rule, "m", job)
+    for name in jobs:
+        write_result(tmp_path / f"{name}.h5")
+    # Neither parts of a job that runs, nor what another model or an earlier run left.
+    for name in (
+        f"passes/strength/{model}/all/0.parts/0",
+        "passes/strength/other/all/0",
+        f"passes/older/{model}/all/0",
+    ):
+        write_result(tmp_path / f"{name}.h5")
+    assert summarize_run._result_files(tmp_path, config) == sorted(tmp_path / f"{name}.h5" for name in jobs)
+    for name, job in jobs.items():
+        assert summarize_run._job_of(Path(f"{name}.h5"), tmp_path, config) == job
     # On a cluster every event has a job of its own.
-    write_figures(tmp_path / "steer_attention/m/b/middle/1", 4.0, 100, 50.0)
-    assert summarize_run._job_of(Path("attention/m/b/middle/1.h5"), tmp_path) == Job(
-        "steer_attention", "m", "b/middle/1"
+    write_figures(tmp_path / f"steer_attention/localization/{model}/middle/1", 4.0, 100, 50.0)
+    result = Path(f"passes/localization/{model}/middle/1.h5")
+    assert summarize_run._job_of(result, tmp_path, config) == (
+        Job("steer_attention", "localization", model, "middle/1")
     )

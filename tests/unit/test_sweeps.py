@@ -8,14 +8,14 @@ import score_sweep
 from plot_sweep import draw_sweep
 
 from wheretolisten import store
-from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.directions import DIRECTIONS
 from wheretolisten.config.probe import Localization, Probe, Steering
-from wheretolisten.config.sweeps import ScoreSettings, Variation, points
+from wheretolisten.config.studies import ScoreSettings, Variation, points
 from wheretolisten.config.workflow import load
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
+from wheretolisten.examples.shards import write_shard
 from wheretolisten.files import sha256_of_file
 from wheretolisten.localization.windows import find_window
 from wheretolisten.statistics.sweeps import (
@@ -73,9 +73,9 @@ def test_every_kind_of_value_has_a_name(vary, value, expected):
 
 def test_what_does_not_matter_to_the_passes_repeats_none(raw_config, root):
     before = load(raw_config, root)
-    raw_config["probe"]["steering"]["scale"] = 0.5
-    raw_config["probe"]["localization"]["layers"] = "all"
-    raw_config["sweeps"]["strength"] |= {"default": False, "n_samples": 30}
+    raw_config["steering"]["scale"] = 0.5
+    raw_config["localization"]["layers"] = "all"
+    raw_config["studies"]["strength"] |= {"default": False, "first": 30}
     after = load(raw_config, root)
     model = "tiny-qwen2-audio"
     same = {name: before.sweep_settings(name, model) == after.sweep_settings(name, model) for name in before.sweeps}
@@ -83,7 +83,7 @@ def test_what_does_not_matter_to_the_passes_repeats_none(raw_config, root):
     assert same["strength"]
     assert not same["steered-layers"]
     assert before.score_settings("strength") != after.score_settings("strength")
-    raw_config["sweeps"]["heads"]["values"] = [3]
+    raw_config["studies"]["heads"]["values"] = [3]
     assert load(raw_config, root).sweep_settings("heads", model) == after.sweep_settings("heads", model)
     assert load(raw_config, root).score_settings("heads") != after.score_settings("heads")
     assert before.score_settings("scored-layers") == after.score_settings("scored-layers")
@@ -94,7 +94,7 @@ def test_samples_are_the_first_ones_and_at_most_those_there_are(raw_config, root
     config = load(raw_config, root)
     assert config.sweep_samples("strength") == {0: 10, 1: 10, 2: 4}
     assert sum(config.sweep_samples("heads").values()) == 48
-    raw_config["benchmarks"]["sequences-exact"]["n_samples"] = 12
+    raw_config["examples"]["sequences-exact"]["n_samples"] = 12
     assert load(raw_config, root).sweep_samples("strength") == {0: 10, 1: 2}
 
 
@@ -110,17 +110,19 @@ def test_a_sweep_says_what_it_costs_and_what_it_reuses(raw_config, root):
     assert f"{2 * 24 * 3 * 4} steered passes and {2 * 24 * 4} base passes; vectors are" in prompts
 
 
-def test_the_default_run_has_sweeps_that_follow_the_benchmark_of_the_figure(raw_config, root):
+def test_the_default_run_has_sweeps_that_follow_the_study_of_the_figure(raw_config, root):
     config = load(raw_config, root)
     default = {name for name, sweep in config.sweeps.items() if sweep.default}
     assert default == {"strength", "steered-layers", "scored-layers", "layer-weights"}
-    assert {config.sweep_benchmark(name) for name in config.sweeps} == {"sequences-exact"}
+    assert {config.study_of(name) for name in config.sweeps} == {"localization-exact"}
+    assert {config.sweep_examples(name) for name in config.sweeps} == {"sequences-exact"}
     assert len(config.sweeps["strength"].values) == 7
-    raw_config["benchmarks"]["sequences-exact"] = None
-    raw_config["benchmarks"]["sequences"]["composition"]["clip_seconds"] = [5.0, 5.0]
-    raw_config["figures"]["attention_change"] = "sequences"
-    assert load(raw_config, root).sweep_benchmark("strength") == "sequences"
-    raw_config["sweeps"]["strength"] = None
+    raw_config["examples"]["sequences-exact"] = raw_config["studies"]["localization-exact"] = None
+    raw_config["examples"]["sequences"]["composition"]["clip_seconds"] = [5.0, 5.0]
+    raw_config["figures"]["attention_change"] = "localization"
+    config = load(raw_config, root)
+    assert (config.study_of("strength"), config.sweep_examples("strength")) == ("localization", "sequences")
+    raw_config["studies"]["strength"] = None
     assert "strength" not in load(raw_config, root).sweeps
 
 
@@ -244,7 +246,7 @@ def test_halves_share_no_sample_and_no_recording():
     chosen_on, reported = halves(events)
     assert set(chosen_on["source"]) == {"b"}
     assert set(reported["source"]) == {"c", "a"}
-    with pytest.raises(UserError, match=r"leave no event to choose on .*; raise n_samples"):
+    with pytest.raises(UserError, match=r"leave no event to choose on .*; raise first"):
         halves(events_of(2, sources=["a", "a"]))
     with pytest.raises(UserError, match="1 samples leave no event"):
         halves(events_of(1))
@@ -283,7 +285,7 @@ def written(tmp_path):
     """A shard and the sweep's attention of it, as files."""
     write_shard(events_of(4).to_dict("records"), tmp_path / "0.csv")
     attention = attention_of(4, [[1, 1, 1, 1], [1, 1, 1.5, 1.5]])
-    origin = {"model": "mine", "benchmark_digest": sha256_of_file(tmp_path / "0.csv")}
+    origin = {"model": "mine", "examples_digest": sha256_of_file(tmp_path / "0.csv")}
     passes = [(value, position) for value in ("0", "0.1") for position in POSITIONS]
     values = np.stack([attention.steered[position][:, int(value != "0")] for value, position in passes], axis=1)
     write_passes(tmp_path / "0.h5", passes, values, N_TOKENS, **origin)
@@ -298,13 +300,14 @@ def score_arguments(folder, **replaced) -> list[str]:
         "sweep": ["strength"],
         "models": ["tiny-qwen2-audio"],
         "identities": ["mine"],
-        "benchmark": ["b"],
+        "study": ["b"],
         "samples": ["3"],
         "shards": [str(folder / "0.csv")],
         "events": [str(folder / "0.csv")],
         "direction": [DIRECTIONS["sample"].as_json()],
-        "of-run": [str(folder / "unsteered/0.h5")],
         "attention": [str(folder / "0.h5")],
+        "unsteered": [str(folder / "unsteered/0.h5")],
+        "steered": [],
         "output": [str(folder / "queries.csv")],
     }
     return [word for key, words in (values | replaced).items() for word in (f"--{key}", *words)]
@@ -360,7 +363,7 @@ def test_scoring_and_drawing_by_script(written, caplog):
 
 
 def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
-    # The shard has one sample; in the whole benchmark, which is larger, one of its labels is in another sample, too.
+    # The shard has one sample; in the whole study, which is larger, one of its labels is in another sample, too.
     events = events_of(2)
     events["label"] = ["cat", "dog", "cow", "hen", "dog", "pig"]
     write_shard(events, written / "all.csv")
@@ -386,21 +389,20 @@ def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
         )
 
 
-def test_a_sweep_without_passes_reads_the_attention_of_the_run(written):
+def test_a_sweep_without_passes_reads_the_attention_of_its_study(written):
     digest = sha256_of_file(written / "0.csv")
     attention = attention_of(4, [[1, 1, 1, 1.5]])
-    origin, base = {"model": "mine", "benchmark_digest": digest}, attention.base[:, 0]
+    origin, base = {"model": "mine", "examples_digest": digest}, attention.base[:, 0]
     write_passes(written / "unsteered/0.h5", [("base", "")], base[:, None], N_TOKENS, **origin)
-    files = [written / "unsteered/0.h5"]
+    files = []
     for position in POSITIONS:
         # The method that is asked for is the second; the others move nothing.
         values = np.stack([base, attention.steered[position][:, 0], base], axis=1)
         names = [(name, position) for name in ("sample", "label_mean", "random_direction")]
         files.append(write_passes(written / position / "0.h5", names, values, N_TOKENS, **origin))
     variation = Variation(vary="localization.layers", values=["all", "each"], method="label_mean")
-    of_run = {"of-run": list(map(str, files))}
     settings = [ScoreSettings(variation=variation, probe=Probe()).as_json()]
-    score_sweep.main(score_arguments(written, attention=[], settings=settings, **of_run))
+    score_sweep.main(score_arguments(written, attention=[], settings=settings, steered=list(map(str, files))))
     table = (
         drawn(written, "localization.layers", "all").query("position == 'overall'").set_index("value")["overlap_pct"]
     )

@@ -140,11 +140,11 @@ def test_intervals_effects_and_tests_of_the_overlap_table(tables):
     assert (steered["n_clusters"] < 200).all()
 
 
-def test_p_values_are_corrected_over_all_tests_of_a_benchmark(tables, monkeypatch):
+def test_p_values_are_corrected_over_all_tests_of_a_study(tables, monkeypatch):
     uncorrected = []
     monkeypatch.setattr(summary, "holm", lambda p: uncorrected.append(p) or p)
     localization = read_localization([tables / "model.csv"])
-    summary.summarize_overlap(pd.concat([localization, localization.assign(benchmark="other")], ignore_index=True))
+    summary.summarize_overlap(pd.concat([localization, localization.assign(study="other")], ignore_index=True))
     # Two methods against chance, one against the direct answers, at three positions and overall, twice.
     assert [p.size for p in uncorrected] == [12, 12]
     assert min(p.min() for p in uncorrected) == pytest.approx(1 / 20_000)
@@ -224,7 +224,7 @@ def test_labels_add_up_to_the_whole(tables):
 
 def test_published_rows_stand_apart_under_a_heading(tables):
     text = (tables / "overlap.md").read_text()
-    own, heading, published = text.partition("## Published numbers of other models on another benchmark")
+    own, heading, published = text.partition("## Published numbers of other models on other recordings")
     assert heading
     assert "60.87" in published
     assert "60.87" not in own
@@ -261,7 +261,7 @@ def test_latex_is_escaped_and_balanced(tables):
 def test_names_in_tables_are_text():
     names = ["a|b", r"a\|b\\", "*a* _b_ `c`", "<b>x</b> &amp;", "[a](b) [c]: d", "$x^2$ ~{50%}~ #", "[1.0, 2.0] \n x"]
     table = pd.DataFrame({"Model": names, "Other|name": [name[::-1] for name in names]})
-    section = layout.Section("Benchmark _a_ | *b*", "tab:x", table, "Of <i>$x$</i>.", n_words=2)
+    section = layout.Section("Study _a_ | *b*", "tab:x", table, "Of <i>$x$</i>.", n_words=2)
     about = descriptions.Table("x", "Localization", "A & B", "p < 0.05")
     text = layout.as_markdown(about, [section])
     assert "p < 0.05" in text
@@ -273,7 +273,7 @@ def test_names_in_tables_are_text():
     assert blocks == [
         page.heading("A & B", 1),
         page.paragraph("p < 0.05"),
-        page.heading("Benchmark _a_ | *b*"),
+        page.heading("Study _a_ | *b*"),
         page.table(shown),
         page.paragraph("Of <i>$x$</i>."),
     ]
@@ -323,7 +323,7 @@ def test_a_query_without_a_vector_is_left_out_and_counted_but_no_answer_scores_0
     )
     assert none["n_queries"].tolist() == [0] * 4
     assert none["n_without_vector"].tolist() == [20, 20, 20, 60]
-    assert none.drop(columns=["model", "benchmark"]).filter(regex="^(?!n_)").isna().all(axis=None)
+    assert none.drop(columns=["model", "study"]).filter(regex="^(?!n_)").isna().all(axis=None)
     assert some.loc["overall", ["n_queries", "n_without_vector"]].tolist() == [40, 20]
     kept = localization[(localization["method"] == "steering_sample") & (localization["label"] != "cat")]
     assert some.loc["overall", "overlap_pct"] == pytest.approx(100 * kept["overlap"].mean(), abs=1e-3)

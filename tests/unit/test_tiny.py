@@ -13,7 +13,8 @@ from transformers import AudioFlamingo3ForConditionalGeneration, AutoProcessor, 
 
 from wheretolisten.clips.procedural import LABELS
 from wheretolisten.config.constants import POSITIONS
-from wheretolisten.config.probe import Prompts, Steering
+from wheretolisten.config.probe import Steering
+from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.tiny.architecture import MEL_BINS, TOKENS_PER_SECOND, build_model, build_processor
@@ -148,7 +149,7 @@ def test_probe_finds_what_the_card_says(checkpoint):
     scores = json.loads((folder / "scores.json").read_text())
     settings = TinyTrainingSettings(**scores["settings"])
     pool = synthesised(settings.tuning_clips_per_label, TUNING_CLIPS, settings.seed)
-    scale, inference = Steering().scale, Prompts().inference
+    scale, inference = Steering().scale, PROMPTS["inference"]
     found = probe(folder, pool, settings.tuning_recordings, [scale], [inference], settings.seed)
     of_card = [row for row in scores["probe"] if row["scale"] in (None, scale) and row["inference"] == inference]
     by_method = {row["method"]: row for row in found}

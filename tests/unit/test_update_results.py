@@ -17,7 +17,7 @@ def update_results(root):
 def test_the_tables_of_a_run_replace_what_was_there_and_nothing_else(update_results, root, tmp_path):
     (tmp_path / "tables").mkdir()
     (tmp_path / "report").mkdir()
-    (tmp_path / "tables/overlap.md").write_text("# Overlap\n\n## Benchmark a\n\n| Model | Overall |\n| - | -: |\n")
+    (tmp_path / "tables/overlap.md").write_text("# Overlap\n\n## Study a\n\n| Model | Overall |\n| - | -: |\n")
     facts = {"git_commit": ["abc", "abc"], "device": ["cpu", "cuda:0"], "dtype": "float32", "python": "3.11"}
     facts |= {"torch": "2.15.0", "transformers": "5.23.0"}
     pd.DataFrame(facts).to_csv(tmp_path / "report/origins.csv", index=False)
@@ -28,7 +28,7 @@ def test_the_tables_of_a_run_replace_what_was_there_and_nothing_else(update_resu
     for _ in range(2):
         update_results.main(["--results", str(tmp_path), "--page", str(tmp_path / "results.md")])
     after = (tmp_path / "results.md").read_text()
-    assert "## Overlap\n\n### Benchmark a\n\n| Model | Overall |" in after
+    assert "## Overlap\n\n### Study a\n\n| Model | Overall |" in after
     assert "git_commit abc; device cpu, cuda:0; dtype float32" in after
     assert "3 unparsed, 0 failed, 4 skipped" in after
     assert "| Tiny Qwen2-Audio " in before

@@ -16,38 +16,39 @@ MODEL = "tiny-qwen2-audio"
 """The model of the small run."""
 
 SMALL = {
-    "libraries": {"synthetic": {"clips_per_label": 3}},
-    "benchmarks": {
+    "sounds": {"synthetic": {"clips_per_label": 3}},
+    "examples": {
         "sequences": {"n_samples": 6},
         "sequences-exact": {"n_samples": 2},
+        "questions": {"n_items": 6},
     },
     # One model, because most of a job's time goes into starting it; the other family goes through the whole workflow
     # with real recordings. One sample to a part, so that a kill in the middle of a shard leaves finished parts.
     "models": {MODEL: {"batch_samples": 1}, "tiny-audio-flamingo-3": None},
-    "questions": {"sequences": {"n_items": 6}},
-    "probe": {"random_draws": 5, "direct_prompt": {"max_new_tokens": 8}},
-    # One sweep with passes and one without.
-    "sweeps": {"strength": {"values": [0, 0.1]}, "steered-layers": None, "layer-weights": None},
+    # Of the sweeps one with passes and one without.
+    "studies": {"strength": {"values": [0, 0.1]}, "steered-layers": None, "layer-weights": None},
+    "random_draws": 5,
+    "direct_prompt": {"max_new_tokens": 8},
     "shard_seconds": 60,  # three samples of at most 18.5 s: two shards
 }
-"""The default run, made small: every rule runs, one benchmark has two shards."""
+"""The default run, made small: every rule runs, one of the examples has two shards."""
 
-ONE_BENCHMARK = {
-    # Of equal events, so that one benchmark serves all figures.
-    "benchmarks": {
-        "sequences": {
-            "n_samples": 4,
-            "composition": {"clip_seconds": [5.0, 5.0]},
-            "methods": ["sample", "label_mean", "random_direction"],
-        },
+ONE_STUDY = {
+    # Of equal events, so that one study serves all figures.
+    "examples": {
+        "sequences": {"n_samples": 4, "composition": {"clip_seconds": [5.0, 5.0]}},
         "sequences-exact": None,
+        "questions": {"n_items": 4},
     },
-    "figures": {"attention_change": "sequences"},
+    "studies": {
+        "localization": {"methods": ["sample", "label_mean", "random_direction"]},
+        "localization-exact": None,
+    },
+    "figures": {"attention_change": "localization"},
     "models": {"tiny-audio-flamingo-3": None},
-    "questions": {"sequences": {"n_items": 4}},
     "shard_seconds": 40,  # two samples of 17 s: two shards
 }
-"""One model and one benchmark of two shards, for an overlay."""
+"""One model and one study that reads windows, about examples of two shards, for an overlay."""
 
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache", "uv.lock")
 
@@ -87,7 +88,10 @@ class Copy:
 
     def planned(self, *arguments: str, overlay: dict | None = None) -> dict[str, int]:
         """Rules that a dry-run would run, with the number of their jobs; named targets left out."""
-        output = self.run("--dry-run", *arguments, overlay=overlay)
+        return self.jobs_in(self.run("--dry-run", *arguments, overlay=overlay))
+
+    def jobs_in(self, output: str) -> dict[str, int]:
+        """The same, from what a dry-run printed."""
         if "Nothing to be done" in output:
             return {}
         table = output[output.index("Job stats:") :]

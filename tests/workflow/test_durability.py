@@ -12,18 +12,18 @@ from pathlib import Path
 import h5py
 import pytest
 
-from .conftest import NOT_COPIED, ONE_BENCHMARK, Copy, contents, kill
+from .conftest import NOT_COPIED, ONE_STUDY, Copy, contents, kill
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
 N_KILLS = 20
 
-ONE = ONE_BENCHMARK | {
-    "libraries": {"synthetic": {"clips_per_label": 2}},
-    "sweeps": {"strength": {"n_samples": 2}, "scored-layers": None},
+ONE = ONE_STUDY | {
+    "sounds": {"synthetic": {"clips_per_label": 2}},
+    "studies": ONE_STUDY["studies"] | {"strength": {"first": 2}, "scored-layers": None},
     "shard_seconds": 80,  # all four samples
 }
-"""One model and one benchmark of one shard: as few jobs as pass through every rule up to the tables."""
+"""One model, and examples of one shard: as few jobs as pass through every rule up to the tables."""
 
 
 @pytest.fixture(scope="module")
@@ -80,13 +80,13 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
 
     resize(64_000_000)
     (clean_copy.folder / "results").symlink_to(small_disk)
-    clean_copy.run("benchmark", overlay=ONE)
+    clean_copy.run("examples", overlay=ONE)
     before, expected = contents(clean_copy.folder), contents(undisturbed.folder)
     resize(shutil.disk_usage(small_disk).used + 40_000)  # one batch of one job
     output = clean_copy.run("states", "--cores", "1", overlay=ONE, fails=True)
     assert re.search(r"Disk: +results/ is full \(0 MB free\); make room first", output)
     logs = [path.read_text() for path in small_disk.glob("logs/extract_activations/*/*/*.log")]
-    sentence = r"ERROR results/(?:states|attention)/\S+\.h5: cannot be written, the disk is full .*; make room"
+    sentence = r"ERROR results/(?:states|unsteered)/\S+\.h5: cannot be written, the disk is full .*; make room"
     assert any(re.search(sentence, log) for log in logs), logs
     assert not any("Traceback" in log for log in logs), logs
     after = contents(clean_copy.folder)
@@ -96,16 +96,16 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
     resize(64_000_000)
     clean_copy.run("directions", overlay=ONE)
     after = contents(clean_copy.folder)
-    assert "directions/tiny-qwen2-audio/sequences.h5" in after
+    assert "directions/sequences/tiny-qwen2-audio.h5" in after
     assert {name for name in after if after[name] != expected[name]} == set()
 
 
 def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturbed, tmp_path):
     shutil.copytree(undisturbed.folder, tmp_path / "changed", symlinks=True)
     copy = Copy(tmp_path / "changed")
-    directions = copy.folder / "results/directions/tiny-qwen2-audio/sequences.h5"
+    directions = copy.folder / "results/directions/sequences/tiny-qwen2-audio.h5"
     before = directions.read_bytes()
-    damaged = copy.folder / "results/states/tiny-qwen2-audio/sequences/0.h5"
+    damaged = copy.folder / "results/states/sequences/tiny-qwen2-audio/0.h5"
     with h5py.File(damaged) as file:
         chunk = file["states/positive"].id.get_chunk_info(0)
     content = bytearray(damaged.read_bytes())
@@ -113,7 +113,7 @@ def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturb
     damaged.write_bytes(content)
 
     copy.run("directions", overlay=ONE, fails=True)
-    log = (copy.folder / "results/logs/average_vectors/tiny-qwen2-audio/sequences.log").read_text()
+    log = (copy.folder / "results/logs/average_vectors/sequences/tiny-qwen2-audio.log").read_text()
     (way_out,) = re.findall(r"0\.h5: the file is damaged .*; delete it \((rm .*)\) and run the same command again", log)
     subprocess.run(way_out, shell=True, cwd=copy.folder, check=True)
     copy.run("directions", overlay=ONE)
@@ -122,11 +122,11 @@ def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturb
 
 
 def test_a_second_run_on_the_same_results_is_refused_and_the_first_goes_on(clean_copy):
-    first = clean_copy.start("benchmark", overlay=ONE)
+    first = clean_copy.start("examples", overlay=ONE)
     wait_for_lock(first, clean_copy)
     os.killpg(first.pid, signal.SIGSTOP)
     try:
-        refusal = clean_copy.run("benchmark", overlay=ONE, fails=True)
+        refusal = clean_copy.run("examples", overlay=ONE, fails=True)
     finally:
         os.killpg(first.pid, signal.SIGCONT)
     assert "Directory cannot be locked" in refusal
@@ -134,4 +134,4 @@ def test_a_second_run_on_the_same_results_is_refused_and_the_first_goes_on(clean
     assert "--unlock" in refusal
     output, _ = first.communicate()
     assert first.returncode == 0, output[-5000:]
-    assert (clean_copy.folder / "results/benchmarks/sequences/events.csv").exists()
+    assert (clean_copy.folder / "results/examples/sequences/events.csv").exists()

@@ -44,6 +44,10 @@ REDRAWN = dict.fromkeys(
 )
 REDRAWN |= {"plot_sweeps": 1} | {f"plot_{kind}": 1 for kind in KINDS}
 
+ATTENTION = ("unsteered", "passes", "maps")
+CACHED = (*ATTENTION, "scores", "unknown_duration", "events")
+"""Folders of results that tables, figures and report are made from; those of them that hold what passes left."""
+
 REDRAW = ("--workflow-profile", "profiles/redraw")
 
 
@@ -72,6 +76,11 @@ def check_report(path: Path) -> None:
     assert not re.search(r"<script[^>]+src=[^>]*></script>\s*\n", page)
 
 
+def attention_files(copy: Copy) -> list[Path]:
+    """What the passes of a run left."""
+    return [path for name in ATTENTION for path in (copy.folder / "results" / name).rglob("*.h5")]
+
+
 def test_the_report_is_one_file_with_every_table_and_figure(finished_run, tmp_path):
     finished_run.run("--report", str(tmp_path / "report.zip"))
     check_report(tmp_path / "report.zip")
@@ -80,7 +89,7 @@ def test_the_report_is_one_file_with_every_table_and_figure(finished_run, tmp_pa
 def test_the_summary_tells_what_was_run(finished_run, root):
     folder = finished_run.folder / "results/report"
     coverage = pd.read_csv(folder / "coverage.csv")
-    answered = coverage[coverage["benchmark"] == "sequences"]
+    answered = coverage[coverage["study"] == "localization"]
     assert (answered["n_queries"] == 18).all()
     assert len(answered) == 1 + 8
     parts = coverage[["n_answered", "n_unparsed", "n_failed", "n_without_vector", "n_skipped"]].sum(axis=1)
@@ -93,11 +102,11 @@ def test_the_summary_tells_what_was_run(finished_run, root):
     assert steering[["samples_per_s", "tokens_per_s", "seconds_steer", "job_s", "peak_host_mb"]].gt(0).all()
     origins = pd.read_csv(folder / "origins.csv")
     assert set(origins["file"]) == {
-        str(path.relative_to(finished_run.folder)) for path in (finished_run.folder / "results/attention").rglob("*.h5")
+        str(path.relative_to(finished_run.folder)) for path in attention_files(finished_run)
     }
     assert set(origins["device"]) == {"cpu"}
     resolved = yaml.safe_load((folder / "config.yaml").read_text())
-    assert configuration.load(resolved, root).benchmarks["sequences"].n_samples == 6
+    assert configuration.load(resolved, root).examples["sequences"].n_samples == 6
 
 
 def test_timings_that_change_or_are_lost_redo_nothing(changed_copy):
@@ -112,7 +121,7 @@ def test_timings_that_change_or_are_lost_redo_nothing(changed_copy):
     assert changed_copy.planned("results/report/run.html") == {"summarize_run": 1}
     changed_copy.run("results/report/run.html")
     throughput = pd.read_csv(changed_copy.folder / "results/report/throughput.csv")
-    files = (changed_copy.folder / "results/attention").rglob("*.h5")
+    files = attention_files(changed_copy)
     # A job writes all events of a shard.
     jobs = {path.parent.with_suffix("") if path.parent.name in ("middle", "end") else path for path in files}
     assert throughput["n_jobs"].sum() == len({path for path in jobs if path.suffix == ".h5"}) > 3 + 3 + 1
@@ -138,7 +147,7 @@ def test_rules_that_redraw_are_those_of_tables_figures_and_report(root):
 def cached_copy(finished_run: Copy, clean_copy: Copy, monkeypatch, tmp_path) -> Copy:
     """A new clone with the cached results of a run and nothing else of it, where torch cannot be imported."""
     source, target = finished_run.folder / "results", clean_copy.folder / "results"
-    for name in ("attention", "localization"):
+    for name in CACHED:
         shutil.copytree(source / name, target / name)
     for name in ("torch", "transformers", "accelerate"):
         (tmp_path / "broken" / name).mkdir(parents=True)
@@ -149,7 +158,7 @@ def cached_copy(finished_run: Copy, clean_copy: Copy, monkeypatch, tmp_path) -> 
 
 def test_cached_results_alone_give_tables_figures_and_report(cached_copy, finished_run, tmp_path):
     # Neither the recordings nor the checkpoints of the run are here.
-    overlay = {"libraries": {"elsewhere": {"type": "folder", "path": "not/here"}}}
+    overlay = {"sounds": {"elsewhere": {"type": "folder", "path": "not/here"}}}
     assert "does not exist" in cached_copy.run("--dry-run", overlay=overlay, fails=True)
     assert cached_copy.planned(*REDRAW, overlay=overlay) == REDRAWN
     cached = {path: path.read_bytes() for path in (cached_copy.folder / "results").rglob("*.*")}
@@ -162,7 +171,7 @@ def test_cached_results_alone_give_tables_figures_and_report(cached_copy, finish
         if "reading" not in name:
             assert (cached_copy.folder / path).read_bytes() == (finished_run.folder / path).read_bytes()
     assert {path: path.read_bytes() for path in cached} == cached
-    assert not {"clips", "states", "directions", "answers"} & {
+    assert not {"sounds", "examples", "states", "directions", "answers"} & {
         path.name for path in (cached_copy.folder / "results").iterdir()
     }
     assert cached_copy.planned(*REDRAW, overlay=overlay) == {}
@@ -172,14 +181,15 @@ def test_cached_results_alone_give_tables_figures_and_report(cached_copy, finish
 
 
 def test_a_cached_result_that_is_missing_is_named_and_not_computed(cached_copy):
-    missing = Path(f"results/attention/{MODEL}/sequences-exact/begin/0.h5")
+    missing = Path(f"results/passes/localization-exact/{MODEL}/begin/0.h5")
     (cached_copy.folder / missing).unlink()
     output = cached_copy.run(*REDRAW, fails=True)
     assert "MissingInputException" in output
     assert str(missing) in output
     assert not (cached_copy.folder / missing).exists()
     # Tables need windows only.
-    shutil.rmtree(cached_copy.folder / "results/attention")
+    for name in ATTENTION:
+        shutil.rmtree(cached_copy.folder / "results" / name)
     tables = ("overlap.csv", "comparisons.csv", "metrics.csv", "specificity.csv", "sweeps/strength.csv")
     planned = cached_copy.planned(*REDRAW, *(f"results/tables/{table}" for table in tables))
     assert planned == {"tabulate_scores": 1, "plot_sweeps": 1}

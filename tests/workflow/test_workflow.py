@@ -29,9 +29,12 @@ METHODS = {
     "random",
     "direct_prompt",
     "prompt_only",
-    *(f"steering_{name}" for name in CONFIG["benchmarks"]["sequences"]["methods"]),
+    *(f"steering_{name}" for name in CONFIG["studies"]["localization"]["methods"]),
 }
-ALL_METHODS = METHODS | {f"steering_{name}" for name in CONFIG["probe"]["methods"]}
+# Those about questions steer for no event.
+ALL_METHODS = METHODS | {
+    f"steering_{name}" for name in CONFIG["methods"].keys() - CONFIG["studies"]["listening"]["methods"]
+}
 FIGURES = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
 
 
@@ -40,7 +43,7 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
     monkeypatch.setenv("HOME", str(clean_copy.folder / "Snakefile/home"))
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     started = time.monotonic()
-    plan = clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": 500}}, "shard_seconds": 4700})
+    plan = clean_copy.planned(overlay={"examples": {"sequences": {"n_samples": 500}}, "shard_seconds": 4700})
     assert time.monotonic() - started < 20
     assert plan["extract_activations"] == 2 + 1
     assert plan["steer_events"] == plan["extract_activations"]
@@ -55,11 +58,11 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
 def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
     # The longest sample lasts 18.5 s.
     few, many, more_shards = (
-        clean_copy.planned(overlay={"benchmarks": {"sequences": {"n_samples": n}}, "shard_seconds": 18.5 * n / shards})
+        clean_copy.planned(overlay={"examples": {"sequences": {"n_samples": n}}, "shard_seconds": 18.5 * n / shards})
         for n, shards in ((500, 2), (100_000, 2), (100_000, 4))
     )
     assert many == few
-    by_shard = {"compose_benchmark": 1, "extract_activations": 1, "prompt_directly": 1, "steer_events": 1}
+    by_shard = {"compose_sequences": 1, "extract_activations": 1, "prompt_directly": 1, "steer_events": 1}
     assert {rule: n - many[rule] for rule, n in more_shards.items() if n != many[rule]} == (
         {rule: 2 * n for rule, n in by_shard.items()}
     )
@@ -68,11 +71,11 @@ def test_jobs_grow_with_shards_and_not_with_samples(clean_copy):
 def test_tables_hold_every_method_position_and_model(finished_run):
     table = pd.read_csv(finished_run.folder / "results/tables/overlap.csv")
     assert list(table.columns) == list(COLUMNS)
-    for benchmark, methods in (("sequences", METHODS), ("sequences-exact", ALL_METHODS)):
-        assert set(table.loc[table["benchmark"] == benchmark, "method"]) == methods
+    for study, methods in (("localization", METHODS), ("localization-exact", ALL_METHODS)):
+        assert set(table.loc[table["study"] == study, "method"]) == methods
     assert set(table["model"]) == {MODEL, "-"}
     assert set(table["position"]) == {"begin", "middle", "end", "overall"}
-    overall = table[(table["position"] == "overall") & (table["benchmark"] == "sequences")]
+    overall = table[(table["position"] == "overall") & (table["study"] == "localization")]
     assert (overall["n_queries"] + overall["n_without_vector"] == 18).all()
     # So few samples share few labels, and a label mean needs another sample of the label.
     assert set(overall.loc[overall["n_without_vector"] > 0, "method"]) == {"steering_label_mean"}
@@ -93,15 +96,20 @@ def test_every_result_is_there_and_no_parts_are_left(finished_run):
     ):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
-    assert len(list(results.glob("attention/*/sequences/*/*.h5"))) == (1 + 3) * 2
+    assert len(list(results.glob("unsteered/sequences/*/*.h5"))) == 2
+    assert len(list(results.glob("passes/localization/*/*/*.h5"))) == 3 * 2
     assert not list(results.rglob("*.parts"))
 
 
 def test_the_map_shows_the_attention_that_is_scored(finished_run):
     results = finished_run.folder / "results"
     query, unsteered, steered = (
-        store.read_passes([results / f"attention/{MODEL}/sequences/{name}.h5"])
-        for name in ("map", "unsteered/0", "middle/0")
+        store.read_passes([results / f"{name}.h5"])
+        for name in (
+            f"maps/localization/{MODEL}",
+            f"unsteered/sequences/{MODEL}/0",
+            f"passes/localization/{MODEL}/middle/0",
+        )
     )
     assert (query.sample_id, query.attributes["event"]) == (unsteered.sample_id[:1], "middle")
     assert query.passes == (("base", ""), ("prompted", "middle"), ("steered", "middle"))
@@ -116,20 +124,20 @@ def test_specificity_follows_the_event_whose_vector_steered(finished_run):
     results = finished_run.folder / "results"
     table = pd.read_csv(results / "tables/specificity.csv")
     assert set(table["model"]) == {MODEL}
-    keys = ["model", "benchmark", "method", "reference"]
+    keys = ["model", "study", "method", "reference"]
     assert set(table.loc[table["reference"] == "steered", "method"]) == {"steering_other_label"}
     shares = table[table["n"] > 0].groupby([*keys, "position"])["share"].sum()
     np.testing.assert_allclose(shares, 1, atol=1e-5)
     assert table.loc[table["n"] == 0, "share"].isna().all()
     # Of six samples, each event is queried six times, and its vector steers six times, where there is one.
-    assert (table.loc[table["benchmark"] == "sequences", ["n", "n_without_vector"]].sum(axis=1) == 6).all()
+    assert (table.loc[table["study"] == "localization", ["n", "n_without_vector"]].sum(axis=1) == 6).all()
     assert (table.loc[table["reference"] == "steered", "n_without_vector"] == 0).all()
 
-    windows = pd.read_csv(results / f"localization/{MODEL}/sequences.csv", dtype={"sample_id": str})
+    windows = pd.read_csv(results / f"scores/localization/{MODEL}.csv", dtype={"sample_id": str})
     other = windows[windows["method"] == "steering_other_label"].set_index(["position", "sample_id"])
     landed = {position: [] for position in POSITIONS}
     for position in POSITIONS:
-        attention = store.read_passes(sorted((results / f"attention/{MODEL}/sequences/{position}").glob("*")))
+        attention = store.read_passes(sorted((results / f"passes/localization/{MODEL}/{position}").glob("*")))
         targets = attention.target[:, attention.passes.index(("other_label", position))]
         for sample_id, target in zip(attention.sample_id, targets, strict=True):
             assert target != position
@@ -138,12 +146,12 @@ def test_specificity_follows_the_event_whose_vector_steered(finished_run):
             landed[target].append(covered > (window["predicted_end"] - window["predicted_start"]) / 2)
     for position in POSITIONS:
         row = (table["reference"] == "steered") & (table["position"] == position) & (table["landed_on"] == position)
-        row &= table["benchmark"] == "sequences"
+        row &= table["study"] == "localization"
         assert table.loc[row, "share"].item() == pytest.approx(np.mean(landed[position]), abs=1e-5)
 
 
 def test_logs_say_what_was_steered_and_read(finished_run):
-    log = finished_run.folder / f"results/logs/steer_events/{MODEL}/sequences/0.log"
+    log = finished_run.folder / f"results/logs/steer_events/localization/{MODEL}/0.log"
     text = log.read_text()
     assert re.search(r"steering adds 0\.1 times the vector", text)
     assert "every token of the prompt, audio included" in text
@@ -210,36 +218,71 @@ def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
     append(changed_copy.folder / "workflow_scripts/wheretolisten/engine/injection.py", "\nEDITED = True\n")
     plan = changed_copy.planned()
     assert plan["steer_events"] == 3
-    assert not {"prepare_clips", "compose_benchmark"} & set(plan)
+    assert not {"prepare_clips", "compose_sequences"} & set(plan)
 
 
 def test_another_strength_repeats_steering_and_what_follows(changed_copy):
-    plan = changed_copy.planned(overlay={"probe": {"steering": {"scale": 0.2}}})
+    plan = changed_copy.planned(overlay={"steering": {"scale": 0.2}})
     assert plan["steer_events"] == 3
     assert {"map_attention", "localize_events", "tabulate_scores", "plot_overlap"} <= set(plan)
-    untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
+    untouched = {"prepare_clips", "compose_sequences", "extract_activations", "average_vectors", "prompt_directly"}
     assert not untouched & set(plan)
 
 
 def test_another_method_repeats_steering_where_it_answers_and_what_follows(changed_copy):
-    methods = {"weak": {"vector": "silence", "steering": {"scale": 0.02}}}
-    plan = changed_copy.planned(overlay={"probe": {"methods": methods}})
+    methods = {"weak": {"direction": "silence", "steering": {"scale": 0.02}}}
+    plan = changed_copy.planned(overlay={"methods": methods})
     assert plan["steer_events"] == 1
     assert plan["localize_events"] == 1
     assert {"tabulate_scores", "plot_specificity"} <= set(plan)
-    untouched = {"prepare_clips", "compose_benchmark", "extract_activations", "average_vectors", "prompt_directly"}
+    untouched = {"prepare_clips", "compose_sequences", "extract_activations", "average_vectors", "prompt_directly"}
     assert not (untouched | {"map_attention"}) & set(plan)
 
 
 def test_a_method_that_needs_another_state_extracts_it_where_it_answers(changed_copy):
-    methods = [*CONFIG["benchmarks"]["sequences"]["methods"], "no_audio"]
-    plan = changed_copy.planned(overlay={"benchmarks": {"sequences": {"methods": methods}}})
+    methods = [*CONFIG["studies"]["localization"]["methods"], "no_audio"]
+    plan = changed_copy.planned(overlay={"studies": {"localization": {"methods": methods}}})
     assert plan["extract_activations"] == 2
     assert plan["steer_events"] == 2
 
 
+def test_a_second_study_about_the_same_examples_needs_yaml_alone_and_its_own_passes_alone(changed_copy):
+    # Both methods are made of states that the other study left.
+    methods = ["sample", "silence_weighted"]
+    overlay = {"studies": {"weighted": {"examples": "sequences", "methods": methods}}}
+    plan = changed_copy.planned(overlay=overlay)
+    # Of all studies there is one set of tables, whose rows some figures draw; the summary states the configuration.
+    once = ("localize_events", "score_random", "tabulate_scores", "plot_overlap", "plot_specificity")
+    assert plan == {"steer_events": 2} | dict.fromkeys((*once, "render_tables", "summarize_run"), 1)
+
+    def overlaps() -> pd.DataFrame:
+        keys = ["study", "model", "method", "position"]
+        return pd.read_csv(results / "tables/overlap.csv").set_index(keys).sort_index()
+
+    results = changed_copy.folder / "results"
+    before, table = contents(changed_copy.folder), overlaps()
+    changed_copy.run("results/tables/overlap.csv", overlay=overlay)
+    after = contents(changed_copy.folder)
+    changed = {name for name in before if after.get(name) != before[name]}
+    assert {name.split("/")[0] for name in changed} == {"tables"}
+    new = after.keys() - before.keys()
+    assert {name.split("/")[0] for name in new} == {"passes", "scores", "unknown_duration", "events"}
+    assert all(re.match(r"\w+/weighted[/.]", name) for name in new)
+    found = overlaps()
+    rows = {"random", "direct_prompt", "prompt_only", *(f"steering_{name}" for name in methods)}
+    assert set(found.loc["weighted"].index.get_level_values("method")) == rows
+    pd.testing.assert_frame_equal(found.drop("weighted"), table)
+    # The same vector about the same recordings finds the same windows, whichever study steers with it.
+    windows = []
+    for study in ("localization", "weighted"):
+        queries = pd.read_csv(results / f"scores/{study}/{MODEL}.csv", dtype={"sample_id": str, "failure": str})
+        windows.append(queries[queries["method"] == "steering_sample"].drop(columns="study").reset_index(drop=True))
+    assert len(windows[0]) == 18
+    pd.testing.assert_frame_equal(*windows)
+
+
 def test_another_window_weighting_loads_no_model(changed_copy):
-    plan = changed_copy.planned(overlay={"probe": {"localization": {"layer_weights": "uniform"}}})
+    plan = changed_copy.planned(overlay={"localization": {"layer_weights": "uniform"}})
     assert "localize_events" in plan
     passes = {"extract_activations", "steer_events", "map_attention", "prompt_directly"}
     assert not (passes | {"average_vectors"}) & set(plan)
@@ -251,16 +294,16 @@ def test_another_model_runs_alone(changed_copy):
     plan = changed_copy.planned(overlay={"models": {"mine": {"checkpoint": "mine"}}})
     assert plan["extract_activations"] == 3
     assert plan["steer_events"] == 3
-    assert not {"prepare_clips", "compose_benchmark", "score_random"} & set(plan)
+    assert not {"prepare_clips", "compose_sequences", "score_random"} & set(plan)
 
 
 def test_more_samples_leave_finished_shards_alone(changed_copy):
-    overlay = {"benchmarks": {"sequences": {"n_samples": 9}}}
+    overlay = {"examples": {"sequences": {"n_samples": 9}}}
     plan = changed_copy.planned(overlay=overlay)
-    assert plan["compose_benchmark"] == 1
-    before = (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes()
-    changed_copy.run("benchmark", overlay=overlay)
-    assert (changed_copy.folder / "results/benchmarks/sequences/shards/0.csv").read_bytes() == before
+    assert plan["compose_sequences"] == 1
+    before = (changed_copy.folder / "results/examples/sequences/shards/0.csv").read_bytes()
+    changed_copy.run("examples", overlay=overlay)
+    assert (changed_copy.folder / "results/examples/sequences/shards/0.csv").read_bytes() == before
     assert changed_copy.planned("states", overlay=overlay) == {"extract_activations": 1}
 
 
@@ -286,12 +329,19 @@ def test_a_job_killed_in_the_middle_keeps_the_parts_it_finished(finished_run, cl
 
 
 def test_bad_configuration_ends_in_one_sentence_before_any_job(clean_copy):
-    output = clean_copy.run(overlay={"probe": {"steering": {"strength": 1}}}, fails=True)
-    assert "overlay.yaml: line 3: probe.steering.strength: unknown key; remove it or correct its spelling" in output
-    overlay = {"libraries": {"synthetic": {"type": "folder", "path": "resources"}}}
+    output = clean_copy.run(overlay={"steering": {"strength": 1}}, fails=True)
+    assert "overlay.yaml: line 2: steering.strength: unknown key; remove it or correct its spelling" in output
+    overlay = {"sounds": {"synthetic": {"type": "folder", "path": "resources"}}}
     output = clean_copy.run(overlay=overlay, fails=True)
     assert re.search(r"overlay.yaml: line 3: .* is of type procedural already \(config.yaml: line \d+\)", output)
     assert "take that one out with `synthetic: null`" in output
+    overlay = {"figures": {"overlap": "sequences"}, "benchmarks": {"sequences": {"n_samples": 30}}}
+    overlay |= {"probe": {"methods": {"weak": {"vector": "silence"}}, "random_draws": 5}}
+    output = clean_copy.run(overlay=overlay, fails=True)
+    sentence = r"overlay\.yaml: line 3: benchmarks: this is a configuration of an earlier version; benchmarks are .*; "
+    sentence += r"probe\.methods is methods, .*; probe\.random_draws is random_draws; .* CHANGELOG\.md what moved where"
+    assert re.search(sentence, output)
+    assert "Traceback" not in output
     (clean_copy.folder / "config.yaml").write_text("models:\n\ttiny: {}\n")
     output = clean_copy.run(fails=True)
     assert "config.yaml: line 2: this is not YAML" in output
@@ -302,7 +352,7 @@ def test_bad_configuration_ends_in_one_sentence_before_any_job(clean_copy):
 def test_the_readme_s_own_sounds_run_from_another_folder_without_an_activated_environment(clean_copy, tmp_path):
     readme = (clean_copy.folder / "README.md").read_text()
     overlay = next(text for text in re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL) if "type: folder" in text)
-    sounds = clean_copy.folder / yaml.safe_load(overlay)["libraries"]["mine"]["path"]
+    sounds = clean_copy.folder / yaml.safe_load(overlay)["sounds"]["mine"]["path"]
     rng = np.random.default_rng(0)
     for label in ("door", "kettle", "piano", "rain"):
         (sounds / label).mkdir(parents=True)
@@ -323,9 +373,9 @@ def test_the_readme_s_own_sounds_run_from_another_folder_without_an_activated_en
         return run.returncode, run.stdout + run.stderr
 
     snakefile = str(clean_copy.folder / "Snakefile")
-    code, output = run("--snakefile", snakefile, "--", "benchmark", cwd=elsewhere)
+    code, output = run("--snakefile", snakefile, "--", "examples", cwd=elsewhere)
     assert code == 0, output
-    events = pd.read_csv(elsewhere / "results/benchmarks/sequences/events.csv", dtype=str)
+    events = pd.read_csv(elsewhere / "results/examples/sequences/events.csv", dtype=str)
     assert len(events) == 3 * 30
     assert set(events["label"]) == {"door", "kettle", "piano", "rain"}
     assert not (clean_copy.folder / "results").exists()
@@ -334,13 +384,13 @@ def test_the_readme_s_own_sounds_run_from_another_folder_without_an_activated_en
     shutil.copy(elsewhere / "my.yaml", clean_copy.folder)
     code, output = run("--directory", str(elsewhere), "--dry-run", cwd=clean_copy.folder)
     assert code == 0, output
-    assert not re.search(r"^(prepare_clips|compose_benchmark) ", output, re.MULTILINE)
+    assert not re.search(r"^(prepare_clips|compose_sequences) ", output, re.MULTILINE)
     assert re.search(r"^extract_activations +4$", output, re.MULTILINE)
 
     # What fails says so last, in one sentence.
     for path in sounds.glob("*/*.wav"):
         path.write_bytes(b"no sound")
-    code, output = run("--snakefile", snakefile, "--", "benchmark", cwd=elsewhere)
+    code, output = run("--snakefile", snakefile, "--", "examples", cwd=elsewhere)
     assert code != 0
     lines = output.strip().splitlines()
     log = (elsewhere / "results/logs/prepare_clips/mine.log").read_text().strip().splitlines()
@@ -367,16 +417,16 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
 
 def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
     overlay = yaml.safe_load((clean_copy.folder / "profiles/esc50.yaml").read_text())
-    overlay["libraries"]["esc50"] |= {
+    overlay["sounds"]["esc50"] |= {
         "csv": str(esc10 / "clips.csv"),
         "audio": str(esc10 / "audio"),
         "source_column": "freesound_id",
     }
     # The other family than in the other tests.
     overlay["models"] = {MODEL: None, "tiny-audio-flamingo-3": {"checkpoint": "resources/tiny-audio-flamingo-3"}}
-    overlay |= {"shard_seconds": 120, "sweeps": dict.fromkeys(("strength", "scored-layers"))}
+    overlay |= {"shard_seconds": 120, "studies": dict.fromkeys(("strength", "scored-layers"))}
     clean_copy.run("tables", overlay=overlay)
-    events = pd.read_csv(clean_copy.folder / "results/benchmarks/sequences/events.csv", dtype=str)
+    events = pd.read_csv(clean_copy.folder / "results/examples/sequences/events.csv", dtype=str)
     assert len(events) == 18
     recordings = pd.read_csv(esc10 / "clips.csv", dtype=str)
     assert set(events["source"]) <= set(recordings["freesound_id"])
@@ -388,11 +438,11 @@ def test_the_esc50_profile_runs_on_real_recordings(clean_copy, esc10):
 
 
 # Snakemake would take parts of such names for wildcards and path variables, and a shell parts of them for its own.
-ODD_LABELS = ["{library}", "<unk>", "-$HOME %s * ? \"quoted' `ls` ; #&"]
+ODD_LABELS = ["{sounds}", "<unk>", "-$HOME %s * ? \"quoted' `ls` ; #&"]
 ODD_NAMES = [*ODD_LABELS, "<results>", "{3F2504E0}", " {blank} ", "~\\n", "two\nlines"]
 
 
-def test_another_file_in_a_library_remakes_its_clips_whatever_it_is_called(clean_copy):
+def test_another_file_of_a_label_remakes_the_clips_whatever_it_is_called(clean_copy):
     root, sounds, audio = clean_copy.folder, clean_copy.folder / "sounds <a> {b}", clean_copy.folder / "audio{c}"
     sounds.mkdir()
     audio.mkdir()
@@ -406,18 +456,18 @@ def test_another_file_in_a_library_remakes_its_clips_whatever_it_is_called(clean
     for name in ODD_NAMES:
         soundfile.write(sounds / "dog" / f"{name}.wav", tone, 16_000)
         soundfile.write(audio / f"{name}.wav", tone, 16_000)
-    rows = ["filename,category", "{library}.wav,dog", "<unk>.wav,<cat>", "<results>.wav,{bell}"]
+    rows = ["filename,category", "{sounds}.wav,dog", "<unk>.wav,<cat>", "<results>.wav,{bell}"]
     (root / "<sounds> {x}.csv").write_text("\n".join(rows))
     listed = {"type": "esc50", "csv": "<sounds> {x}.csv", "audio": audio.name}
     overlay = {
-        "libraries": {"synthetic": None, "mine": {"type": "folder", "path": sounds.name}, "listed": listed},
-        "benchmarks": {"sequences": {"library": "mine"}, "sequences-exact": {"library": "listed"}},
+        "sounds": {"synthetic": None, "mine": {"type": "folder", "path": sounds.name}, "listed": listed},
+        "examples": {"sequences": {"sounds": "mine"}, "sequences-exact": {"sounds": "listed"}},
     }
-    clean_copy.run("benchmark", overlay=overlay)
-    clips = pd.read_csv(root / "results/clips/mine/clips.csv")
+    clean_copy.run("examples", overlay=overlay)
+    clips = pd.read_csv(root / "results/sounds/mine/clips.csv")
     assert {f"dog/{name}.wav" for name in ODD_NAMES} <= set(clips["source"])
     assert set(clips["label"]) == {"bell", "dog", *ODD_LABELS}
-    assert set(pd.read_csv(root / "results/clips/listed/clips.csv")["label"]) == {"dog", "<cat>", "{bell}"}
+    assert set(pd.read_csv(root / "results/sounds/listed/clips.csv")["label"]) == {"dog", "<cat>", "{bell}"}
     shutil.copytree(root / "resources/tiny-qwen2-audio", root / "-{model} <a>")
     overlay |= {"models": {MODEL: {"checkpoint": "-{model} <a>"}}}
     plan = clean_copy.planned(overlay=overlay)
@@ -428,13 +478,13 @@ def test_another_file_in_a_library_remakes_its_clips_whatever_it_is_called(clean
     os.utime(root / "elsewhere/another bell/a.wav", (0, 0))
     (sounds / "bell").unlink()
     (sounds / "bell").symlink_to(root / "elsewhere/another bell")
-    assert clean_copy.planned("results/clips/mine/clips.csv", overlay=overlay) == {"prepare_clips": 1}
+    assert clean_copy.planned("results/sounds/mine/clips.csv", overlay=overlay) == {"prepare_clips": 1}
     # A file behind a link, and the content of one whose name Snakemake would take for a pattern.
     soundfile.write(root / "elsewhere/dog/new.wav", tone, 16_000)
-    soundfile.write(audio / "{library}.wav", tone[::2], 16_000)
-    plan = clean_copy.planned("benchmark", overlay=overlay)
+    soundfile.write(audio / "{sounds}.wav", tone[::2], 16_000)
+    plan = clean_copy.planned("examples", overlay=overlay)
     assert plan["prepare_clips"] == 2
-    assert plan["compose_benchmark"] == 3
+    assert plan["compose_sequences"] == 3
 
 
 def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
@@ -453,34 +503,38 @@ def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
     (folder / "<mine>.json").write_text(json.dumps(entries))
     mine = {"type": "mmau", "path": f"{folder.name}/<mine>.json", "audio": folder.name, "max_seconds": 20.0}
     overlay = {
-        "questions": {"sequences": None, "mine": mine},
+        "examples": {"questions": None, "mine": mine},
+        "studies": {"listening": None, "heard": {"examples": "mine", "readout": "share"}},
         "models": {MODEL: {"checkpoint": "-{model} <a>"}},
-        "figures": {"audio_share": "mine"},
+        "figures": {"audio_share": "heard"},
         "shard_seconds": 60,
     }
     clean_copy.run("audio_share", overlay=overlay)
     results = clean_copy.folder / "results"
     # Of the four items, three fill a shard.
-    log = (results / f"logs/analyze_attention/{MODEL}/mine/1.log").read_text()
+    log = (results / f"logs/analyze_attention/heard/{MODEL}/1.log").read_text()
     assert "skipped: item id-3: -mine {q} <a>/lost.wav does not exist" in log
     table = pd.read_csv(results / "tables/audio_share.csv")
-    assert set(table["questions"]) == {"mine"}
+    assert set(table["study"]) == {"heard"}
+    # All methods that fit: what they are made of names no label.
+    methods = {*CONFIG["studies"]["listening"]["methods"], "neutral"}
+    assert set(table["condition"]) == {"original", "prompt_only"} | methods
     assert (table["n"] == 3).all()
-    assert not (results / "benchmarks").exists()
+    assert not (results / "examples").exists()
 
     soundfile.write(folder / "lost.wav", rng.normal(0, 0.1, 16_000), 16_000)
     steps = {"tabulate_audio_share": 1, "plot_audio_share": 1}
     assert clean_copy.planned("audio_share", overlay=overlay) == {"analyze_attention": 1} | steps
-    overlay["questions"]["mine"] |= {"n_items": 3}
+    overlay["examples"]["mine"] |= {"n_items": 3}
     assert clean_copy.planned("audio_share", overlay=overlay) == steps
-    overlay["questions"]["mine"] |= {"splits": ["dev"]}
+    overlay["examples"]["mine"] |= {"splits": ["dev"]}
     output = clean_copy.run("--dry-run", overlay=overlay, fails=True)
     assert "-mine {q} <a>/<mine>.json has no item of the splits dev; its splits are test-mini: correct splits" in output
 
 
 def test_a_rehearsal_runs_the_real_rules_and_makes_no_tables(clean_copy):
     overlay = yaml.safe_load((clean_copy.folder / "profiles/rehearsal.yaml").read_text())
-    overlay["benchmarks"]["rehearsal"]["n_samples"] = 2
+    overlay["examples"]["rehearsal"]["n_samples"] = 2
     for model in overlay["models"].values():
         if model is None:
             continue
@@ -500,15 +554,15 @@ def test_a_rehearsal_runs_the_real_rules_and_makes_no_tables(clean_copy):
     clean_copy.run(overlay=overlay)
     results = clean_copy.folder / "results"
     for model in ("rehearsal-qwen2-audio", "rehearsal-audio-flamingo-3"):
-        windows = pd.read_csv(results / f"localization/{model}/rehearsal.csv")
+        windows = pd.read_csv(results / f"scores/localization/{model}.csv")
         assert set(windows["model"]) == {model}
         assert set(windows["method"]) >= {"direct_prompt", "steering_sample"}
-        log = (results / f"logs/extract_activations/{model}/rehearsal/0.log").read_text()
+        log = (results / f"logs/extract_activations/rehearsal/{model}/0.log").read_text()
         assert "REHEARSAL" in log
-        with h5py.File(results / f"states/{model}/rehearsal/0.h5") as file:
+        with h5py.File(results / f"states/rehearsal/{model}/0.h5") as file:
             assert file.attrs["weights"] == "random"
         # Un-steered passes, answers, and steering.
-        assert len(list(results.glob(f"performance/*/{model}/rehearsal/**/0.tsv"))) == 3
+        assert len(list(results.glob(f"performance/*/*/{model}/**/0.tsv"))) == 3
     assert not (results / "tables").exists()
     assert not (results / "figures").exists()
 
@@ -517,8 +571,8 @@ def test_models_that_were_not_fetched_end_in_one_sentence(clean_copy, monkeypatc
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     overlay = {"models": {"far": {"checkpoint": "someone/far", "revision": "0" * 40}}}
     assert re.search(r"^fetch_model +1$", clean_copy.run("--dry-run", "fetch_models", overlay=overlay), re.MULTILINE)
-    output = clean_copy.run("results/states/far/sequences-exact/0.h5", overlay=overlay, fails=True)
+    output = clean_copy.run("results/states/sequences-exact/far/0.h5", overlay=overlay, fails=True)
     assert "extract_activations" in output
-    log = (clean_copy.folder / "results/logs/extract_activations/far/sequences-exact/0.log").read_text()
+    log = (clean_copy.folder / "results/logs/extract_activations/sequences-exact/far/0.log").read_text()
     assert re.search(r"ERROR someone/far at revision 0+ is not, .* uv run snakemake fetch_models", log)
     assert "Traceback" not in log

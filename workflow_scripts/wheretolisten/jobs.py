@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from wheretolisten import passes, provenance, store
-from wheretolisten.benchmark import load_audio, read_shard
 from wheretolisten.config.passes import Pass, PassSettings
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
+from wheretolisten.examples import load_audio, read_shard
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
 from wheretolisten.models.base import Adapter

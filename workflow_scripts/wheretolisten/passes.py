@@ -9,7 +9,7 @@ import numpy as np
 
 from wheretolisten.config.directions import State
 from wheretolisten.config.passes import Answers, Pass, PassSettings
-from wheretolisten.config.probe import Wording
+from wheretolisten.config.prompts import Wording
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.passes import Engine, Reading
 

@@ -42,10 +42,10 @@ class StoredDirections:
     states
         States of the shard.
     directions
-        Label sums of the benchmark.
+        Label sums of the examples.
     sample_ids
         Samples of the shard.
-    benchmark_digest
+    examples_digest
         Digest of the shard.
     model
         Identity of the model.
@@ -53,13 +53,13 @@ class StoredDirections:
     Raises
     ------
     UserError
-        If one of the files is damaged, or not of this benchmark and model.
+        If one of the files is damaged, or not of these examples and model.
     """
 
     def __init__(
-        self, states: Path, directions: Path, sample_ids: Sequence[str], benchmark_digest: str, model: str
+        self, states: Path, directions: Path, sample_ids: Sequence[str], examples_digest: str, model: str
     ) -> None:
-        self._states, self._origin = states, (benchmark_digest, model)
+        self._states, self._origin = states, (examples_digest, model)
         found = store.read_directions(directions, sample_ids, *self._origin)
         domain_of, count = (dict(zip(found.labels, of, strict=True)) for of in (found.domains, found.counts.tolist()))
         self._groups = Groups(domain_of, count, found.shuffled_labels)

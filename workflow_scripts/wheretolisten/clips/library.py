@@ -15,7 +15,7 @@ from wheretolisten.clips.procedural import synthesize
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
 from wheretolisten.config.constants import SAMPLING_RATE
-from wheretolisten.config.libraries import Esc50Library, Library, ProceduralLibrary
+from wheretolisten.config.sounds import Esc50Library, Library, ProceduralLibrary
 from wheretolisten.errors import UserError
 
 _log = logging.getLogger(__name__)

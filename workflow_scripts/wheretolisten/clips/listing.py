@@ -11,7 +11,8 @@ from pathlib import Path
 
 from wheretolisten.clips.names import label_problem, path_problem
 from wheretolisten.config.labels import clean_label, known_instead, refuse_alike
-from wheretolisten.config.libraries import (
+from wheretolisten.config.prompts import Wording
+from wheretolisten.config.sounds import (
     PROCEDURAL_LABELS,
     Esc50Library,
     FolderLibrary,
@@ -19,7 +20,6 @@ from wheretolisten.config.libraries import (
     ProceduralLibrary,
     SakuraLibrary,
 )
-from wheretolisten.config.probe import Prompts
 from wheretolisten.errors import UserError
 from wheretolisten.files import refusals_named
 
@@ -101,7 +101,7 @@ def list_files(library: Library) -> list[Path]:
     return sorted(found)
 
 
-def check_names(libraries: Mapping[str, Library], prompts: Prompts) -> None:
+def check_names(libraries: Mapping[str, Library], wording: Wording) -> None:
     """Refuse, before anything runs, libraries that cannot be listed and wording for names that no library has.
 
     Raises
@@ -118,19 +118,19 @@ def check_names(libraries: Mapping[str, Library], prompts: Prompts) -> None:
             continue
         try:
             domains |= {entry.domain for entry in list_entries(library)}
-            if prompts.label_wording:
+            if wording.labels:
                 # Labels that no domain lists, too: to leave some out of a run is no reason to change their wording.
                 labels |= {entry.label for entry in _list_all(library)}
         except UserError as error:
-            raise UserError(f"libraries.{name}: {error}") from None
-    for key, kind, wording, known in (
-        ("label_wording", "label", prompts.label_wording, labels),
-        ("domain_wording", "domain", prompts.domain_wording, domains),
+            raise UserError(f"sounds.{name}: {error}") from None
+    for key, kind, worded, known in (
+        ("labels", "label", wording.labels, labels),
+        ("domains", "domain", wording.domains, domains),
     ):
-        for name in wording:
+        for name in worded:
             if name not in known:
                 raise UserError(
-                    f"probe.prompts.{key}: no configured library has the {kind} {name!r}; "
+                    f"wording.{key}: no configured sounds have the {kind} {name!r}; "
                     f"{known_instead(name, sorted(known))}"
                 )
 

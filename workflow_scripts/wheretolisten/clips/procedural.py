@@ -4,7 +4,7 @@ import numpy as np
 
 from wheretolisten.clips import procedural_animals, procedural_everyday
 from wheretolisten.clips.synthesis import background, frames, log_uniform, root_mean_square
-from wheretolisten.config.libraries import PROCEDURAL_LABELS
+from wheretolisten.config.sounds import PROCEDURAL_LABELS
 
 _SOUNDS = procedural_animals.SOUNDS | procedural_everyday.SOUNDS
 

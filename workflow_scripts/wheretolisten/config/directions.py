@@ -8,18 +8,20 @@ from pydantic import AfterValidator, Field, model_validator
 
 from wheretolisten.config.sections import Section
 
-_STATE_NAME = re.compile(r"[a-z0-9][a-z0-9_]*(@(silence|none))?")
+PROMPT_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
+"""What a prompt may be called."""
 
 
 def _check_state(name: str) -> str:
-    if not _STATE_NAME.fullmatch(name):
-        raise ValueError(f"{name!r} names no state; write an instruction, and behind it @silence or @none if need be")
+    prompt, at, instead = name.partition("@")
+    if not PROMPT_NAME.fullmatch(prompt) or (at and instead not in ("silence", "none")):
+        raise ValueError(f"{name!r} names no state; write a prompt, and behind it @silence or @none if need be")
     return name
 
 
 StateName = Annotated[str, AfterValidator(_check_state)]
-"""An instruction of the probe, negative, positive, negative_<n> or positive_<n>: what it leaves at the last token of
-the prompt, about the recording, about silence of equal length (@silence), or without any audio (@none)."""
+"""A prompt: what it leaves at its last token, about the recording, about silence of equal length (@silence), or without
+any audio (@none)."""
 
 
 class State(Section):
@@ -71,9 +73,13 @@ DIRECTIONS = {
     "neutral": Direction(contrast=("negative_1", "negative")),
     "silence": Direction(contrast=("positive", "positive@silence")),
     "no_audio": Direction(contrast=("positive", "positive@none")),
+    # Of questions with choices (SWL Figure 1): AVS's two, and that of the instructions.
+    "audio_silence": Direction(contrast=("question", "question@silence")),
+    "audio_none": Direction(contrast=("question", "question@none")),
+    "instruction": Direction(contrast=("focus", "whole")),
 }
-"""Those that are always there; docs/controls.md says what each is for. With every paraphrase of an instruction there is
-one in which it takes the instruction's place, see `paraphrased`."""
+"""Those that are always there; docs/controls.md says what each is for. With every prompt positive_<n> or negative_<n>
+there is one in which it takes the place of positive or negative, see `paraphrased`."""
 
 PARAPHRASE = re.compile(r"(positive|negative)_([1-9]\d*)")
 

@@ -6,11 +6,14 @@ from pydantic import Field, ValidationError, field_serializer
 
 from wheretolisten.config.directions import Direction, State
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Steering, Wording, join, literal
-from wheretolisten.config.questions import CONDITIONS, AudioShare
+from wheretolisten.config.probe import Steering
+from wheretolisten.config.prompts import Wording
 from wheretolisten.config.sections import Section, first_sentence
-from wheretolisten.config.sweeps import HEADS, Variation, value_name
+from wheretolisten.config.studies import HEADS, Variation, value_name
 from wheretolisten.errors import UserError
+
+UNSTEERED_SHARES = ("original", "prompt_only")
+"""Passes of a study of shares that are not steered: the question as it is, and after the focus instruction."""
 
 
 class Pass(Section):
@@ -75,52 +78,17 @@ class PassSettings(Section):
 
 
 class ItemSettings(PassSettings):
-    """The same for questions with choices; as in `questions.MmauQuestions`."""
+    """The same for questions with choices; as in `examples.MmauQuestions`."""
 
     splits: list[str] | None
     max_seconds: float
     on_bad_item: Literal["skip", "refuse"]
 
 
-def conditions(
-    wording: AudioShare, steering: Steering, text_rows: Literal["all", "last"]
-) -> tuple[list[Pass], dict[str, State]]:
-    """The five conditions of SWL's Figure 1 (`questions.CONDITIONS`), and the states that their vectors are made of.
-
-    The audio-based vectors are F(audio, q) − F(silence of equal length, q), and the same without any audio instead of
-    silence (AVS, uniform λ); the instruction-based one is F(audio, p+ ⊕ q) − F(audio, p− ⊕ q) (SWL). All are taken at
-    the last prompt token, and added while the question q alone is read.
-    """
-    focus, whole = (join(literal(text), wording.item) for text in (wording.positive, wording.negative))
-    contrasts = {
-        "audio_silence": ("question", "question@silence"),
-        "audio_none": ("question", "question@none"),
-        "instruction": ("focus", "whole"),
-    }
-    prompts = {"original": wording.item, "prompt_only": focus} | dict.fromkeys(contrasts, wording.item)
-    passes = [
-        Pass(
-            name=name,
-            prompt=prompts[name],
-            direction=Direction(contrast=contrasts[name]) if name in contrasts else None,
-            steering=steering if name in contrasts else None,
-            text_rows=text_rows,
-        )
-        for name in CONDITIONS
-    ]
-    return passes, {
-        "question": State(prompt=wording.item),
-        "question@silence": State(prompt=wording.item, heard="silence"),
-        "question@none": State(prompt=wording.item, heard="none"),
-        "focus": State(prompt=focus),
-        "whole": State(prompt=whole),
-    }
-
-
 def _varied(each: Pass, key: str, value: Any) -> Pass:
     section, _, field = key.partition(".")
     if key == "prompts.inference":
-        changes = {"prompt": literal(value)}
+        changes = {"prompt": value}
     elif key == "readout.text_rows":
         changes = {"text_rows": value}
     elif each.steering is None:
@@ -129,6 +97,6 @@ def _varied(each: Pass, key: str, value: Any) -> Pass:
         try:
             steering = Steering.model_validate(each.steering.model_dump() | {field: value})
         except ValidationError as error:
-            raise UserError(first_sentence(error, f"probe.{section}")) from error
+            raise UserError(first_sentence(error, section)) from error
         value, changes = getattr(steering, field), {"steering": steering}
     return each.model_copy(update=changes | {"name": value_name(value)})

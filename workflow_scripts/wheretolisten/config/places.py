@@ -23,7 +23,7 @@ def place_of(problem: str, places: Mapping[str, str]) -> str:
     places
         Dotted path of every key → where it stands.
     """
-    # A section's own check may name the path in two parts: "probe: methods.sample.vector: ...".
+    # A section's own check may name the path in two parts: "methods: sample.steering: ...".
     path = problem.replace(": ", ".").split(" ")[0]
     while path and path not in places:
         path = path.rpartition(".")[0]

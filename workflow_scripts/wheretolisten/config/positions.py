@@ -35,7 +35,7 @@ def order_positions(names: Iterable[str]) -> list[str]:
     def place(name: str) -> tuple[bool, int]:
         if not is_position(name):
             raise UserError(f"{name!r} is no position: events are called {DESCRIPTION}; correct the table")
-        # Tables of several benchmarks hold both kinds of names.
+        # Tables of several studies hold both kinds of names.
         return (False, POSITIONS.index(name)) if name in POSITIONS else (True, int(name.removeprefix("event-")))
 
     return sorted(set(names), key=place)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from wheretolisten.config.directions import DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
-from wheretolisten.config.labels import Named
 from wheretolisten.config.layers import Layers, select_layers
+from wheretolisten.config.prompts import ABOUT_EVENT, PROMPTS, Prompts, Wording, fields_of, state_of
 from wheretolisten.config.sections import Section, check_template, first_sentence
 from wheretolisten.errors import UserError
 
@@ -107,107 +107,6 @@ class Readout(Section):
     kernel: Literal["sdpa", "flash"] = Field("sdpa", description="flash: the package flash-attn, on a GPU only")
 
 
-class Wording(Section):
-    """The words that stand for labels in prompts."""
-
-    labels: Annotated[dict[str, str], Named] = Field(default_factory=dict, description="label → its words")
-    domains: Annotated[dict[str, str], Named] = Field(default_factory=dict, description="domain → words for its labels")
-
-    def of(self, label: str, domain: str) -> str:
-        """The words for a label of a domain; the label itself where there are none."""
-        return self.labels.get(label) or self.domains.get(domain, "{label}").format(label=label)
-
-
-class Paraphrases(Section):
-    """Other words for the two instructions, for vectors that should not depend on the wording."""
-
-    positive: list[str] = Field(
-        default_factory=lambda: [
-            "When in the audio is the sound of {label} heard?",
-            "In which part of the recording can {label} be heard?",
-            "Listen for the sound of {label}. Where is it in the audio?",
-        ],
-        description="of p+, counted from 1",
-    )
-    negative: list[str] = Field(
-        default_factory=lambda: [
-            "Listen to the whole audio",
-            "Pay attention to the audio as a whole",
-            "Focus on the audio from its beginning to its end",
-        ],
-        description="of p−, counted from 1",
-    )
-
-
-class Prompts(Section):
-    """Wording of the probe (SWL §3.3; `{label}` stands for the sound's name)."""
-
-    positive: str = Field(
-        "Which part of the audio has the sound of {label}?", description="p+, the instruction that names the sound"
-    )
-    negative: str = Field("Focus on the entire audio", description="p−, the generic instruction")
-    paraphrases: Paraphrases = Field(Paraphrases(), description="other words for the two")
-    query: str = Field("", description="question appended to both instructions; empty: none")
-    inference: str = Field("Describe the audio.", description="prompt of the base and of the steered pass")
-    label_wording: Annotated[dict[str, str], Named] = Field(
-        default_factory=dict, description="label → its words in prompts"
-    )
-    domain_wording: Annotated[dict[str, str], Named] = Field(
-        default_factory=lambda: {"languages": "{label} speech"},
-        description="domain → words for its labels that have no wording of their own; default: the label itself",
-    )
-
-    @model_validator(mode="after")
-    def _check_fields(self) -> "Prompts":
-        check_template(self.positive, "positive", {"label"})
-        for domain, wording in self.domain_wording.items():
-            check_template(wording, f"domain_wording.{domain}", {"label"})
-        for name in ("negative", "inference"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"{name} must not be empty")
-        for name in ("positive", "negative"):
-            texts = [getattr(self, name), *getattr(self.paraphrases, name)]
-            for number, text in enumerate(texts):
-                if not text.strip() or text in texts[:number]:
-                    raise ValueError(f"paraphrases.{name}: {text!r} is empty or listed twice; reword or remove it")
-                if name == "positive":
-                    check_template(text, f"paraphrases.positive, number {number}", {"label"})
-        return self
-
-    def state(self, name: str) -> State:
-        """What a state is taken from: the instruction that its name starts with, with the query appended.
-
-        Raises
-        ------
-        UserError
-            If there is no such instruction.
-        """
-        instruction, _, instead = name.partition("@")
-        text = self._instruction(instruction)
-        if not instruction.startswith("positive"):
-            text = literal(text)
-        return State(prompt=join(text, literal(self.query)), heard=instead or "recording")
-
-    def _instruction(self, name: str) -> str:
-        if name in ("negative", "positive"):
-            return getattr(self, name)
-        found = PARAPHRASE.fullmatch(name)
-        if not found:
-            raise UserError(f"{name!r} is no instruction; write negative, positive, negative_<n> or positive_<n>")
-        texts = getattr(self.paraphrases, found[1])
-        if int(found[2]) > len(texts):
-            raise UserError(
-                f"{name} is needed, but prompts.paraphrases.{found[1]} holds {len(texts)}; add one, or take what "
-                "needs it out (name: null)"
-            )
-        return texts[int(found[2]) - 1]
-
-    @property
-    def wording(self) -> Wording:
-        """The words that stand for labels."""
-        return Wording(labels=self.label_wording, domains=self.domain_wording)
-
-
 class Localization(Section):
     """From attention to a window (SWL §3.3)."""
 
@@ -239,34 +138,37 @@ class DirectPrompt(Section):
 
 
 class Method(Section):
-    """A row of the tables, `steering_<name>`: a vector and how it is added, all that the steered pass of a query needs.
+    """A row of the tables, `steering_<name>`: a direction and how it is added, all that a steered pass needs.
 
-    In the configuration `steering` holds the keys that differ from `probe.steering`. `Probe` fills in the others, so
-    that no method holds a value that is not used.
+    In the configuration `steering` holds the keys that differ from the section `steering`. `Probe` fills in the others,
+    so that no method holds a value that is not used.
     """
 
-    vector: str = Field(description="name of a direction")
-    steering: Steering = Field(Steering(), description="keys that differ from probe.steering")
+    direction: str = Field(description="name of a direction")
+    steering: Steering = Field(Steering(), description="keys that differ from the section steering")
 
     def resolve(self, steering: Steering) -> "Method":
-        """The method with every key of its steering, from `probe.steering` and its own changes."""
+        """The method with every key of its steering, from the section and its own changes."""
         changes = {key: getattr(self.steering, key) for key in self.steering.model_fields_set}
-        return Method(vector=self.vector, steering=Steering.model_validate(dict(steering) | changes))
+        return Method(direction=self.direction, steering=Steering.model_validate(dict(steering) | changes))
 
 
 class Probe(Section):
-    """The localization probe and its baselines."""
+    """How a model is asked, steered and read."""
 
-    prompts: Prompts = Field(Prompts(), description="what is asked")
-    steering: Steering = Field(Steering(), description="how vectors are added, unless a method says otherwise")
+    prompts: Prompts = Field(
+        default_factory=lambda: dict(PROMPTS), description="name → template, beside those that are always there"
+    )
+    wording: Wording = Field(Wording(), description="the words that stand for labels in prompts")
+    steering: Steering = Field(Steering(), description="how directions are added, unless a method says otherwise")
     directions: dict[str, Direction] = Field(
         default_factory=dict, description="name → contrast, beside those that are always there (DIRECTIONS)"
     )
     methods: dict[str, Method] = Field(
-        {kind: Method(vector=kind) for kind in ("sample", "label_mean", "random_direction")},
+        {name: Method(direction=name) for name in ("sample", "label_mean", "random_direction")},
         min_length=1,
         validate_default=True,
-        description="name → vector and steering; benchmarks choose among them",
+        description="name → direction and steering; studies choose among them",
     )
     readout: Readout = Field(Readout(), description="which attention is read")
     localization: Localization = Field(Localization(), description="how a window is found in it")
@@ -294,7 +196,7 @@ class Probe(Section):
             if name in DIRECTIONS or PARAPHRASE.fullmatch(name):
                 raise ValueError(f"directions: {name!r} is there already; give yours another name")
             try:
-                states = [self.prompts.state(state) for state in direction.contrast]
+                states = [self.state(state) for state in direction.contrast]
             except UserError as error:
                 raise ValueError(f"directions.{name}.contrast: {error}") from None
             if direction.control in ("other_event", "absent_label") and not any(state.of_event for state in states):
@@ -317,10 +219,14 @@ class Probe(Section):
                 )
             try:
                 for state in self.direction_of(method).contrast:
-                    self.prompts.state(state)
+                    self.state(state)
             except UserError as error:
-                raise ValueError(f"methods.{name}.vector: {error}") from None
+                raise ValueError(f"methods.{name}.direction: {error}") from None
         return self
+
+    def state(self, name: str) -> State:
+        """What a state is taken from (`prompts.state_of`)."""
+        return state_of(self.prompts, name)
 
     def direction_of(self, method: Method) -> Direction:
         """The direction that a method steers with.
@@ -331,20 +237,16 @@ class Probe(Section):
             If it names none.
         """
         known = DIRECTIONS | self.directions
-        direction = known.get(method.vector) or paraphrased(method.vector)
+        direction = known.get(method.direction) or paraphrased(method.direction)
         if direction is None:
             raise UserError(
-                f"there is no kind of vector {method.vector!r}; choose from {', '.join(known)}, positive_<n>, "
+                f"there is no direction {method.direction!r}; choose from {', '.join(known)}, positive_<n>, "
                 "negative_<n>"
             )
         return direction
 
-
-def literal(text: str) -> str:
-    """A text as a template that yields it."""
-    return text.replace("{", "{{").replace("}", "}}")
-
-
-def join(first: str, second: str) -> str:
-    """An instruction with a query appended: p ⊕ query."""
-    return f"{first} {second}".strip()
+    def needs(self, direction: Direction) -> frozenset[str]:
+        """What an example must have for a direction: what the prompts of its states name (`prompts.fields_of`)."""
+        named = frozenset().union(*(fields_of(self.state(state).prompt) for state in direction.contrast))
+        # Means over a label and the controls are made from the events of other examples.
+        return named | ABOUT_EVENT if direction.over != "own" or direction.control else named

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from wheretolisten.config.studies import Sweep
 from wheretolisten.config.workflow import NAMED_ENTRIES, Config
 
 _HEAD = """# Every key of the configuration
@@ -23,12 +24,8 @@ an entry out.
 def schema() -> dict[str, Any]:
     """JSON schema of a configuration file. A file may be an overlay: no key is required, and entries may be null."""
     found = _without_required(Config.model_json_schema())
-    for path in NAMED_ENTRIES:
-        section = found
-        for key in path:
-            section = section["properties"][key]
-            if "$ref" in section:
-                section = found["$defs"][section["$ref"].rpartition("/")[2]]
+    for name in NAMED_ENTRIES:
+        section = found["properties"][name]
         section["additionalProperties"] = {"anyOf": [section["additionalProperties"], {"type": "null"}]}
         section.pop("minProperties", None)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | found
@@ -64,6 +61,7 @@ def _section(path: str, model: type[BaseModel]) -> Iterator[str]:
             several = typing.get_origin(field.annotation) is dict
             kind = nested.model_fields.get("type")
             of_type = f" (type: {typing.get_args(kind.annotation)[0]})" if kind else ""
+            of_type = of_type or (" (with vary)" if nested is Sweep else "")
             yield from _section(f"{below}.<name>{of_type}" if several else below, nested)
 
 

@@ -85,7 +85,7 @@ def problems_of(error: ValidationError) -> list[str]:
         location = ".".join(
             str(part)
             for depth, part in enumerate(item["loc"])
-            if depth != 2 or item["loc"][0] not in ("libraries", "questions")
+            if depth != 2 or item["loc"][0] not in ("sounds", "examples", "studies")
         )
         message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
@@ -100,7 +100,7 @@ def problems_of(error: ValidationError) -> list[str]:
         elif item["type"] in {"dict_type", "model_type"}:
             message = f"must hold keys of its own, not {item['input']!r}"
         elif item["type"] == "union_tag_not_found":
-            types = {"libraries": "procedural, folder, esc50 or sakura", "questions": "mmau or procedural"}
+            types = {"sounds": "procedural, folder, esc50 or sakura", "examples": "sequences, questions or mmau"}
             message = f"the key type is missing; add {types[item['loc'][0]]}"
         elif item["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"

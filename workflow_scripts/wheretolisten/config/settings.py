@@ -1,8 +1,8 @@
 """What one script's job depends on, where no model is run; `config.passes` has the others."""
 
 from wheretolisten.config.directions import StateName
-from wheretolisten.config.probe import Wording
-from wheretolisten.config.questions import ProceduralQuestions
+from wheretolisten.config.examples import Questions
+from wheretolisten.config.prompts import Wording
 from wheretolisten.config.sections import Section
 
 
@@ -13,7 +13,7 @@ class AveragingSettings(Section):
 
 
 class QuestionSettings(Section):
-    """All that questions about a benchmark depend on, beside its events."""
+    """All that questions about sequences depend on, beside their events."""
 
-    questions: ProceduralQuestions
+    questions: Questions
     wording: Wording

@@ -18,20 +18,23 @@ from pydantic import (
 )
 
 from wheretolisten import cache, checkpoint
-from wheretolisten.config.benchmarks import Benchmark
+from wheretolisten.config import earlier
 from wheretolisten.config.directions import Direction
+from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Sequences
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.libraries import Library, ProceduralLibrary
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
-from wheretolisten.config.passes import Answers, ItemSettings, Pass, PassSettings, conditions
+from wheretolisten.config.passes import UNSTEERED_SHARES, Answers, ItemSettings, Pass, PassSettings
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
-from wheretolisten.config.probe import Method, Probe, Steering, literal
-from wheretolisten.config.questions import AudioShare, MmauQuestions, ProceduralQuestions, QuestionSet
+from wheretolisten.config.probe import Method, Probe, Steering
+from wheretolisten.config.prompts import ABOUT_EVENT
 from wheretolisten.config.sections import Section, UserPath, problems_of
 from wheretolisten.config.settings import AveragingSettings, QuestionSettings
-from wheretolisten.config.sweeps import (
+from wheretolisten.config.sounds import Library, ProceduralLibrary
+from wheretolisten.config.studies import (
     HEADS,
+    AnyStudy,
     ScoreSettings,
+    Study,
     Sweep,
     check_values,
     describe,
@@ -47,40 +50,33 @@ _NUMBERS = (
     *("thirteen", "fourteen", "fifteen", "sixteen"),
 )
 
-# Folders of results/localization beside those of models, and of results/attention/<model> beside those of benchmarks.
-NAMED_ENTRIES = tuple(
-    tuple(key.split("."))
-    for key in ("libraries", "benchmarks", "models", "probe.directions", "probe.methods", "questions", "sweeps")
-)
-"""Where named entries are, which an overlay adds to, and takes out with null."""
-
-_TAKEN = {"models": {"events", "sweeps", "unknown_duration"}, "benchmarks": {"audio_share", "sweeps"}}
+NAMED_ENTRIES = ("sounds", "examples", "models", "directions", "methods", "studies")
+"""Sections of named entries, which an overlay adds to, and takes out with null; of prompts, null is a value."""
 
 
 class Figures(Section):
-    """Which benchmark and sample the figures show."""
+    """Which study and recording the figures show."""
 
     attention_change: str = Field(
-        description="benchmark of Figure 2; the events of all its samples must lie at the same times"
+        description="study of Figure 2; the events of all its samples must lie at the same times"
     )
-    overlap: str = Field(description="benchmark of the bars of overlap by position")
+    overlap: str = Field(description="study of the bars of overlap by position, and of the readings")
     reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
     reading_position: str = Field("middle", description="position of the event that is queried there")
-    reading_vector: str = Field("sample", description="method of probe.methods whose steering is drawn")
-    audio_share: str | None = Field(None, description="question set of Figure 1; null: not drawn")
+    reading_method: str = Field("sample", description="method whose steering is drawn")
+    audio_share: str | None = Field(None, description="study of Figure 1; null: not drawn")
 
 
-class Config(Section):
+class Config(Probe):
     """The whole configuration, as in config.yaml."""
 
-    libraries: dict[str, Library] = Field(min_length=1, description="where sounds come from")
-    benchmarks: dict[str, Benchmark] = Field(min_length=1, description="what is asked")
+    sounds: dict[str, Library] = Field(min_length=1, description="where sounds come from")
+    examples: dict[str, Examples] = Field(min_length=1, description="what is asked about")
     models: dict[str, Model] = Field(min_length=1, description="who listens")
-    probe: Probe = Field(Probe(), description="how a model is steered, read and asked")
-    questions: dict[str, QuestionSet] = Field(default_factory=dict, description="questions with choices")
-    audio_share: AudioShare = Field(AudioShare(), description="how attention to the audio is measured")
+    studies: dict[str, AnyStudy] = Field(
+        min_length=1, description="examples × methods × readout, perhaps with one key varied"
+    )
     figures: Figures = Field(description="what is drawn")
-    sweeps: dict[str, Sweep] = Field(default_factory=dict, description="the probe with one key changed, value by value")
     shard_seconds: float = Field(4500, gt=0, description="audio that one job handles, in seconds")
     tokens_per_second: float = Field(
         2000, gt=0, description="tokens that a job takes through a model per second; time limits follow from it"
@@ -89,21 +85,21 @@ class Config(Section):
         None, description="cache of fetched checkpoints; null: HF_HUB_CACHE, or hub in HF_HOME"
     )
 
-    _taken_out: list[tuple[str, ...]] = PrivateAttr(default_factory=list)
+    _taken_out: list[tuple[str, str]] = PrivateAttr(default_factory=list)
 
     @model_validator(mode="wrap")
     @classmethod
     def _take_out(cls, raw: Any, check: ModelWrapValidatorHandler["Config"]) -> "Config":
         # An overlay is merged into config.yaml key by key; null is how it takes an entry out.
+        if isinstance(raw, dict):
+            earlier.refuse(raw)
         taken_out = []
-        for path in NAMED_ENTRIES:
-            entries = raw
-            for key in path:
-                entries = entries.get(key) if isinstance(entries, dict) else None
+        for section in NAMED_ENTRIES:
+            entries = raw.get(section) if isinstance(raw, dict) else None
             if isinstance(entries, dict):
                 names = [name for name, entry in entries.items() if entry is None]
-                taken_out += [(*path, str(name)) for name in names]
-                raw = _changed(raw, path, {name: entry for name, entry in entries.items() if name not in names})
+                taken_out += [(section, str(name)) for name in names]
+                raw = raw | {section: {name: entry for name, entry in entries.items() if name not in names}}
         config = check(raw)
         config._taken_out = sorted(taken_out)
         return config
@@ -112,13 +108,13 @@ class Config(Section):
     def _with_what_was_taken_out(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
         # Laid over config.yaml, too, it is this configuration.
         values = dump(self)
-        for path in self._taken_out:
-            values = _changed(values, path, None)
+        for section, name in self._taken_out:
+            values[section] = values[section] | {name: None}
         return values
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
-        for section in ("libraries", "benchmarks", "models", "questions", "sweeps"):
+        for section in ("sounds", "examples", "models", "studies"):
             for name in getattr(self, section):
                 if not _NAME.fullmatch(name):
                     raise ValueError(
@@ -126,11 +122,6 @@ class Config(Section):
                     )
         if "random" in self.models:
             raise ValueError("models: 'random' is the name of the random baseline; choose another name")
-        for section, taken in _TAKEN.items():
-            for name in taken & set(getattr(self, section)):
-                raise ValueError(
-                    f"{section}: {name!r} names other results beside those of {section}; choose another name"
-                )
         for name, model in self.models.items():
             if (model.weights == "random") != name.startswith(REHEARSAL):
                 raise ValueError(
@@ -142,246 +133,350 @@ class Config(Section):
                 "models: a rehearsal with random weights does not share a run with real models "
                 f"({', '.join(self.models)}); take out (name: null) the ones or the others"
             )
-        for name, benchmark in self.benchmarks.items():
-            if benchmark.library not in self.libraries:
+        for name, examples in self.examples.items():
+            if isinstance(examples, Sequences):
+                self._check_sequences(name, examples)
+            elif isinstance(examples, Questions):
+                self._check_questions(name, examples)
+            if self.longest_seconds(name) > self.shard_seconds:
                 raise ValueError(
-                    f"benchmarks.{name}.library: {benchmark.library!r} is not in libraries "
-                    f"({', '.join(self.libraries)}); name one of them or add it"
+                    f"shard_seconds: {self.shard_seconds:g} s is less than one recording of examples {name!r} "
+                    f"({self.longest_seconds(name):g} s); raise it"
                 )
-            library = self.libraries[benchmark.library]
-            shortest = benchmark.composition.clip_seconds[0]
-            if isinstance(library, ProceduralLibrary) and library.clip_seconds[1] < shortest:
+        for name, study in self.studies.items():
+            if isinstance(study, Study):
+                self._check_study(name, study)
+        self._check_figures()
+        for name, sweep in self.sweeps.items():
+            self._check_sweep(name, sweep)
+        return self
+
+    def _check_sequences(self, name: str, examples: Sequences) -> None:
+        if examples.sounds not in self.sounds:
+            raise ValueError(
+                f"examples.{name}.sounds: {examples.sounds!r} is not in sounds ({', '.join(self.sounds)}); name one "
+                "of them or add it"
+            )
+        library, shortest = self.sounds[examples.sounds], examples.composition.clip_seconds[0]
+        if isinstance(library, ProceduralLibrary):
+            if library.clip_seconds[1] < shortest:
                 raise ValueError(
-                    f"benchmarks.{name}.composition.clip_seconds: events of at least {shortest:g} s cannot be cut from "
-                    f"library {benchmark.library!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
+                    f"examples.{name}.composition.clip_seconds: events of at least {shortest:g} s cannot be cut from "
+                    f"sounds {examples.sounds!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
                     "shorten the events or lengthen the clips"
                 )
-            if isinstance(library, ProceduralLibrary):
-                _check_labels(name, benchmark, library)
-            if benchmark.composition.longest_seconds > self.shard_seconds:
+            _check_labels(name, examples, library)
+        _check_direct_question(name, examples, self.direct_prompt.question)
+
+    def _check_questions(self, name: str, questions: Questions) -> None:
+        about = self.examples.get(questions.about)
+        if not isinstance(about, Sequences):
+            raise ValueError(
+                f"examples.{name}.about: {questions.about!r} is not among the sequences "
+                f"({', '.join(self.sequences) or 'there are none'}); name one of them, or take the questions out "
+                f"({name}: null)"
+            )
+        if about.composition.overlap:
+            raise ValueError(
+                f"examples.{name}.about: they ask which sound comes next, and sounds of {questions.about!r} overlap; "
+                f"name sequences without overlap, or take the questions out ({name}: null)"
+            )
+
+    def _check_study(self, name: str, study: Study) -> None:
+        if study.examples not in self.examples:
+            raise ValueError(
+                f"studies.{name}.examples: {study.examples!r} is not in examples ({', '.join(self.examples)}); name "
+                f"one of them, or take the study out ({name}: null)"
+            )
+        if not study.needs <= self.examples[study.examples].has:
+            kind = "sequences" if study.needs == ABOUT_EVENT else "questions"
+            raise ValueError(
+                f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
+                f"{self.examples[study.examples].type}; name other examples, or another readout"
+            )
+        taken = [method for method in UNSTEERED_SHARES if method in self.methods_of(name)]
+        if study.readout == "share" and taken:
+            raise ValueError(
+                f"studies.{name}.methods: {taken[0]!r} is the name of a pass that is not steered; give the method "
+                "another one"
+            )
+        if study.methods == "all":
+            if not self.methods_of(name):
                 raise ValueError(
-                    f"shard_seconds: {self.shard_seconds:g} s is less than one sample of benchmark {name!r} "
-                    f"({benchmark.composition.longest_seconds:g} s); raise it"
+                    f"studies.{name}.methods: no method fits examples {study.examples!r}; add one, or take the study "
+                    f"out ({name}: null)"
                 )
-            _check_direct_question(name, benchmark, self.probe.direct_prompt.question)
-            if benchmark.methods != "all":
-                for method in benchmark.methods:
-                    if method not in self.probe.methods:
-                        raise ValueError(
-                            f"benchmarks.{name}.methods: {method!r} is not in probe.methods "
-                            f"({', '.join(self.probe.methods)}); name one of them or add it"
-                        )
+            return
+        for method in study.methods:
+            if method not in self.methods:
+                raise ValueError(
+                    f"studies.{name}.methods: {method!r} is not in methods ({', '.join(self.methods)}); name one of "
+                    "them or add it"
+                )
+            if not self._fits(method, study):
+                lacking = self.needs(self.direction_of(self.methods[method])) - self.examples[study.examples].has
+                raise ValueError(
+                    f"studies.{name}.methods: {method!r} needs examples with {{{sorted(lacking)[0]}}}, which "
+                    f"{study.examples!r} have not; take it out"
+                )
+
+    def _check_figures(self) -> None:
         for key in ("attention_change", "overlap"):
             chosen = getattr(self.figures, key)
-            if chosen not in self.benchmarks:
+            if chosen not in self.localizations:
                 raise ValueError(
-                    f"figures.{key}: {chosen!r} is not in benchmarks ({', '.join(self.benchmarks)}); name one of them"
+                    f"figures.{key}: {chosen!r} is no study that reads windows "
+                    f"({', '.join(self.localizations) or 'there is none'}); name one of them"
                 )
-            if self.figures.reading_vector not in self.methods_of(chosen):
+            if self.figures.reading_method not in self.methods_of(chosen):
                 raise ValueError(
-                    f"figures.reading_vector: {self.figures.reading_vector!r} does not answer benchmark {chosen!r} "
+                    f"figures.reading_method: {self.figures.reading_method!r} is no method of study {chosen!r} "
                     f"({', '.join(self.methods_of(chosen))}), which is drawn; name one of these, or add it to "
-                    f"benchmarks.{chosen}.methods"
+                    f"studies.{chosen}.methods"
                 )
-        if not self.benchmarks[self.figures.attention_change].composition.equal:
+        if not self.examples_of(self.figures.attention_change).composition.equal:
             raise ValueError(
-                f"figures.attention_change: the events of benchmark {self.figures.attention_change!r} do not lie at "
+                f"figures.attention_change: the events of study {self.figures.attention_change!r} do not lie at "
                 "the same times in all samples, but the figure averages over samples position by position; name one "
                 "with equal clip_seconds and gap_seconds, without overlap"
             )
-        positions = self.benchmarks[self.figures.overlap].composition.positions
-        if self.figures.reading_position not in positions:
+        drawn = self.examples_of(self.figures.overlap)
+        if self.figures.reading_position not in drawn.composition.positions:
             raise ValueError(
-                f"figures.reading_position: benchmark {self.figures.overlap!r} has no event "
-                f"{self.figures.reading_position!r} ({', '.join(positions)}); name one of these"
+                f"figures.reading_position: study {self.figures.overlap!r} has no event "
+                f"{self.figures.reading_position!r} ({', '.join(drawn.composition.positions)}); name one of these"
             )
-        if self.figures.reading_sample >= self.benchmarks[self.figures.overlap].n_samples:
+        if self.figures.reading_sample >= drawn.n_samples:
             raise ValueError(
-                f"figures.reading_sample: {self.figures.reading_sample} is beyond benchmark {self.figures.overlap!r}, "
-                f"which has {self.benchmarks[self.figures.overlap].n_samples} samples; lower it"
+                f"figures.reading_sample: {self.figures.reading_sample} is beyond study {self.figures.overlap!r}, "
+                f"which has {drawn.n_samples} samples; lower it"
             )
-        self._check_sweeps()
-        return self
+        if self.figures.audio_share is not None and self.figures.audio_share not in self.shares:
+            raise ValueError(
+                f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
+                f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
+            )
 
-    @model_validator(mode="after")
-    def _check_questions(self) -> "Config":
-        for name, questions in self.questions.items():
-            if isinstance(questions, ProceduralQuestions) and questions.benchmark not in self.benchmarks:
+    def _check_sweep(self, name: str, sweep: Sweep) -> None:
+        for key, chosen, known in (
+            ("models", self.sweep_models(name), self.models),
+            ("of", [self.study_of(name)], self.localizations),
+        ):
+            unknown = [each for each in chosen if each not in known]
+            if unknown:
+                what = "not configured" if key == "models" else "no study that reads windows"
                 raise ValueError(
-                    f"questions.{name}.benchmark: {questions.benchmark!r} is not in benchmarks "
-                    f"({', '.join(self.benchmarks)}); name one of them, or take the questions out ({name}: null)"
+                    f"studies.{name}.{key}: {unknown[0]!r} is {what} ({', '.join(known)}); name one of them"
                 )
-            if isinstance(questions, ProceduralQuestions) and self.benchmarks[questions.benchmark].composition.overlap:
-                raise ValueError(
-                    f"questions.{name}.benchmark: they ask which sound comes next, and sounds of "
-                    f"{questions.benchmark!r} overlap; name a benchmark without overlap, or take the questions "
-                    f"out ({name}: null)"
-                )
-            if self.longest_recording(name) > self.shard_seconds:
-                raise ValueError(
-                    f"shard_seconds: {self.shard_seconds:g} s is less than one recording of questions {name!r} "
-                    f"({self.longest_recording(name):g} s); raise it"
-                )
-        if self.figures.audio_share is not None and self.figures.audio_share not in self.questions:
+        methods = self.methods_of(self.study_of(name))
+        if sweep.method not in methods:
             raise ValueError(
-                f"figures.audio_share: {self.figures.audio_share!r} is not in questions "
-                f"({', '.join(self.questions) or 'there are none'}); name one of them, or null for no figure"
+                f"studies.{name}.method: {sweep.method!r} is not among the methods of study "
+                f"{self.study_of(name)!r} ({', '.join(methods)}); name one of them"
             )
-        return self
+        try:
+            check_values(name, sweep.variation, self.sweep_probe(name), {})
+        except UserError as error:
+            raise ValueError(str(error)) from None
 
-    def _check_sweeps(self) -> None:
-        for name, sweep in self.sweeps.items():
-            for key, chosen, known in (
-                ("models", self.sweep_models(name), self.models),
-                ("benchmark", [self.sweep_benchmark(name)], self.benchmarks),
-            ):
-                unknown = [each for each in chosen if each not in known]
-                if unknown:
-                    raise ValueError(
-                        f"sweeps.{name}.{key}: {unknown[0]!r} is not configured ({', '.join(known)}); name one of them"
-                    )
-            methods = self.methods_of(self.sweep_benchmark(name))
-            if sweep.method not in methods:
-                raise ValueError(
-                    f"sweeps.{name}.method: {sweep.method!r} is not among the methods of benchmark "
-                    f"{self.sweep_benchmark(name)!r} ({', '.join(methods)}); name one of them"
-                )
-            try:
-                check_values(name, sweep.variation, self.sweep_probe(name), {})
-            except UserError as error:
-                raise ValueError(str(error)) from None
+    @property
+    def probe(self) -> Probe:
+        """What a sweep varies: the configuration without examples, models and studies."""
+        return Probe.model_construct(**{name: getattr(self, name) for name in Probe.model_fields})
+
+    @property
+    def sequences(self) -> dict[str, Sequences]:
+        """Examples that are recordings with known events, by name."""
+        return {name: examples for name, examples in self.examples.items() if isinstance(examples, Sequences)}
+
+    @property
+    def questions(self) -> dict[str, Questions | MmauQuestions]:
+        """Examples that are questions with choices, by name."""
+        return {name: examples for name, examples in self.examples.items() if not isinstance(examples, Sequences)}
+
+    @property
+    def localizations(self) -> dict[str, Study]:
+        """Studies that read windows, by name; sweeps are not among them."""
+        return self._studies("windows")
+
+    @property
+    def shares(self) -> dict[str, Study]:
+        """Studies that read the share of attention that goes to the audio, by name."""
+        return self._studies("share")
+
+    @property
+    def sweeps(self) -> dict[str, Sweep]:
+        """Studies that are another one with a key varied, by name."""
+        return {name: study for name, study in self.studies.items() if isinstance(study, Sweep)}
+
+    def _studies(self, readout: str) -> dict[str, Study]:
+        of_kind = {name: study for name, study in self.studies.items() if isinstance(study, Study)}
+        return {name: study for name, study in of_kind.items() if study.readout == readout}
+
+    def examples_of(self, study: str) -> Sequences | Questions | MmauQuestions:
+        """What a study asks about."""
+        return self.examples[self.studies[study].examples]
 
     @property
     def rehearsal(self) -> bool:
         """Whether the models have random weights, so that the run measures time and memory and yields no results."""
         return any(model.weights == "random" for model in self.models.values())
 
-    def methods_of(self, benchmark: str) -> dict[str, Method]:
-        """The steered methods that answer a benchmark, by name."""
-        names = self.benchmarks[benchmark].methods
-        return {name: method for name, method in self.probe.methods.items() if names == "all" or name in names}
+    def methods_of(self, study: str) -> dict[str, Method]:
+        """The methods of a study, by name."""
+        settings = self.studies[study]
+        return {
+            name: method
+            for name, method in self.methods.items()
+            if (self._fits(name, settings) if settings.methods == "all" else name in settings.methods)
+        }
 
-    def directions_of(self, benchmark: str) -> dict[str, Direction]:
-        """Method of a benchmark → the direction that it steers with."""
-        return {name: self.probe.direction_of(method) for name, method in self.methods_of(benchmark).items()}
+    def _fits(self, method: str, study: Study) -> bool:
+        direction = self.direction_of(self.methods[method])
+        return self.needs(direction) <= self.examples[study.examples].has
 
-    def unsteered_settings(self, model: str, benchmark: str) -> PassSettings:
-        """What the un-steered passes of a model on a benchmark depend on, which leave states and attention."""
-        prompts, readout = self.probe.prompts, self.probe.readout
-        needed = {state for direction in self.directions_of(benchmark).values() for state in direction.contrast}
+    def states_of(self, examples: str) -> list[str]:
+        """States of examples that methods of the studies about them are made of, in alphabetical order."""
+        return sorted({state for direction in self._directions_of(examples) for state in direction.contrast})
+
+    def _directions_of(self, examples: str) -> list[Direction]:
+        return [
+            self.direction_of(method)
+            for name, study in self.localizations.items()
+            if study.examples == examples
+            for method in self.methods_of(name).values()
+        ]
+
+    def unsteered_settings(self, model: str, examples: str) -> PassSettings:
+        """What the un-steered passes of a model about sequences depend on, which leave states and attention."""
         return PassSettings(
             model=self.models[model],
             passes=[self._base_pass(), self._prompted_pass()],
-            states={name: prompts.state(name) for name in sorted(needed)},
-            wording=prompts.wording,
-            kernel=readout.kernel,
+            states={name: self.state(name) for name in self.states_of(examples)},
+            wording=self.wording,
+            kernel=self.readout.kernel,
         )
 
     def direct_settings(self, model: str) -> PassSettings:
         """What `prompt_directly` of a model depends on."""
-        direct = self.probe.direct_prompt
         return PassSettings(
             model=self.models[model],
-            answers=Answers(question=direct.question, max_new_tokens=direct.max_new_tokens),
-            wording=self.probe.prompts.wording,
+            answers=Answers(question=self.direct_prompt.question, max_new_tokens=self.direct_prompt.max_new_tokens),
+            wording=self.wording,
         )
 
-    def steering_settings(self, model: str, benchmark: str) -> PassSettings:
-        """What the steered passes of a model on a benchmark depend on."""
-        methods = self.methods_of(benchmark)
+    def steering_settings(self, model: str, study: str) -> PassSettings:
+        """What the steered passes of a model in a study that reads windows depend on."""
+        methods = self.methods_of(study)
         return PassSettings(
             model=self.models[model],
             passes=[self._steered_pass(name, methods[name]) for name in sorted(methods)],
-            kernel=self.probe.readout.kernel,
+            kernel=self.readout.kernel,
         )
 
     def map_settings(self, model: str) -> PassSettings:
         """What `map_attention` of a model depends on."""
-        method = self.methods_of(self.figures.overlap)[self.figures.reading_vector]
+        method = self.methods_of(self.figures.overlap)[self.figures.reading_method]
         passes = [self._base_pass(), self._prompted_pass(), self._steered_pass("steered", method)]
         return PassSettings(
             model=self.models[model],
-            # Whatever rows the probe sums, the map shows them all.
+            # Whatever rows a study sums, the map shows them all.
             passes=[each.model_copy(update={"text_rows": "all"}) for each in passes],
             readout="text",
-            wording=self.probe.prompts.wording,
+            wording=self.wording,
         )
 
     def _base_pass(self) -> Pass:
-        probe = self.probe
-        return Pass(name="base", prompt=literal(probe.prompts.inference), text_rows=probe.readout.text_rows)
+        return Pass(name="base", prompt=self.prompts["inference"], text_rows=self.readout.text_rows)
 
     def _prompted_pass(self) -> Pass:
-        probe = self.probe
-        prompt = probe.prompts.state("positive").prompt
-        return Pass(name="prompted", prompt=prompt, about="event", text_rows=probe.readout.text_rows)
+        return self._base_pass().model_copy(
+            update={"name": "prompted", "prompt": self.prompts["positive"], "about": "event"}
+        )
 
     def _steered_pass(self, name: str, method: Method) -> Pass:
-        steered = {"direction": self.probe.direction_of(method), "steering": method.steering}
+        steered = {"direction": self.direction_of(method), "steering": method.steering}
         return self._base_pass().model_copy(update={"name": name, "about": "event"} | steered)
 
-    def averaging_settings(self, benchmark: str) -> AveragingSettings:
-        """Which contrasts some method of a benchmark takes means of."""
-        directions = self.directions_of(benchmark).values()
+    def averaging_settings(self, examples: str) -> AveragingSettings:
+        """Which contrasts some method of a study about sequences takes means of."""
+        directions = self._directions_of(examples)
         contrasts = {direction.contrast for direction in directions if direction.over == "others_of_label"}
         return AveragingSettings(contrasts=sorted(contrasts))
 
     def question_settings(self, questions: str) -> QuestionSettings:
-        """What `compose_questions` of a procedural question set depends on."""
-        return QuestionSettings(questions=self.questions[questions], wording=self.probe.prompts.wording)
+        """What `compose_questions` depends on."""
+        return QuestionSettings(questions=self.examples[questions], wording=self.wording)
 
-    def analysis_settings(self, model: str, questions: str) -> ItemSettings:
-        """What `analyze_attention` of a model depends on."""
-        settings = self.questions[questions]
-        by_user = isinstance(settings, MmauQuestions)
-        passes, states = conditions(self.audio_share, self.probe.steering, self.probe.readout.text_rows)
+    def share_settings(self, model: str, study: str) -> ItemSettings:
+        """What the passes of a model in a study that reads shares depend on.
+
+        The question as it is, the same after the focus instruction, and the question as it is under every method
+        (SWL Figure 1).
+        """
+        examples, methods = self.examples_of(study), self.methods_of(study)
+        by_user = isinstance(examples, MmauQuestions)
+        unsteered, after_focus = UNSTEERED_SHARES
+        original = Pass(name=unsteered, prompt=self.prompts["question"], text_rows=self.readout.text_rows)
+        focused = original.model_copy(update={"name": after_focus, "prompt": self.prompts["focus"]})
+        directions = {name: self.direction_of(method) for name, method in methods.items()}
+        steered = [
+            original.model_copy(
+                update={"name": name, "direction": directions[name], "steering": methods[name].steering}
+            )
+            for name in sorted(methods)
+        ]
         return ItemSettings(
             model=self.models[model],
-            passes=passes,
+            passes=[original, focused, *steered],
             readout="share",
-            states=states,
-            kernel=self.probe.readout.kernel,
-            splits=settings.splits if by_user else None,
-            max_seconds=self.longest_recording(questions),
-            on_bad_item=settings.on_bad_item if by_user else "refuse",
+            states={
+                state: self.state(state)
+                for state in sorted({state for direction in directions.values() for state in direction.contrast})
+            },
+            kernel=self.readout.kernel,
+            splits=examples.splits if by_user else None,
+            max_seconds=self.longest_seconds(self.studies[study].examples),
+            on_bad_item=examples.on_bad_item if by_user else "refuse",
         )
 
-    def longest_recording(self, questions: str) -> float:
-        """Upper bound of the duration of a question set's recordings, in seconds."""
-        settings = self.questions[questions]
+    def longest_seconds(self, examples: str) -> float:
+        """Upper bound of the duration of a recording, in seconds."""
+        settings = self.examples[examples]
         if isinstance(settings, MmauQuestions):
             return settings.max_seconds
-        return self.benchmarks[settings.benchmark].composition.longest_seconds
-
-    def items_per_shard(self, questions: str) -> int:
-        """Items in one shard of a question set: fixed by the longest possible recording, as for samples."""
-        return math.floor(self.shard_seconds / self.longest_recording(questions))
+        sequences = self.examples[settings.about] if isinstance(settings, Questions) else settings
+        return sequences.composition.longest_seconds
 
     def sweep_models(self, sweep: str) -> list[str]:
         """Models that a sweep runs on."""
-        chosen = self.sweeps[sweep].models
+        chosen = self.studies[sweep].models
         return list(self.models) if chosen == "all" else chosen
 
-    def sweep_benchmark(self, sweep: str) -> str:
-        """Benchmark that a sweep runs on."""
-        return self.sweeps[sweep].benchmark or self.figures.attention_change
+    def study_of(self, sweep: str) -> str:
+        """Study of which a sweep changes a key."""
+        return self.studies[sweep].of or self.figures.attention_change
+
+    def sweep_examples(self, sweep: str) -> str:
+        """Name of the examples that a sweep asks about."""
+        return self.localizations[self.study_of(sweep)].examples
 
     def sweep_samples(self, sweep: str) -> dict[int, int]:
-        """Shard of the benchmark → how many of its first samples a sweep reads; shards without any are left out."""
-        benchmark, left = self.sweep_benchmark(sweep), self.sweeps[sweep].n_samples
-        ranges = {shard: self.shard_range(benchmark, shard) for shard in range(self.n_shards(benchmark))}
+        """Shard of the examples → how many of its first samples a sweep reads; shards without any are left out."""
+        examples, left = self.sweep_examples(sweep), self.studies[sweep].first
+        ranges = {shard: self.shard_range(examples, shard) for shard in range(self.n_shards(examples))}
         return {shard: min(stop, left) - first for shard, (first, stop) in ranges.items() if first < left}
 
     def _swept_method(self, sweep: str) -> Method:
-        return self.methods_of(self.sweep_benchmark(sweep))[self.sweeps[sweep].method]
+        return self.methods_of(self.study_of(sweep))[self.studies[sweep].method]
 
     def sweep_probe(self, sweep: str) -> Probe:
-        """The probe of which a sweep changes one key: steering is that of the sweep's method."""
+        """What a sweep changes one key of: steering is that of the sweep's method."""
         return self.probe.model_copy(update={"steering": self._swept_method(sweep).steering})
 
     def sweep_settings(self, sweep: str, model: str) -> PassSettings:
         """What `sweep_attention` of a model depends on."""
-        variation, method = self.sweeps[sweep].variation, self._swept_method(sweep)
+        variation, method = self.studies[sweep].variation, self._swept_method(sweep)
         passes = [self._steered_pass("steered", method)]
         if variation.passes == "all":
             passes.insert(0, self._base_pass())
@@ -392,50 +487,50 @@ class Config(Section):
             model=self.models[model],
             passes=[_without_varied(each, variation.vary) for each in passes],
             readout="heads" if by_head else "attention",
-            kernel=self.probe.readout.kernel,
+            kernel=self.readout.kernel,
             variation=variation,
         )
 
     def score_settings(self, sweep: str) -> ScoreSettings:
         """What `score_sweep` depends on."""
-        variation = self.sweeps[sweep].variation
+        variation = self.studies[sweep].variation
         return ScoreSettings(variation=variation, probe=of_score(variation, self.probe))
 
     def sweep_own_value(self, sweep: str) -> str:
-        """The run's value of the key that a sweep varies, as its table names it."""
-        return value_name(own_value(self.sweep_probe(sweep), self.sweeps[sweep].vary))
+        """The study's value of the key that a sweep varies, as its table names it."""
+        return value_name(own_value(self.sweep_probe(sweep), self.studies[sweep].vary))
 
     def describe_sweep(self, sweep: str, n_layers: Mapping[str, int]) -> str:
-        """What a sweep runs on, what it costs and what it takes from the run; `n_layers` by model."""
+        """What a sweep runs on, what it costs and what it takes from its study; `n_layers` by model."""
         models, samples = self.sweep_models(sweep), self.sweep_samples(sweep)
         cost = describe(
-            self.sweeps[sweep].variation,
+            self.studies[sweep].variation,
             sum(samples.values()),
-            len(self.benchmarks[self.sweep_benchmark(sweep)].composition.positions),
+            len(self.examples[self.sweep_examples(sweep)].composition.positions),
             {model: n_layers[model] for model in models},
             len(models) * len(samples),
         )
         return (
-            f"{sweep}: {self.sweeps[sweep].vary} on the first {sum(samples.values())} samples of "
-            f"{self.sweep_benchmark(sweep)}, {len(models)} model(s): {cost}"
+            f"{sweep}: {self.studies[sweep].vary} on the first {sum(samples.values())} samples of "
+            f"{self.study_of(sweep)}, {len(models)} model(s): {cost}"
         )
 
-    def samples_per_shard(self, benchmark: str) -> int:
-        """Samples in one shard: fixed by the longest possible sample, so that adding samples moves none."""
-        return math.floor(self.shard_seconds / self.benchmarks[benchmark].composition.longest_seconds)
+    def examples_per_shard(self, examples: str) -> int:
+        """Examples in one shard: fixed by the longest possible recording, so that adding some moves none."""
+        return math.floor(self.shard_seconds / self.longest_seconds(examples))
 
-    def shard_range(self, benchmark: str, shard: int) -> tuple[int, int]:
-        """First sample index of a shard, and the index after its last."""
-        size = self.samples_per_shard(benchmark)
-        return shard * size, min((shard + 1) * size, self.benchmarks[benchmark].n_samples)
+    def shard_range(self, examples: str, shard: int) -> tuple[int, int]:
+        """Index of the first sample of a shard of sequences, and the index after its last."""
+        size = self.examples_per_shard(examples)
+        return shard * size, min((shard + 1) * size, self.examples[examples].n_samples)
 
-    def shard_of(self, benchmark: str, sample: int) -> int:
-        """Number of the shard that holds a sample, by the sample's index."""
-        return sample // self.samples_per_shard(benchmark)
+    def shard_of(self, examples: str, sample: int) -> int:
+        """Number of the shard that holds a sample of sequences, by the sample's index."""
+        return sample // self.examples_per_shard(examples)
 
-    def n_shards(self, benchmark: str) -> int:
-        """Number of shards of a benchmark."""
-        return math.ceil(self.benchmarks[benchmark].n_samples / self.samples_per_shard(benchmark))
+    def n_shards(self, examples: str) -> int:
+        """Number of shards of sequences."""
+        return math.ceil(self.examples[examples].n_samples / self.examples_per_shard(examples))
 
 
 def find_places(files: Sequence[str | Path], arguments: Mapping[str, Any] | None = None) -> dict[str, str]:
@@ -459,7 +554,7 @@ def find_places(files: Sequence[str | Path], arguments: Mapping[str, Any] | None
     for keys in [*map(refuse_repeated_keys, files), keys_of_arguments(arguments or {})]:
         for path, (place, value) in keys.items():
             places[".".join(path)] = place
-            if path[0] not in ("libraries", "questions"):
+            if path[0] not in ("sounds", "examples"):
                 continue
             if len(path) == 3 and path[2] == "type":
                 first_place, first = types.setdefault(path[:2], (place, value))
@@ -481,7 +576,7 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
         What Snakemake read from config.yaml and `--config`.
     root
         Folder that relative paths in the configuration start from; None: what they name is not looked at. Where it is
-        not the working directory, the paths of libraries and questions are returned absolute. That of a checkpoint
+        not the working directory, the paths of sounds and examples are returned absolute. That of a checkpoint
         names the model in all results and stays as it is: `checkpoint.folder_of` finds it.
     places
         Where every key stands, from `find_places`; by default all of them in config.yaml.
@@ -505,7 +600,7 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
     return config.model_copy(
         update={
             section: {name: _at(root, entry) for name, entry in getattr(config, section).items()}
-            for section in ("libraries", "questions")
+            for section in ("sounds", "examples")
         }
     )
 
@@ -520,21 +615,21 @@ def _without_varied(each: Pass, key: str) -> Pass:
     return each.model_copy(update=changes.get(key, {}))
 
 
-def _at(root: Path, entry: Library | QuestionSet) -> Library | QuestionSet:
+def _at(root: Path, entry: Section) -> Section:
     paths = {key: getattr(entry, key) for key in ("path", "csv", "audio") if hasattr(entry, key)}
     return entry.model_copy(update={key: str(root / path) for key, path in paths.items()})
 
 
 def _check_files(config: Config, root: Path) -> None:
     """Refuse paths that lead nowhere, and what a checkpoint's files already show to be wrong."""
-    for name, library in config.libraries.items():
+    for name, library in config.sounds.items():
         for key, kind in (("path", "folder"), ("csv", "file"), ("audio", "folder")):
             if hasattr(library, key):
-                _check_path(f"libraries.{name}.{key}", getattr(library, key), kind, root)
+                _check_path(f"sounds.{name}.{key}", getattr(library, key), kind, root)
     for name, questions in config.questions.items():
         if isinstance(questions, MmauQuestions):
-            _check_path(f"questions.{name}.path", questions.path, "file", root)
-            _check_path(f"questions.{name}.audio", questions.audio, "folder", root)
+            _check_path(f"examples.{name}.path", questions.path, "file", root)
+            _check_path(f"examples.{name}.audio", questions.audio, "folder", root)
     for name, model in config.models.items():
         _check_checkpoint(name, model, config, root)
 
@@ -547,42 +642,36 @@ def _check_path(key: str, path: str, kind: Literal["file", "folder"], root: Path
         )
 
 
-def _check_labels(name: str, benchmark: Benchmark, library: ProceduralLibrary) -> None:
+def _check_labels(name: str, examples: Sequences, library: ProceduralLibrary) -> None:
     """Refuse a composition that takes more labels than there are; of other libraries, jobs find out what they hold."""
-    needed = len(benchmark.composition.positions)
+    needed = len(examples.composition.positions)
     by_domain = library.labels_by_domain()
-    if benchmark.composition.domains == "mixed":
+    if examples.composition.domains == "mixed":
         by_domain = {"": [label for labels in by_domain.values() for label in labels]}
     for domain, labels in by_domain.items():
         if len(labels) < needed:
             where, of = (f"domain {domain!r}", "of one domain; add labels, or set composition.domains: mixed")
             if not domain:
-                where, of = "the library", "different ones; add labels, or lower composition.n_events"
+                where, of = "the list", "different ones; add labels, or lower composition.n_events"
             raise ValueError(
-                f"libraries.{benchmark.library}.labels: {where} has {len(labels)} label(s) ({', '.join(labels)}), but "
-                f"a sample of benchmark {name!r} takes {needed} {of}"
+                f"sounds.{examples.sounds}.labels: {where} has {len(labels)} label(s) ({', '.join(labels)}), but "
+                f"a sample of examples {name!r} takes {needed} {of}"
             )
 
 
-def _check_direct_question(name: str, benchmark: Benchmark, question: str) -> None:
+def _check_direct_question(name: str, examples: Sequences, question: str) -> None:
     """Refuse a question that says what is not so of the samples: how many sounds, or that they take turns."""
-    n_events = len(benchmark.composition.positions)
+    n_events = len(examples.composition.positions)
     said = re.search(rf"\b({'|'.join(_NUMBERS)}|\d+)\s+(?:sound|event)s?\b", question, re.IGNORECASE)
     wrong = ""
     if said and said[1].lower() not in (_NUMBERS[n_events], str(n_events)):
-        wrong = f"says {said[0]!r}, but a sample of benchmark {name!r} has {n_events}"
-    elif benchmark.composition.overlap and "in sequence" in question.lower():
-        wrong = f"says 'in sequence', but sounds of benchmark {name!r} overlap"
+        wrong = f"says {said[0]!r}, but a sample of examples {name!r} has {n_events}"
+    elif examples.composition.overlap and "in sequence" in question.lower():
+        wrong = f"says 'in sequence', but sounds of examples {name!r} overlap"
     if wrong:
         raise ValueError(
-            f'probe.direct_prompt.question {wrong}; word it so that it is true of all benchmarks ("several sound '
-            'events")'
+            f'direct_prompt.question {wrong}; word it so that it is true of all examples ("several sound events")'
         )
-
-
-def _changed(values: Mapping[str, Any], path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    key, *rest = path
-    return {**values, key: _changed(values[key], tuple(rest), value) if rest else value}
 
 
 def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> None:
@@ -630,21 +719,21 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
     text_stack = description.get("text_config")
     n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
-    steerings = {"steering": config.probe.steering} | {
-        f"methods.{key}.steering": method.steering for key, method in config.probe.methods.items()
+    steerings = {"steering": config.steering} | {
+        f"methods.{key}.steering": method.steering for key, method in config.methods.items()
     }
-    for key, section in (steerings | {"localization": config.probe.localization}).items():
+    for key, section in (steerings | {"localization": config.localization}).items():
         try:
             if n_layers is not None:
                 select_layers(section.layers, n_layers)
         except UserError as error:
-            raise UserError(f"probe.{key}.layers: {error} (model {name!r})") from None
+            raise UserError(f"{key}.layers: {error} (model {name!r})") from None
     for key, steering in steerings.items():
         try:
             if n_layers is not None:
                 steering.scales(n_layers)
         except UserError as error:
-            raise UserError(f"probe.{key}.{error} (model {name!r})") from None
+            raise UserError(f"{key}.{error} (model {name!r})") from None
     for sweep, settings in config.sweeps.items():
         # A rehearsal makes none.
         if name in config.sweep_models(sweep) and isinstance(text_stack, dict) and not config.rehearsal:
@@ -656,18 +745,17 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     processor |= checkpoint.read_json(folder / "processor_config.json")
     extractor = processor.get("feature_extractor", processor)
     seconds = processor.get("max_audio_len", extractor.get("chunk_length"))
-    for benchmark, settings in config.benchmarks.items():
-        longest = settings.composition.longest_seconds
-        if seconds is not None and longest > seconds:
-            raise UserError(
-                f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but samples "
-                f"of {benchmark!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds, or take the "
-                "model out"
-            )
-    for questions, settings in config.questions.items():
-        if isinstance(settings, MmauQuestions) and seconds is not None and settings.max_seconds > seconds:
-            raise UserError(
-                f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but "
-                f"recordings of questions {questions!r} may last {settings.max_seconds:g} s; lower max_seconds, or "
-                "take the model out"
-            )
+    for examples, settings in config.examples.items():
+        longest = config.longest_seconds(examples)
+        if seconds is None or longest <= seconds:
+            continue
+        if isinstance(settings, MmauQuestions):
+            problem = f"recordings of {examples!r} may last {longest:g} s; lower its max_seconds"
+        elif isinstance(settings, Sequences):
+            problem = f"samples of {examples!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds"
+        else:
+            continue  # they are about sequences, which are checked
+        raise UserError(
+            f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but {problem}, or take the "
+            "model out"
+        )

@@ -88,7 +88,7 @@ def shuffle_labels(labels: Sequence[str], sample_ids: Sequence[str]) -> np.ndarr
     labels
         [event], of all samples in order.
     sample_ids
-        [sample]; the permutation is drawn with a seed that follows from them, so that equal benchmarks have equal ones.
+        [sample]; the permutation is drawn with a seed that follows from them, so that equal examples have equal ones.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def absent_labels(
     labels, domains
         Of its events, [event].
     domain_of
-        Label → domain, of all labels of the benchmark.
+        Label → domain, of all labels of the examples.
 
     Returns
     -------

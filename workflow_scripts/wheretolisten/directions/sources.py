@@ -28,7 +28,7 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Groups:
-    """The labels of a benchmark: their domains, how many events each has, and where shuffling put them.
+    """The labels of sequences: their domains, how many events each has, and where shuffling put them.
 
     `shuffled` is sample id → labels that `labels.shuffle_labels` put on its events, [event].
     """
@@ -39,7 +39,7 @@ class Groups:
 
     @classmethod
     def of(cls, samples: list[Sample]) -> "Groups":
-        """Of all samples of a benchmark, in its order."""
+        """Of all samples of sequences, in its order."""
         labels = np.array([label for sample in samples for label in sample.labels], dtype=str)
         domains = [domain for sample in samples for domain in sample.domains]
         shuffled = shuffle_labels(labels, [sample.sample_id for sample in samples]).tolist()
@@ -148,12 +148,12 @@ def labels_averaged(direction: Direction, sample: Sample, groups: Groups) -> tup
 
 
 def missing_vectors(direction: Direction, events: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Queries of a benchmark for which a direction has no vector, and why.
+    """Queries of sequences for which a direction has no vector, and why.
 
     Parameters
     ----------
     events
-        All events of the benchmark: sample_id, position, label, domain.
+        All events of the examples: sample_id, position, label, domain.
 
     Returns
     -------

@@ -74,7 +74,7 @@ def directions_of(
     states
         Name → its last-token states, [event, layer, hidden], or [1, layer, hidden] where its events share them.
     groups
-        Labels of the benchmark.
+        Labels of the examples.
     sums
         For means over others: sums by label of the contrast, of shuffled labels where the direction asks for them.
 

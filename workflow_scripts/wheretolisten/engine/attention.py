@@ -39,12 +39,12 @@ def check_kernel(kernel: str, device: torch.device, dtype: torch.dtype) -> None:
         return
     if not is_flash_attn_2_available():
         raise UserError(
-            "probe.readout.kernel: flash needs the package flash-attn and a GPU, and one of them is missing here; "
+            "readout.kernel: flash needs the package flash-attn and a GPU, and one of them is missing here; "
             "install it or set kernel: sdpa"
         )
     if device.type != "cuda" or dtype == torch.float32:
         raise UserError(
-            f"probe.readout.kernel: flash runs in bfloat16 or float16 on a GPU, not in {dtype} on {device}; "
+            f"readout.kernel: flash runs in bfloat16 or float16 on a GPU, not in {dtype} on {device}; "
             "set kernel: sdpa, or the model's dtype and device"
         )
 

@@ -32,7 +32,7 @@ RANDOM_MODEL = "-"
 
 COLUMNS = (
     "model",
-    "benchmark",
+    "study",
     "method",
     "sample_id",
     "position",
@@ -59,7 +59,7 @@ COLUMNS = (
 where nothing was predicted (failures), and all measures where a method had no vector for the query (`no_vector`)."""
 
 _METHOD = "|".join((*METHODS, "steering_[a-z0-9_]+"))
-_KEY = ["model", "benchmark", "method", "sample_id", "position"]
+_KEY = ["model", "study", "method", "sample_id", "position"]
 _SHARES = ["overlap", "chance", "iou", "hit", "pointing"]
 _TIMES = ["onset", "offset", "predicted_start", "predicted_end", "onset_error", "absolute_onset_error"]
 _FLAGS = ["tied", "parsed"]
@@ -148,7 +148,7 @@ def _check(table: pd.DataFrame, where: str | Path) -> pd.DataFrame:
         first = table.loc[repeated, _KEY].iloc[0]
         raise UserError(
             f"{where}: {first['method']} of model {first['model']!r} answers sample {first['sample_id']}, "
-            f"position {first['position']}, of benchmark {first['benchmark']!r} twice; pass each table once"
+            f"position {first['position']}, of study {first['study']!r} twice; pass each table once"
         )
     return _sort(table)
 
@@ -159,7 +159,7 @@ def _sort(table: pd.DataFrame) -> pd.DataFrame:
     order = pd.DataFrame(
         {
             "model": table["model"].map(ranks),
-            "benchmark": table["benchmark"],
+            "study": table["study"],
             "method": table["method"].map(methods.index),
             "sample_id": table["sample_id"],
             "position": table["position"].map(positions.index),

@@ -1,4 +1,4 @@
-"""Questions made from the events of a benchmark, whose answers are known, as items in MMAU's format."""
+"""Questions made from the events of sequences, whose answers are known, as items in MMAU's format."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -7,23 +7,23 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.clips.randomness import generator
-from wheretolisten.config.probe import Wording
-from wheretolisten.config.questions import QUESTION_KINDS, ProceduralQuestions
+from wheretolisten.config.examples import QUESTION_KINDS, Questions
+from wheretolisten.config.prompts import Wording
 from wheretolisten.errors import UserError
 
 _ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 
 
-def compose(events: pd.DataFrame, settings: ProceduralQuestions, wording: Wording) -> list[dict[str, Any]]:
-    """Items about the samples of a benchmark: one about each sample in turn, then another one about each, and so on.
+def compose(events: pd.DataFrame, settings: Questions, wording: Wording) -> list[dict[str, Any]]:
+    """Items about the samples of sequences: one about each sample in turn, then another one about each, and so on.
 
-    An item depends on the seed, its number and the benchmark's labels only. Its audio is the sample's file, by its path
-    in the benchmark's folder. The words are those that the tiny models were trained with where those have any.
+    An item depends on the seed, its number and the examples' labels only. Its audio is the sample's file, by its path
+    in the examples' folder. The words are those that the tiny models were trained with where those have any.
 
     Parameters
     ----------
     events
-        Table of events of the whole benchmark, see `benchmark.shards.COLUMNS`.
+        Table of events of all of them, see `examples.shards.COLUMNS`.
     settings
         How many items, and the seed.
     wording
@@ -44,7 +44,7 @@ def compose(events: pd.DataFrame, settings: ProceduralQuestions, wording: Wordin
         if (sample["onset"] < sample["offset"].cummax().shift()).any():
             raise UserError(
                 f"sounds of sample {sample['sample_id'].iloc[0]} overlap, and questions ask which one comes next; make "
-                "them about a benchmark without overlap"
+                "them about sequences without overlap"
             )
     words = {
         domain: sorted({wording.of(label, domain) for label in labels})
@@ -69,7 +69,7 @@ def compose(events: pd.DataFrame, settings: ProceduralQuestions, wording: Wordin
                 "question": question,
                 "choices": choices,
                 "answer": answer,
-                "dataset": settings.benchmark,
+                "dataset": settings.about,
                 "task": "sound",
                 "split": "procedural",
                 "category": "Reasoning" if difficulty == "hard" else "Information Extraction",

@@ -20,7 +20,7 @@ class Figure:
     look
         What a run says of it at its end.
     caption
-        reStructuredText; `{config...}` are settings of the run, `{overlap}` and `{attention_change}` the benchmarks
+        reStructuredText; `{config...}` are settings of the run, `{overlap}` and `{attention_change}` the studies
         that figures are drawn of, `{inference}` is the inference prompt.
     by_model
         Whether each model has one.
@@ -44,8 +44,8 @@ class Figure:
 
 
 _OF_THE_READING = (
-    "Recording {config.figures.reading_sample} of benchmark {config.figures.overlap}, sound at the "
-    "{config.figures.reading_position}, vector {config.figures.reading_vector}, λ = {config.probe.steering.scale}."
+    "Recording {config.figures.reading_sample} of study {config.figures.overlap}, sound at the "
+    "{config.figures.reading_position}, method {config.figures.reading_method}, λ = {config.steering.scale}."
 )
 
 _ALL = (
@@ -55,10 +55,10 @@ _ALL = (
         "Overlap by position",
         "how much of each sound was found, with the chance level",
         "Overlap of the predicted window with the true event, in percent of the event's duration, by model, method and "
-        "position of the event, over the {overlap.n_samples} recordings of benchmark {config.figures.overlap}, each "
-        "asked for its three events. Lines: what a window drawn uniformly at random is expected to cover. Whiskers: "
-        "95 % intervals, source recordings resampled. Steering with λ = {config.probe.steering.scale}; random windows: "
-        "{config.probe.random_draws} per query.",
+        "position of the event, over the {overlap.n_samples} recordings of study {config.figures.overlap}, each "
+        "asked for each of its events. Lines: what a window drawn uniformly at random is expected to cover. Whiskers: "
+        "95 % intervals; recordings that share a source count as dependent. Steering with λ = {config.steering.scale}; random windows: "
+        "{config.random_draws} per query.",
         by_model=False,
     ),
     Figure(
@@ -66,11 +66,11 @@ _ALL = (
         "Attention",
         "Change by steering",
         "where attention goes when each sound is steered for",
-        "Where attention of text to audio goes when the first, second or third sound is steered for (rows): steered "
-        "minus base share of each audio token, averaged over the {attention_change.n_samples} recordings of benchmark "
+        "Where attention of text to audio goes when each sound is steered for (rows): steered "
+        "minus base share of each audio token, averaged over the {attention_change.n_samples} recordings of study "
         "{config.figures.attention_change}, whose events all lie at the same times, and over the scored blocks "
-        "({config.probe.localization.layers}) with equal weights. Vector of the same recording, λ = "
-        '{config.probe.steering.scale}, prompt of both passes: "{inference}" Boxed: the event that is steered for. A '
+        "({config.localization.layers}) with equal weights. Vector of the same recording, λ = "
+        '{config.steering.scale}, prompt of both passes: "{inference}" Boxed: the event that is steered for. A '
         "model that hears it gains there and loses elsewhere.",
     ),
     Figure(
@@ -136,9 +136,9 @@ def captions(config: Config) -> dict[str, str]:
     """The rule that draws each figure → its caption in a run, reStructuredText."""
     settings = {
         "config": config,
-        "overlap": config.benchmarks[config.figures.overlap],
-        "attention_change": config.benchmarks[config.figures.attention_change],
-        "inference": _as_text(config.probe.prompts.inference),
+        "overlap": config.examples_of(config.figures.overlap),
+        "attention_change": config.examples_of(config.figures.attention_change),
+        "inference": _as_text(config.prompts["inference"].format()),
     }
     found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
     return found | dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)

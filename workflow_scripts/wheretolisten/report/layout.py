@@ -15,10 +15,10 @@ _NO_VECTOR_NOTE = (
     "No vector: queries for which the method has none, because no other sample holds the label, or the recording holds "
     "every label of its domain; they are left out of the row, and a dash stands where none is left."
 )
-_PUBLISHED_HEADING = "Published numbers of other models on another benchmark"
+_PUBLISHED_HEADING = "Published numbers of other models on other recordings"
 _PUBLISHED_NOTE = (
-    "Copied from {source} for orientation, not produced by this run. They belong to other models on another benchmark "
-    "({benchmark}); compare them with the rows above in kind only."
+    "Copied from {source} for orientation, not produced by this run. They belong to other models on other recordings "
+    "({study}); compare them with the rows above in kind only."
 )
 _NOTHING = "–"  # nothing was measured
 _METRIC_HEADINGS = dict(
@@ -38,7 +38,7 @@ class Section:
 
 
 def overlap_sections(overlap: pd.DataFrame, published: pd.DataFrame) -> list[Section]:
-    """One section per benchmark, then the published numbers under their own heading.
+    """One section per study, then the published numbers under their own heading.
 
     Parameters
     ----------
@@ -47,9 +47,7 @@ def overlap_sections(overlap: pd.DataFrame, published: pd.DataFrame) -> list[Sec
     published
         As `summary.read_published` returns it.
     """
-    sections = _by_benchmark(
-        overlap, "overlap", _wide, note=lambda rows: _joined(_chance_note(rows), _vector_note(rows))
-    )
+    sections = _by_study(overlap, "overlap", _wide, note=lambda rows: _joined(_chance_note(rows), _vector_note(rows)))
     if len(published):
         sections.append(
             Section(_PUBLISHED_HEADING, "tab:overlap-published", _wide(published), _published_note(published))
@@ -58,7 +56,7 @@ def overlap_sections(overlap: pd.DataFrame, published: pd.DataFrame) -> list[Sec
 
 
 def comparison_sections(comparisons: pd.DataFrame) -> list[Section]:
-    """One section per benchmark: the comparisons over all positions, as `summary.compare_methods` returns them."""
+    """One section per study: the comparisons over all positions, as `summary.compare_methods` returns them."""
 
     def rows_of(rows: pd.DataFrame) -> pd.DataFrame:
         lines = [
@@ -78,11 +76,11 @@ def comparison_sections(comparisons: pd.DataFrame) -> list[Section]:
     def note(rows: pd.DataFrame) -> str:
         return "A dash: for no query do both methods have a vector." if (rows["n_queries"] == 0).any() else ""
 
-    return _by_benchmark(comparisons[comparisons["position"] == "overall"], "comparisons", rows_of, note, n_words=3)
+    return _by_study(comparisons[comparisons["position"] == "overall"], "comparisons", rows_of, note, n_words=3)
 
 
 def metric_sections(metrics: pd.DataFrame, label: str) -> list[Section]:
-    """One section per benchmark: the means over all positions, as `summary.summarize_metrics` returns them."""
+    """One section per study: the means over all positions, as `summary.summarize_metrics` returns them."""
 
     def rows_of(rows: pd.DataFrame) -> pd.DataFrame:
         lines = []
@@ -96,7 +94,7 @@ def metric_sections(metrics: pd.DataFrame, label: str) -> list[Section]:
             lines.append(line | _without_vector(rows, group.iloc[0]))
         return pd.DataFrame(lines)
 
-    return _by_benchmark(metrics[metrics["position"] == "overall"], label, rows_of, note=_vector_note)
+    return _by_study(metrics[metrics["position"] == "overall"], label, rows_of, note=_vector_note)
 
 
 def as_markdown(about: Table, sections: Sequence[Section]) -> str:
@@ -122,7 +120,7 @@ def as_latex(about: Table, sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _by_benchmark(
+def _by_study(
     table: pd.DataFrame,
     label: str,
     lines_of: Callable[[pd.DataFrame], pd.DataFrame],
@@ -130,8 +128,8 @@ def _by_benchmark(
     n_words: int = 2,
 ) -> list[Section]:
     return [
-        Section(f"Benchmark {name}", f"tab:{label}-{_slug(str(name))}", lines_of(rows), note(rows), n_words)
-        for name, rows in table.groupby("benchmark", sort=False)
+        Section(f"Study {name}", f"tab:{label}-{_slug(str(name))}", lines_of(rows), note(rows), n_words)
+        for name, rows in table.groupby("study", sort=False)
     ]
 
 
@@ -175,7 +173,7 @@ def _number(value: float, form: str, unknown: str = "n/a") -> str:
 
 
 def _without_vector(rows: pd.DataFrame, row: pd.Series) -> dict[str, str]:
-    """The column of queries without a vector, of a benchmark that has any."""
+    """The column of queries without a vector, of a study that has any."""
     return {"No vector": str(row["n_without_vector"])} if rows["n_without_vector"].any() else {}
 
 
@@ -198,8 +196,8 @@ def _chance_note(rows: pd.DataFrame) -> str:
 
 def _published_note(published: pd.DataFrame) -> str:
     source = "; ".join(dict.fromkeys(published["source"]))
-    benchmark = ", ".join(dict.fromkeys(published["benchmark"]))
-    return _PUBLISHED_NOTE.format(source=source, benchmark=f"built from {benchmark}")
+    study = ", ".join(dict.fromkeys(published["study"]))
+    return _PUBLISHED_NOTE.format(source=source, study=f"built from {study}")
 
 
 def _markdown_table(table: pd.DataFrame, n_words: int) -> str:

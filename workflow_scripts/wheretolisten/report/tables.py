@@ -56,7 +56,7 @@ OVERLAP = Table(
     "Overlap in % of the true event's duration, by the event's position in its recording; Overall is the mean over all "
     f"queries. {_INTERVALS} Lift is Overall minus the expectation of a randomly drawn window, in percentage points. An "
     f"asterisk marks overlap that differs from that expectation (p < {SIGNIFICANT:g}, sign flips, corrected after Holm "
-    "over all tests of the benchmark); overlap.csv has the tests against direct prompting, comparisons.csv those "
+    "over all tests of the study); overlap.csv has the tests against direct prompting, comparisons.csv those "
     "between other methods. Where windows tie, a query scores their mean; unparsed answers and failures score 0.",
     _LAID_OUT,
     "how much of each sound was found, by position and method (csv: to compute with)",
@@ -74,7 +74,7 @@ COMPARISONS = Table(
     "Methods compared on the same queries",
     "Overlap of one method minus overlap of another on the same queries, all positions, in percentage points. "
     f"{_INTERVALS} d is the mean difference in standard deviations of the queries' differences. p: sign flips of whole "
-    "recordings, corrected after Holm over all positions and pairs of the benchmark. comparisons.csv has the "
+    "recordings, corrected after Holm over all positions and pairs of the study. comparisons.csv has the "
     "positions.",
     _LAID_OUT,
     "methods compared on the same queries, with tests",
@@ -116,7 +116,7 @@ AUDIO_SHARE = Table(
     "audio_share",
     "Attention",
     "Share of the audio by block",
-    "Share of all attention that goes to the audio, from 0 to 1, by model, question set, condition and decoder block, "
+    "Share of all attention that goes to the audio, from 0 to 1, by model, study, condition and decoder block, "
     "with 95 % intervals over recordings. difference is paired: the same questions under the condition minus as they "
     "are.",
 )

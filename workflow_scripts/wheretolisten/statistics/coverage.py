@@ -1,4 +1,4 @@
-"""How many of a benchmark's queries each method answered, and what became of the others."""
+"""How many of a study's queries each method answered, and what became of the others."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ from wheretolisten.localization.table import no_vector
 
 COLUMNS = (
     "model",
-    "benchmark",
+    "study",
     "method",
     "n_queries",
     "n_answered",
@@ -30,29 +30,29 @@ def count_reasons(rows: pd.DataFrame, most: int | None = None) -> str:
 
 
 def count_coverage(localization: pd.DataFrame) -> pd.DataFrame:
-    """Count the queries of every model, benchmark and method by what became of them.
+    """Count the queries of every model, study and method by what became of them.
 
     Parameters
     ----------
     localization
-        As `localization.table.read_localization` returns it. A benchmark's queries are those that any method, the
+        As `localization.table.read_localization` returns it. A study's queries are those that any method, the
         random baseline among them, has a row for.
 
     Returns
     -------
     pandas.DataFrame
-        One row per model, benchmark and method, in the order of the table; see `COLUMNS`.
+        One row per model, study and method, in the order of the table; see `COLUMNS`.
     """
-    queries = localization.drop_duplicates(["benchmark", "sample_id", "position"])["benchmark"].value_counts()
+    queries = localization.drop_duplicates(["study", "sample_id", "position"])["study"].value_counts()
     rows = []
-    for (model, benchmark, method), group in localization.groupby(["model", "benchmark", "method"], sort=False):
+    for (model, study, method), group in localization.groupby(["model", "study", "method"], sort=False):
         unsteered = no_vector(group)
         failed = group[group["parsed"] & (group["failure"] != "") & ~unsteered]
-        n_queries, n_unparsed = int(queries[benchmark]), int((~group["parsed"]).sum())
+        n_queries, n_unparsed = int(queries[study]), int((~group["parsed"]).sum())
         rows.append(
             {
                 "model": model,
-                "benchmark": benchmark,
+                "study": study,
                 "method": method,
                 "n_queries": n_queries,
                 "n_answered": len(group) - n_unparsed - len(failed) - int(unsteered.sum()),

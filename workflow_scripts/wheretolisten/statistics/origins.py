@@ -11,7 +11,7 @@ from wheretolisten.store.attributes import read_attributes
 FACTS = ("device", "dtype", "checkpoint", "revision", "checkpoint_digest", "weights", "git_commit", "code_digest")
 """Attributes of a result file that tell where it comes from; versions of packages stand beside them."""
 
-_NAMES = ("file", "model", "benchmark", "rule")
+_NAMES = ("file", "model", "study", "rule")
 
 
 def read_origins(paths: Iterable[Path], folder: Path) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def read_origins(paths: Iterable[Path], folder: Path) -> pd.DataFrame:
     Parameters
     ----------
     paths
-        HDF5 files `<folder>/<kind>/<model>/<benchmark>/...`; audio_share and sweeps stand for benchmarks.
+        HDF5 files `<folder>/<kind>/<study>/<model>...`; in place of a study, examples, where all studies share them.
 
     Raises
     ------
@@ -30,10 +30,10 @@ def read_origins(paths: Iterable[Path], folder: Path) -> pd.DataFrame:
     rows = []
     for path in paths:
         attributes = read_attributes(path)
-        _, model, benchmark, *_ = path.relative_to(folder).parts
+        _, study, model, *_ = path.relative_to(folder).with_suffix("").parts
         rows.append(
             {
-                **dict(zip(_NAMES, (path.as_posix(), model, benchmark, attributes["script"]), strict=True)),
+                **dict(zip(_NAMES, (path.as_posix(), model, study, attributes["script"]), strict=True)),
                 **{fact: attributes.get(fact, "") for fact in FACTS},
                 **json.loads(attributes["versions"]),
             }

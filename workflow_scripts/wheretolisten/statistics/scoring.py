@@ -16,7 +16,7 @@ NO_NUMBER = "the answer states no onset"
 _NONE = np.empty(0)
 
 
-def score_window(event: Mapping[str, Any], window: Window, method: str, model: str, benchmark: str) -> dict[str, Any]:
+def score_window(event: Mapping[str, Any], window: Window, method: str, model: str, study: str) -> dict[str, Any]:
     """Row of a query that was answered by the window score (prompt_only and steering methods).
 
     Where there was no vector the query has no score, not even 0: nothing was tried that could have failed.
@@ -27,27 +27,27 @@ def score_window(event: Mapping[str, Any], window: Window, method: str, model: s
         Row of events.csv: sample_id, position, label, domain, source, onset, offset, duration, sample_seconds (times
         in seconds).
     """
-    row = _row(event, method, model, benchmark, *window.tied_seconds)
+    row = _row(event, method, model, study, *window.tied_seconds)
     row["predicted_start"], row["predicted_end"] = window.start_seconds, window.end_seconds
     row["tied"], row["failure"] = window.tied, window.failure
     return row if window.steered else row | dict.fromkeys(("overlap", "iou", "hit", "pointing"), np.nan)
 
 
-def score_answer(event: Mapping[str, Any], answer: str, model: str, benchmark: str) -> dict[str, Any]:
+def score_answer(event: Mapping[str, Any], answer: str, model: str, study: str) -> dict[str, Any]:
     """Row of a query that the model answered in words; an answer without an onset scores 0 and is marked."""
     start = parse_onset(answer, event["label"])
     if start is None:
-        row = _row(event, "direct_prompt", model, benchmark, _NONE, _NONE)
+        row = _row(event, "direct_prompt", model, study, _NONE, _NONE)
         row["parsed"], row["failure"] = False, NO_NUMBER
         return row
     end = start + event["duration"]
-    row = _row(event, "direct_prompt", model, benchmark, np.array([start]), np.array([end]))
+    row = _row(event, "direct_prompt", model, study, np.array([start]), np.array([end]))
     row["predicted_start"], row["predicted_end"] = start, end
     return row
 
 
 def score_unknown_duration(
-    event: Mapping[str, Any], window: Window, candidates: Window, method: str, model: str, benchmark: str
+    event: Mapping[str, Any], window: Window, candidates: Window, method: str, model: str, study: str
 ) -> dict[str, Any]:
     """Row of a query whose event's duration was not known.
 
@@ -57,23 +57,23 @@ def score_unknown_duration(
         All windows that could have been predicted, as if they tied: one of them at random is what chance predicts.
     """
     chance = window_overlap(candidates, event["onset"], event["offset"])
-    return score_window(event, window, method, model, benchmark) | {"chance": chance}
+    return score_window(event, window, method, model, study) | {"chance": chance}
 
 
-def score_draws(event: Mapping[str, Any], starts: np.ndarray, model: str, benchmark: str) -> dict[str, Any]:
+def score_draws(event: Mapping[str, Any], starts: np.ndarray, model: str, study: str) -> dict[str, Any]:
     """Row of the random baseline: the mean over windows that start at `starts`, in seconds, [draw]."""
     starts = np.asarray(starts, dtype=float)
-    return _row(event, "random", model, benchmark, starts, starts + event["duration"])
+    return _row(event, "random", model, study, starts, starts + event["duration"])
 
 
 def _row(
-    event: Mapping[str, Any], method: str, model: str, benchmark: str, starts: np.ndarray, ends: np.ndarray
+    event: Mapping[str, Any], method: str, model: str, study: str, starts: np.ndarray, ends: np.ndarray
 ) -> dict[str, Any]:
     kept = ("sample_id", "position", "label", "domain", "source", "onset", "offset")
     times = (event["onset"], event["offset"])
     return {
         "model": model,
-        "benchmark": benchmark,
+        "study": study,
         "method": method,
         **{name: event[name] for name in kept},
         "predicted_start": np.nan,

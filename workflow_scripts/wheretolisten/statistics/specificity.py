@@ -12,7 +12,7 @@ from wheretolisten.localization.table import no_vector
 NONE = "none"
 """Value of the column `landed_on` where the window covers no event, windows tie, or scoring failed."""
 
-COLUMNS = ("model", "benchmark", "method", "reference", "position", "landed_on", "share", "n", "n_without_vector")
+COLUMNS = ("model", "study", "method", "reference", "position", "landed_on", "share", "n", "n_without_vector")
 """Columns of specificity.csv. `position` is the event that is queried, or, where `reference` says `steered`, the event
 whose vector steered the query; `share` is of its `n` queries, from 0 to 1, without those that had no vector."""
 
@@ -27,13 +27,13 @@ def landings(windows: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     windows
-        One per row: benchmark, sample_id, predicted_start and predicted_end (seconds; NaN where there is none).
+        One per row: study, sample_id, predicted_start and predicted_end (seconds; NaN where there is none).
     events
-        One per row: benchmark, sample_id, position, onset and offset (seconds).
+        One per row: study, sample_id, position, onset and offset (seconds).
     """
     positions = order_positions(events["position"])
-    times = events.pivot(index=["benchmark", "sample_id"], columns="position", values=["onset", "offset"])
-    times = times.loc[pd.MultiIndex.from_frame(windows[["benchmark", "sample_id"]])]
+    times = events.pivot(index=["study", "sample_id"], columns="position", values=["onset", "offset"])
+    times = times.loc[pd.MultiIndex.from_frame(windows[["study", "sample_id"]])]
     onset, offset = (times[name][positions].to_numpy() for name in ("onset", "offset"))
     start, end = (windows[[name]].to_numpy() for name in ("predicted_start", "predicted_end"))
     covered = np.nan_to_num(np.minimum(end, offset) - np.maximum(start, onset)).clip(min=0)
@@ -55,7 +55,7 @@ def _overlap(onset: np.ndarray, offset: np.ndarray) -> np.ndarray:
 
 
 def summarize_specificity(localization: pd.DataFrame, other_event: Sequence[str] = ()) -> pd.DataFrame:
-    """Share of windows that land on each event, by model, benchmark, method and position.
+    """Share of windows that land on each event, by model, study, method and position.
 
     Parameters
     ----------
@@ -66,14 +66,14 @@ def summarize_specificity(localization: pd.DataFrame, other_event: Sequence[str]
         They have rows with either event as `position`.
     """
     windows = localization[localization["method"] != "random"].reset_index(drop=True)
-    events = windows.drop_duplicates(["benchmark", "sample_id", "position"])
+    events = windows.drop_duplicates(["study", "sample_id", "position"])
     landed = landings(windows, events).mask(no_vector(windows), axis=0)
     windows = pd.concat([windows, landed], axis=1)
-    positions = {name: order_positions(rows) for name, rows in events.groupby("benchmark")["position"]}
+    positions = {name: order_positions(rows) for name, rows in events.groupby("study")["position"]}
     moved = windows[windows["method"].isin([f"steering_{name}" for name in other_event])]
     steered = moved.assign(reference="steered", position=_steered_events(moved, positions))
     both = pd.concat([windows.assign(reference="queried"), steered], ignore_index=True)
-    keys = ["model", "benchmark", "method", "reference", "position"]
+    keys = ["model", "study", "method", "reference", "position"]
     for key in keys:
         order = order_positions(events["position"]) if key == "position" else dict.fromkeys(both[key])
         both[key] = pd.Categorical(both[key], list(order), ordered=True)
@@ -81,20 +81,18 @@ def summarize_specificity(localization: pd.DataFrame, other_event: Sequence[str]
     counts = {"n": groups[NONE].count(), "n_without_vector": groups.size() - groups[NONE].count()}
     table = groups[list(landed)].mean().assign(**counts).reset_index()
     table = table.melt([*keys, *counts], var_name="landed_on", value_name="share", ignore_index=False)
-    # Benchmarks may have different positions.
+    # Studies may have different positions.
     own = [
-        place == NONE or place in positions[benchmark]
-        for benchmark, place in zip(table["benchmark"], table["landed_on"], strict=True)
+        place == NONE or place in positions[study]
+        for study, place in zip(table["study"], table["landed_on"], strict=True)
     ]
     table = table[own].sort_index(kind="stable").reset_index(drop=True)
     return table[list(COLUMNS)].astype(dict.fromkeys(keys, str))
 
 
 def _steered_events(windows: pd.DataFrame, positions: Mapping[str, list[str]]) -> list[str]:
-    """The event whose vector steered each query, where it is that of another one; `positions` by benchmark."""
+    """The event whose vector steered each query, where it is that of another one; `positions` by study."""
     return [
-        other_positions(sample_id, positions[benchmark])[positions[benchmark].index(position)]
-        for benchmark, sample_id, position in windows[["benchmark", "sample_id", "position"]].itertuples(
-            index=False, name=None
-        )
+        other_positions(sample_id, positions[study])[positions[study].index(position)]
+        for study, sample_id, position in windows[["study", "sample_id", "position"]].itertuples(index=False, name=None)
     ]

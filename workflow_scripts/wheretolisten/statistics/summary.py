@@ -19,7 +19,7 @@ OVERALL = "overall"
 
 COLUMNS = (
     "model",
-    "benchmark",
+    "study",
     "method",
     "position",
     "overlap_pct",
@@ -43,13 +43,13 @@ COLUMNS = (
     "n_without_vector",
 )
 """Columns of overlap.csv. Percent and percentage points; d is in standard deviations of the queries' differences; p is
-corrected after Holm within a benchmark. Of the queries that were asked, `n_queries` are averaged and
+corrected after Holm within a study. Of the queries that were asked, `n_queries` are averaged and
 `n_without_vector` are not, because the method has no vector for them; numbers are empty where it has none for any.
 overlap_by_label.csv has `label` after `method`, and no effects."""
 
 COMPARISON_COLUMNS = (
     "model",
-    "benchmark",
+    "study",
     "position",
     "method",
     "other",
@@ -67,7 +67,7 @@ COMPARISON_COLUMNS = (
 
 METRIC_COLUMNS = (
     "model",
-    "benchmark",
+    "study",
     "method",
     "position",
     "metric",
@@ -82,7 +82,7 @@ METRIC_COLUMNS = (
 """Columns of metrics.csv and unknown_duration.csv; `n` queries have a value, `n_missing` have none, and
 `n_without_vector` were not steered for want of a vector."""
 
-PUBLISHED_COLUMNS = ("model", "benchmark", "method", "position", "overlap_pct", "source")
+PUBLISHED_COLUMNS = ("model", "study", "method", "position", "overlap_pct", "source")
 
 REFERENCES = ("prompt_only", "steering_random_direction")
 """What every steering method is compared with in comparisons.csv."""
@@ -93,13 +93,13 @@ def rows_of(positions: Iterable[str]) -> list[str]:
     return [*order_positions(set(positions) - {OVERALL}), OVERALL]
 
 
-class _Benchmark:
-    """The queries of one benchmark, and the answers of every model and method to them.
+class _Study:
+    """The queries of one study, and the answers of every model and method to them.
 
     Attributes
     ----------
     name
-        Of the benchmark.
+        Of the study.
     answers
         Pairs of model and method, in the order of the tables.
     queries
@@ -138,14 +138,14 @@ class _Benchmark:
         return keys, np.array(masks)
 
 
-def _benchmarks_of(localization: pd.DataFrame) -> Iterator[_Benchmark]:
-    """The benchmarks of a localization table, in order of appearance."""
-    for name, rows in localization.groupby("benchmark", sort=False):
-        yield _Benchmark(str(name), rows)
+def _studies_of(localization: pd.DataFrame) -> Iterator[_Study]:
+    """The studies of a localization table, in order of appearance."""
+    for name, rows in localization.groupby("study", sort=False):
+        yield _Study(str(name), rows)
 
 
 def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.DataFrame:
-    """Mean overlap by model, benchmark, method and position, with its interval and, unless by label, its tests.
+    """Mean overlap by model, study, method and position, with its interval and, unless by label, its tests.
 
     `overall` is the plain mean over all queries. `lift` is the mean overlap minus the mean chance of the same queries,
     in percentage points, because chance differs by position; it is also `effect_vs_random`, the effect of which
@@ -159,8 +159,8 @@ def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.
     by_label
         Whether to split by the label of the event, too.
     """
-    tables = [_overlap_of(benchmark, by_label) for benchmark in _benchmarks_of(localization)]
-    keys = ["model", "benchmark", "method", *(["label"] if by_label else []), "position"]
+    tables = [_overlap_of(study, by_label) for study in _studies_of(localization)]
+    keys = ["model", "study", "method", *(["label"] if by_label else []), "position"]
     counts = _count(localization, keys)
     table = pd.concat(tables, ignore_index=True).merge(counts, on=keys, how="left", validate="1:1")
     models = list(dict.fromkeys(localization["model"]))
@@ -168,34 +168,34 @@ def summarize_overlap(localization: pd.DataFrame, by_label: bool = False) -> pd.
     return table[[*keys, *(column for column in COLUMNS if column in table and column not in keys)]]
 
 
-def _overlap_of(benchmark: _Benchmark, by_label: bool) -> pd.DataFrame:
-    subsets, masks = benchmark.subsets(by_label)
+def _overlap_of(study: _Study, by_label: bool) -> pd.DataFrame:
+    subsets, masks = study.subsets(by_label)
     parts = []
-    for model, method in benchmark.answers:
-        overlap = benchmark.values(model, method, "overlap")
-        means = estimate(masks * overlap, benchmark.dependence)
-        lift = estimate(masks * (overlap - benchmark.values(model, method, "chance")), benchmark.dependence).mean
+    for model, method in study.answers:
+        overlap = study.values(model, method, "overlap")
+        means = estimate(masks * overlap, study.dependence)
+        lift = estimate(masks * (overlap - study.values(model, method, "chance")), study.dependence).mean
         low, high = means.share_interval()
-        part = pd.DataFrame(subsets).assign(model=model, benchmark=benchmark.name, method=method)
+        part = pd.DataFrame(subsets).assign(model=model, study=study.name, method=method)
         part = part.assign(overlap_pct=100 * means.mean, ci_low=100 * low, ci_high=100 * high, lift=100 * lift)
         part = part.assign(n_queries=means.n_queries, n_clusters=means.n_clusters)
-        parts.append(part[benchmark.asked(model, method, masks) > 0])
+        parts.append(part[study.asked(model, method, masks) > 0])
     table = pd.concat(parts, ignore_index=True)
-    return table if by_label else _with_effects(table, benchmark)
+    return table if by_label else _with_effects(table, study)
 
 
-def _with_effects(table: pd.DataFrame, benchmark: _Benchmark) -> pd.DataFrame:
+def _with_effects(table: pd.DataFrame, study: _Study) -> pd.DataFrame:
     """Overlap against the closed-form chance of each query, and against the same model's direct answers."""
     keys, differences = [], []
-    for model, method in benchmark.answers:
-        overlap = benchmark.values(model, method, "overlap")
+    for model, method in study.answers:
+        overlap = study.values(model, method, "overlap")
         if method != "random":
             keys.append({"model": model, "method": method, "other": "random"})
-            differences.append(overlap - benchmark.values(model, method, "chance"))
-        if method != "direct_prompt" and (model, "direct_prompt") in benchmark.answers:
+            differences.append(overlap - study.values(model, method, "chance"))
+        if method != "direct_prompt" and (model, "direct_prompt") in study.answers:
             keys.append({"model": model, "method": method, "other": "direct"})
-            differences.append(overlap - benchmark.values(model, "direct_prompt", "overlap"))
-    tests = _test(benchmark, keys, differences)
+            differences.append(overlap - study.values(model, "direct_prompt", "overlap"))
+    tests = _test(study, keys, differences)
     for other in ("random", "direct"):
         names = {
             "difference": f"effect_vs_{other}",
@@ -219,19 +219,19 @@ def compare_methods(localization: pd.DataFrame) -> pd.DataFrame:
         As `localization.table.read_localization` returns it.
     """
     tables = []
-    for benchmark in _benchmarks_of(localization):
+    for study in _studies_of(localization):
         keys, differences = [], []
-        for model, method in benchmark.answers:
+        for model, method in study.answers:
             for other in REFERENCES:
-                if method.startswith("steering_") and method != other and (model, other) in benchmark.answers:
+                if method.startswith("steering_") and method != other and (model, other) in study.answers:
                     keys.append({"model": model, "method": method, "other": other})
-                    overlaps = [benchmark.values(model, name, "overlap") for name in (method, other)]
+                    overlaps = [study.values(model, name, "overlap") for name in (method, other)]
                     differences.append(overlaps[0] - overlaps[1])
-        tables.append(_test(benchmark, keys, differences))
+        tables.append(_test(study, keys, differences))
     return pd.concat(tables, ignore_index=True)
 
 
-def _test(benchmark: _Benchmark, keys: list[dict[str, str]], differences: list[np.ndarray]) -> pd.DataFrame:
+def _test(study: _Study, keys: list[dict[str, str]], differences: list[np.ndarray]) -> pd.DataFrame:
     """Paired tests of one family, by position: the columns of `COMPARISON_COLUMNS`.
 
     Parameters
@@ -243,14 +243,14 @@ def _test(benchmark: _Benchmark, keys: list[dict[str, str]], differences: list[n
     """
     if not keys:
         return pd.DataFrame(columns=list(COMPARISON_COLUMNS))
-    subsets, masks = benchmark.subsets()
+    subsets, masks = study.subsets()
     rows = 100 * (np.array(differences)[:, None] * masks).reshape(-1, masks.shape[1])
-    found = estimate(rows, benchmark.dependence)
+    found = estimate(rows, study.dependence)
     low, high = (np.clip(end, -100, 100) for end in found.interval())  # no difference of overlaps is beyond
-    p = flip_signs(rows, benchmark.dependence)
+    p = flip_signs(rows, study.dependence)
     with np.errstate(divide="ignore", invalid="ignore"):
         effect_size = np.where(found.spread > 0, found.mean / found.spread, np.nan)
-    table = pd.DataFrame([key | subset for key in keys for subset in subsets]).assign(benchmark=benchmark.name)
+    table = pd.DataFrame([key | subset for key in keys for subset in subsets]).assign(study=study.name)
     table = table.assign(difference=found.mean, ci_low=low, ci_high=high, effect_size=effect_size, p=p, p_holm=holm(p))
     table = table.assign(n_queries=found.n_queries, n_clusters=found.n_clusters)
     held = np.tile(np.isfinite(masks).any(axis=-1), len(keys))
@@ -258,7 +258,7 @@ def _test(benchmark: _Benchmark, keys: list[dict[str, str]], differences: list[n
 
 
 def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
-    """Means of the other measures (`measures.MEASURES`) by model, benchmark, method and position.
+    """Means of the other measures (`measures.MEASURES`) by model, study, method and position.
 
     Shares are in percent, onset errors in seconds; these leave out queries without a prediction and count them. All
     leave out queries without a vector.
@@ -269,17 +269,17 @@ def summarize_metrics(localization: pd.DataFrame) -> pd.DataFrame:
         As `localization.table.read_localization` returns it.
     """
     parts = []
-    for benchmark in _benchmarks_of(localization):
-        subsets, masks = benchmark.subsets()
-        for model, method in benchmark.answers:
-            asked = benchmark.asked(model, method, masks)
-            scored = np.isfinite(masks * benchmark.values(model, method, "overlap")).sum(axis=-1)
+    for study in _studies_of(localization):
+        subsets, masks = study.subsets()
+        for model, method in study.answers:
+            asked = study.asked(model, method, masks)
+            scored = np.isfinite(masks * study.values(model, method, "overlap")).sum(axis=-1)
             for metric in MEASURES:
-                means = estimate(masks * benchmark.values(model, method, metric), benchmark.dependence)
+                means = estimate(masks * study.values(model, method, metric), study.dependence)
                 in_seconds = metric.endswith("onset_error")
                 low, high = means.interval() if in_seconds else means.share_interval()
                 factor, unit = (1, "s") if in_seconds else (100, "%")
-                part = pd.DataFrame(subsets).assign(model=model, benchmark=benchmark.name, method=method)
+                part = pd.DataFrame(subsets).assign(model=model, study=study.name, method=method)
                 part = part.assign(metric=metric, unit=unit, value=factor * means.mean)
                 part = part.assign(ci_low=factor * low, ci_high=factor * high, n=means.n_queries)
                 part = part.assign(n_missing=scored - means.n_queries, n_without_vector=asked - scored)
@@ -296,16 +296,16 @@ def _count(localization: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def count_failures(localization: pd.DataFrame) -> pd.DataFrame:
-    """Queries without a prediction, by model, benchmark, method and reason: the columns end with failure, n_queries.
+    """Queries without a prediction, by model, study, method and reason: the columns end with failure, n_queries.
 
     Those without a vector, which were not tried, are not among them.
     """
     failed = localization[(localization["failure"] != "") & ~no_vector(localization)]
-    return failed.groupby(["model", "benchmark", "method", "failure"], sort=False).size().reset_index(name="n_queries")
+    return failed.groupby(["model", "study", "method", "failure"], sort=False).size().reset_index(name="n_queries")
 
 
 def read_published(path: str | Path) -> pd.DataFrame:
-    """Read published numbers: overlap in percent by model, benchmark, method and position, with their source.
+    """Read published numbers: overlap in percent by model, study, method and position, with their source.
 
     Raises
     ------

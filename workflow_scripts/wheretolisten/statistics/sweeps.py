@@ -12,7 +12,7 @@ import pandas as pd
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Probe
-from wheretolisten.config.sweeps import AVERAGED, HEADS, Variation, check_heads, points
+from wheretolisten.config.studies import AVERAGED, HEADS, Variation, check_heads, points
 from wheretolisten.errors import UserError
 from wheretolisten.localization.table import no_vector
 from wheretolisten.localization.windows import Window, find_window, without_vector
@@ -78,10 +78,9 @@ def swept_attention(swept: Passes, unsteered: Passes | None) -> SweptAttention:
     return SweptAttention(swept.sample_id, swept.n_audio_tokens, swept.tokens_per_second, points, base, steered)
 
 
-def attention_of_run(passes: Mapping[str, Passes], method: str) -> SweptAttention:
-    """Base and steered attention of the run, as the single point of a sweep; `passes` by event, and `unsteered`."""
-    base = passes["unsteered"]
-    steered = {event: found.of(method, event)[:, None] for event, found in passes.items() if event != "unsteered"}
+def attention_of_study(base: Passes, steered: Mapping[str, Passes], method: str) -> SweptAttention:
+    """Base and steered attention of a sweep's study, as the single point of the sweep; `steered` by event."""
+    steered = {event: found.of(method, event)[:, None] for event, found in steered.items()}
     return SweptAttention(
         base.sample_id, base.n_audio_tokens, base.tokens_per_second, (method,), base.of("base")[:, None], steered
     )
@@ -93,7 +92,7 @@ def score_sweep(
     variation: Variation,
     probe: Probe,
     model: str,
-    benchmark: str,
+    study: str,
     missing: Mapping[tuple[str, str], str] = MappingProxyType({}),
 ) -> list[Row]:
     """One row per query and value: that of `scoring.score_window` and the value.
@@ -103,7 +102,7 @@ def score_sweep(
     attention
         Of the sweep's passes; where the sweep has none, that of the run as a single point.
     events
-        Of the samples of `attention` (see `benchmark.COLUMNS`).
+        Of the samples of `attention` (see `examples.shards.COLUMNS`).
     probe
         The run's probe, of which the localization is read.
     missing
@@ -115,7 +114,7 @@ def score_sweep(
         If there are fewer heads than a value asks for, or no samples to choose them on.
     """
     if variation.vary == HEADS:
-        return _score_heads(attention, events, variation, probe, model, benchmark, missing)
+        return _score_heads(attention, events, variation, probe, model, study, missing)
     if variation.passes == "none":
         swept = [(point.value, 0, point.probe) for point in points(variation, probe, attention.base.shape[2])]
     else:
@@ -136,7 +135,7 @@ def score_sweep(
                     probe_there.localization,
                 )
             )
-            row = score_window(event, window, f"steering_{variation.method}", model, benchmark)
+            row = score_window(event, window, f"steering_{variation.method}", model, study)
             rows.append({"value": value} | row)
     return rows
 
@@ -175,7 +174,7 @@ def halves(events: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     if chosen_on.empty:
         raise UserError(
             f"heads are chosen on the first half of the samples, and reported on the second: {len(samples)} samples "
-            "leave no event to choose on whose recording is not reported on; raise n_samples, or add clips"
+            "leave no event to choose on whose recording is not reported on; raise first, or add clips"
         )
     return chosen_on, reported
 
@@ -186,7 +185,7 @@ def _score_heads(
     variation: Variation,
     probe: Probe,
     model: str,
-    benchmark: str,
+    study: str,
     missing: Mapping[tuple[str, str], str],
 ) -> list[Row]:
     """The points of `attention` are heads here; those of the scored blocks are candidates, and weigh alike."""
@@ -217,7 +216,7 @@ def _score_heads(
     if not readings:
         raise UserError(
             f"method {variation.method!r} has no vector for any query that heads could be chosen on "
-            f"({next(iter(missing.values()))}); choose another method, or raise the benchmark's n_samples"
+            f"({next(iter(missing.values()))}); choose another method, or raise the sweep's key first"
         )
     alone = [
         [window_overlap(window_of(reading, [head]), reading[0]["onset"], reading[0]["offset"]) for reading in readings]
@@ -232,7 +231,7 @@ def _score_heads(
     }
     return [
         {"value": value}
-        | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.method}", model, benchmark)
+        | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.method}", model, study)
         for reading in _readings(attention, reported, positions)
         for value, chosen in choices.items()
     ]

@@ -30,28 +30,29 @@ _MB_PER_MIB = 1.048576
 
 @dataclass(frozen=True, order=True)
 class Job:
-    """One job: its rule, its model, and the rest of its name, such as `sequences/begin/0`."""
+    """One job: its rule, its study or examples, its model, and the rest of its name, such as `begin/0`."""
 
     rule: str
+    study: str
     model: str
-    name: str
+    name: str = ""
 
     def path(self, folder: Path) -> Path:
         """Where its figures lie, without suffix."""
-        return folder / self.rule / self.model / self.name
+        return folder / self.rule / self.study / self.model / self.name
 
 
 def find_jobs(folder: Path, models: Collection[str]) -> set[Job]:
-    """Jobs of the configured models that left figures in `results/performance`, as `<rule>/<model>/<name>` with `.json`
-    (of the job itself, where it runs the model) and `.tsv` (Snakemake's).
+    """Jobs of the configured models that left figures in `results/performance`, as `<rule>/<study>/<model>/<name>`, the
+    last perhaps missing, with `.json` (of the job itself, where it runs the model) and `.tsv` (Snakemake's).
     """
-    return {
-        Job(rule, model, path.relative_to(folder / rule / model).with_suffix("").as_posix())
-        for model in models
-        for suffix in (".json", ".tsv")
-        for path in folder.glob(f"*/{model}/**/*{suffix}")
-        for rule in [path.relative_to(folder).parts[0]]
-    }
+    found = set()
+    for path in folder.glob("*/*/**/*"):
+        if path.suffix in (".json", ".tsv"):
+            rule, study, *names = path.relative_to(folder).with_suffix("").parts
+            if names and names[0] in models:
+                found.add(Job(rule, study, names[0], "/".join(names[1:])))
+    return found
 
 
 def summarize_throughput(jobs: Iterable[Job], folder: Path) -> pd.DataFrame:

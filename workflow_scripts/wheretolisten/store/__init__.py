@@ -7,7 +7,7 @@ from wheretolisten.store.results import (
     Passes,
     read_directions,
     read_passes,
-    read_passes_by_folder,
+    read_passes_by_event,
     read_states,
 )
 from wheretolisten.store.schema import Column, Schema
@@ -21,7 +21,7 @@ __all__ = [
     "Schema",
     "read_directions",
     "read_passes",
-    "read_passes_by_folder",
+    "read_passes_by_event",
     "read_states",
     "schema",
 ]

@@ -67,7 +67,7 @@ class Passes:
 
 
 def read_passes(
-    paths: Sequence[str | Path], benchmark_digests: Sequence[str] | None = None, model: str | None = None
+    paths: Sequence[str | Path], examples_digests: Sequence[str] | None = None, model: str | None = None
 ) -> Passes:
     """Read the passes of shards, in order.
 
@@ -75,8 +75,8 @@ def read_passes(
     ----------
     paths
         One file per shard.
-    benchmark_digests
-        Digest of each shard of the benchmark that the files must have been made from; None: not compared.
+    examples_digests
+        Digest of each shard of the examples that the files must have been made from; None: not compared.
     model
         Identity of the model (`config.models.Model.identity`) that the files must have been made with; None: not
         compared.
@@ -84,15 +84,15 @@ def read_passes(
     Raises
     ------
     UserError
-        If a file is damaged, cannot be read (`open_hdf5`), is of another kind or version, or of another benchmark or
+        If a file is damaged, cannot be read (`open_hdf5`), is of another kind or version, or of other examples or
         model.
     """
     pieces: dict[str, list[np.ndarray]] = {}
     for number, path in enumerate(paths):
         with _open(path, PASSES, model) as file:
             attributes = dict(file.attrs)
-            if benchmark_digests is not None:
-                _check_benchmark(file, [attributes["benchmark_digest"]], benchmark_digests[number])
+            if examples_digests is not None:
+                _check_examples(file, [attributes["examples_digest"]], examples_digests[number])
             for name in file:
                 pieces.setdefault(name, []).append(file[name][()])
     columns = {name: _concatenate(arrays) for name, arrays in pieces.items()}
@@ -115,26 +115,28 @@ def read_passes(
     )
 
 
-def read_passes_by_folder(
-    paths: Sequence[Path], benchmark_digests: Sequence[str] | None = None, model: str | None = None
+def read_passes_by_event(
+    paths: Sequence[Path],
+    unsteered: Passes,
+    examples_digests: Sequence[str] | None = None,
+    model: str | None = None,
 ) -> dict[str, Passes]:
-    """Read `<event>/<shard>.h5` and `unsteered/<shard>.h5`, those of a folder in the order of shards: folder → passes.
+    """Read `<event>/<shard>.h5`, those of an event in the order of shards: event → passes.
 
     Raises
     ------
     UserError
-        As `read_passes`, and if two folders hold different samples.
+        As `read_passes`, and if an event's samples are not those of the `unsteered` passes.
     """
     files: dict[str, list[Path]] = {}
     for path in paths:
         files.setdefault(path.parent.name, []).append(path)
-    found = {name: read_passes(of_folder, benchmark_digests, model) for name, of_folder in files.items()}
-    first = next(iter(found), None)
-    for name, passes in found.items():
-        if not np.array_equal(passes.sample_id, found[first].sample_id):
+    found = {event: read_passes(of_event, examples_digests, model) for event, of_event in files.items()}
+    for event, passes in found.items():
+        if not np.array_equal(passes.sample_id, unsteered.sample_id):
             raise UserError(
-                f"{files[name][0]}: its samples are not those of {files[first][0]}; "
-                "delete both and run the workflow again"
+                f"{files[event][0]}: its samples are not those of the un-steered passes; delete both and run the "
+                "workflow again"
             )
     return found
 
@@ -143,7 +145,7 @@ def read_states(
     path: str | Path,
     names: Sequence[str],
     sample_ids: Sequence[str] | None = None,
-    benchmark_digest: str | None = None,
+    examples_digest: str | None = None,
     model: str | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Sample ids and last-token states of one shard.
@@ -156,7 +158,7 @@ def read_states(
         Of the states (`config.directions.StateName`).
     sample_ids
         Samples to read, in order; None: all.
-    benchmark_digest, model
+    examples_digest, model
         As for `read_passes`, of this shard.
 
     Returns
@@ -172,8 +174,8 @@ def read_states(
         As `read_passes`, and if the file lacks one of the samples or states.
     """
     with _open(path, STATES, model) as file:
-        if benchmark_digest is not None:
-            _check_benchmark(file, [file.attrs["benchmark_digest"]], benchmark_digest)
+        if examples_digest is not None:
+            _check_examples(file, [file.attrs["examples_digest"]], examples_digest)
         missing = [name for name in names if f"states/{name}" not in file]
         if missing:
             raise UserError(f"{path}: it holds no states {missing[0]!r}; {_way_out(file)}")
@@ -210,21 +212,21 @@ class Directions:
 
 
 def read_directions(
-    path: str | Path, sample_ids: Sequence[str], benchmark_digest: str | None = None, model: str | None = None
+    path: str | Path, sample_ids: Sequence[str], examples_digest: str | None = None, model: str | None = None
 ) -> Directions:
-    """Read the label sums of a benchmark, and the shuffled labels of some samples.
+    """Read the label sums of sequences, and the shuffled labels of some samples.
 
-    `benchmark_digest` is of the shard that holds the samples, `model` as for `read_passes`.
+    `examples_digest` is of the shard that holds the samples, `model` as for `read_passes`.
 
     Raises
     ------
     UserError
-        If the file is damaged, cannot be read, is of another kind or version, of another benchmark or model, or lacks
+        If the file is damaged, cannot be read, is of another kind or version, of other examples or model, or lacks
         one of the samples.
     """
     with _open(path, DIRECTIONS, model) as file:
-        if benchmark_digest is not None:
-            _check_benchmark(file, json.loads(file.attrs["benchmark_digests"]), benchmark_digest)
+        if examples_digest is not None:
+            _check_examples(file, json.loads(file.attrs["examples_digests"]), examples_digest)
         labels, domains = (tuple(np.char.decode(file[name][()], "utf-8").tolist()) for name in ("label", "domain"))
         shuffled = file["shuffled_label"][()][_rows_of(file, sample_ids)]
         contrasts = [tuple(contrast) for contrast in json.loads(file.attrs["contrasts"])]
@@ -264,10 +266,10 @@ def _rows_of(file: h5py.File, sample_ids: Sequence[str]) -> list[int]:
     return [row_of[sample_id] for sample_id in sample_ids]
 
 
-def _check_benchmark(file: h5py.File, digests: Sequence[str], expected: str) -> None:
+def _check_examples(file: h5py.File, digests: Sequence[str], expected: str) -> None:
     if expected not in digests:
         raise UserError(
-            f"{file.filename}: it was made from a benchmark with digest {digests[0][:12]}, this one has "
+            f"{file.filename}: it was made from examples with digest {digests[0][:12]}, this one has "
             f"{expected[:12]}; {_way_out(file)}"
         )
 

@@ -85,7 +85,7 @@ def directions(contrasts: Iterable[tuple[str, str]]) -> Schema:
         for kind, after in (("sum", ""), ("shuffled_sum", " after the labels were shuffled"))
     ]
     columns = (
-        Column("label", ("label",), f"S{LABEL_BYTES}", "", "labels of the benchmark in alphabetical order; UTF-8"),
+        Column("label", ("label",), f"S{LABEL_BYTES}", "", "labels of the examples in alphabetical order; UTF-8"),
         Column("domain", ("label",), f"S{LABEL_BYTES}", "", "domain of each label; UTF-8"),
         Column("count", ("label",), "i4", "events", "events of each label, before and after shuffling"),
         *sums,

@@ -25,7 +25,7 @@ _ONSET_TOLERANCE = 0.5
 def evaluate(
     model: PreTrainedModel, processor: ProcessorMixin, pool: ClipPool, n_recordings: int, seed: int
 ) -> dict[str, float]:
-    """Fraction of right answers per task on recordings built like the benchmark's.
+    """Fraction of right answers per task on recordings built like those of the default run.
 
     Parameters
     ----------

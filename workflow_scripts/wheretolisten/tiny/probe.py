@@ -1,7 +1,7 @@
 """The localization probe on a tiny LALM, over strengths and inference prompts, on recordings of its own.
 
 It scores the weights after training and chooses nothing inside it. The clips are those of a pool for tuning: none of
-them is in the training, in the scores of the model card, or in a benchmark.
+them is in the training, in the scores of the model card, or in the default run.
 """
 
 from collections import defaultdict
@@ -12,7 +12,8 @@ import numpy as np
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.models import Model
-from wheretolisten.config.probe import Localization, Prompts, Steering
+from wheretolisten.config.probe import Localization, Steering
+from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.directions.labels import sum_by_label
 from wheretolisten.directions.vectors import contrast, random_direction
 from wheretolisten.engine.passes import Engine
@@ -22,7 +23,6 @@ from wheretolisten.statistics.overlap import chance_overlap, window_overlap
 from wheretolisten.tiny.language import Event
 from wheretolisten.tiny.recordings import ClipPool
 
-_PROMPTS = Prompts()
 _METHODS = ("steering_sample", "steering_label_mean", "steering_random_direction")
 
 
@@ -63,7 +63,7 @@ def probe(
     passes, own = [], []
     for recording, sound in drawn:
         labels = [event.label for event in recording.events]
-        prompts = [_PROMPTS.negative, *(_PROMPTS.positive.format(label=label) for label in labels), *inference]
+        prompts = [PROMPTS["negative"], *(PROMPTS["positive"].format(label=label) for label in labels), *inference]
         reading = engine.read([sound], prompts, [0] * len(prompts), want_states=True)
         own.append(contrast(reading.states[1 : 1 + len(labels)], reading.states[:1]))
         passes.append(reading)

@@ -11,7 +11,7 @@ from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.listing import list_entries
 from wheretolisten.clips.procedural import synthesize
 from wheretolisten.config.constants import SAMPLING_RATE
-from wheretolisten.config.libraries import Esc50Library
+from wheretolisten.config.sounds import Esc50Library
 from wheretolisten.errors import UserError
 from wheretolisten.tiny.architecture import MAX_SECONDS, TOKENS_PER_SECOND
 from wheretolisten.tiny.language import Event
@@ -100,7 +100,7 @@ def draw_short(labels: Sequence[str], rng: np.random.Generator) -> Recording:
 
 
 def draw_durations(count: int, rng: np.random.Generator, gapless: float) -> tuple[np.ndarray, np.ndarray]:
-    """Durations [event] and gaps [event - 1] in seconds: two thirds as in the benchmark, the rest varied.
+    """Durations [event] and gaps [event - 1] in seconds: two thirds as in the default run, the rest varied.
 
     A share `gapless` of both has no gaps. The whole never exceeds 18.5 s, which four events reach only when they are
     short.
@@ -133,7 +133,7 @@ class ClipPool:
     recorded
         Whether the clips are real recordings to train on. They are few: an event may be two clips of its label at
         once, or fall silent but for a stretch. And their level tells what they are: it stays nearly as it is, as in
-        the benchmark.
+        the default run.
     """
 
     def __init__(self, clips: Mapping[str, Sequence[np.ndarray]], entropy: int, recorded: bool = False) -> None:

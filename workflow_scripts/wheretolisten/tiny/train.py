@@ -16,9 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from wheretolisten.clips.procedural import LABELS
 from wheretolisten.config.labels import Named
-from wheretolisten.config.libraries import Esc50Library
-from wheretolisten.config.probe import Prompts
+from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.config.sections import UserPath
+from wheretolisten.config.sounds import Esc50Library
 from wheretolisten.files import sha256_of_file, write_text
 from wheretolisten.tiny.architecture import build_model, build_processor, save_checkpoint
 from wheretolisten.tiny.card import render_card
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 # What the probe is tried with after training.
 _SCALES = (0.05, 0.1, 0.2, 0.4)
-_INFERENCE_PROMPTS = (Prompts().inference, Prompts().negative)
+_INFERENCE_PROMPTS = (PROMPTS["inference"], PROMPTS["negative"])
 
 
 class RealRecordings(BaseModel):

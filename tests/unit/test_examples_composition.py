@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from wheretolisten.benchmark.composition import Composer
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
 from wheretolisten.errors import UserError
+from wheretolisten.examples.composition import Composer
 
 RATE = 16_000
 DOMAINS = {"animals": ["dog", "cat", "cow", "hen"], "everyday": ["bell", "horn", "rain"]}

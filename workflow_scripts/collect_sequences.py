@@ -1,10 +1,10 @@
-"""Join the shards of a benchmark into its tables of samples and of events."""
+"""Join the shards of sequences into its tables of samples and of events."""
 
 import argparse
 from pathlib import Path
 
 from wheretolisten import log
-from wheretolisten.benchmark.shards import collect, write_shard
+from wheretolisten.examples.shards import collect, write_shard
 from wheretolisten.files import atomic_path
 
 
@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--samples", type=Path, required=True, help="table of samples to write, csv")
     parser.add_argument("--events", type=Path, required=True, help="table of events to write, csv")
     args = parser.parse_args(argv)
-    logger = log.start("collect_benchmark")
+    logger = log.start("collect_sequences")
     samples, events = collect(args.shards)
     with atomic_path(args.samples) as temporary:
         samples.to_csv(temporary, index=False, lineterminator="\n")

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from wheretolisten.benchmark.composition import Composer, Event, Plan
-from wheretolisten.benchmark.cutting import cut_where_heard
 from wheretolisten.clips.audibility import audible
 from wheretolisten.clips.pcm import quantise
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
 from wheretolisten.errors import UserError
+from wheretolisten.examples.composition import Composer, Event, Plan
+from wheretolisten.examples.cutting import cut_where_heard
 
 RATE = 16_000
 SETTINGS = Composition(clip_seconds=(1.0, 1.5), gap_seconds=0.5)

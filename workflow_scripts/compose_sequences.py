@@ -1,4 +1,4 @@
-"""Compose and render the samples of one shard of a benchmark."""
+"""Compose and render the samples of one shard of sequences."""
 
 import argparse
 from collections.abc import Sequence
@@ -6,15 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from wheretolisten import log
-from wheretolisten.benchmark.composition import Composer, Plan
-from wheretolisten.benchmark.cutting import cut_where_heard
-from wheretolisten.benchmark.rendering import render
-from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.folders import replaced_folder
 from wheretolisten.clips.pcm import digest_of, read_clip, write_flac
 from wheretolisten.clips.records import read_clips
-from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.config.examples import Composition
+from wheretolisten.examples.composition import Composer, Plan
+from wheretolisten.examples.cutting import cut_where_heard
+from wheretolisten.examples.rendering import render
+from wheretolisten.examples.shards import write_shard
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shard", type=Path, required=True, help="table of events to write, csv")
     parser.add_argument("--audio", type=Path, required=True, help="folder of samples to write, audio/<shard>")
     args = parser.parse_args(argv)
-    logger = log.start("compose_benchmark")
+    logger = log.start("compose_sequences")
     settings = Composition.from_json(args.settings)
     composer = Composer(settings, read_clips(args.clips))
     rows = []

@@ -3,14 +3,14 @@
 
 rule prepare_clips:
     input:
-        files=by_name(library_files),
+        files=by_name(sound_files),
     output:
-        clips="results/clips/{library}/clips.csv",
-        audio=directory("results/clips/{library}/audio"),
+        clips="results/sounds/{sounds}/clips.csv",
+        audio=directory("results/sounds/{sounds}/audio"),
     log:
-        "results/logs/prepare_clips/{library}.log",
+        "results/logs/prepare_clips/{sounds}.log",
     benchmark:
-        "results/performance/prepare_clips/{library}.tsv"
+        "results/performance/prepare_clips/{sounds}.tsv"
     conda:
         "../envs/models.yaml"
     resources:
@@ -18,8 +18,8 @@ rule prepare_clips:
         runtime=doubled(60),
     params:
         code=code("prepare_clips"),
-        settings=lambda wildcards: CONFIG.libraries[wildcards.library].as_json(),
-        others=by_digest(library_files),
+        settings=lambda wildcards: CONFIG.sounds[wildcards.sounds].as_json(),
+        others=by_digest(sound_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q}"
         " --clips {output.clips:q} --audio {output.audio:q} > {log:q} 2>&1"

@@ -9,10 +9,10 @@ from itertools import pairwise
 
 import numpy as np
 
-from wheretolisten.benchmark.composition import Plan
 from wheretolisten.clips.pcm import FULL_SCALE, quantise
 from wheretolisten.clips.randomness import generator
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
+from wheretolisten.examples.composition import Plan
 
 _FIXED_POINT = 1 << 20
 

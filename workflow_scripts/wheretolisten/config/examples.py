@@ -1,12 +1,16 @@
-"""What is asked."""
+"""What is asked about: recordings whose events are known, and questions with choices."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.positions import name_positions
-from wheretolisten.config.sections import SHORTEST_SECONDS, Section, check_interval
+from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION
+from wheretolisten.config.sections import SHORTEST_SECONDS, Section, UserPath, check_interval, check_repetition
+
+QUESTION_KINDS = ("order", "existence", "next", "absence", "previous")
+"""What the questions that are made from sequences ask, one of each about a sample at most."""
 
 
 class Overlap(Section):
@@ -34,7 +38,7 @@ def _check_gap(gap: Any) -> Any:
 
 
 class Composition(Section):
-    """What one sample of a benchmark is made of (SWL: three clips in sequence, noise between them)."""
+    """What one sample is made of (SWL: three clips in sequence, noise between them)."""
 
     n_events: int = Field(3, ge=2, le=8, description="sounds in sequence; those of overlap are further ones")
     clip_seconds: tuple[float, float] = Field((4.5, 5.5), description="shortest and longest event, in seconds")
@@ -97,24 +101,56 @@ class Composition(Section):
         return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
-def _check_methods(methods: Any) -> Any:
-    """Refuse what is neither `all` nor a list of names, in one sentence instead of one per member of a union."""
-    if methods == "all":
-        return methods
-    if not isinstance(methods, list) or not methods or not all(isinstance(name, str) for name in methods):
-        raise ValueError(f"{methods!r} is neither all nor a list of names of probe.methods, at least one")
-    for name in methods:
-        if methods.count(name) > 1:
-            raise ValueError(f"method {name!r} is listed twice; keep one of them")
-    return methods
+class Sequences(Section):
+    """Recordings made of clips in sequence: every event is asked for."""
 
+    has: ClassVar[frozenset[str]] = ABOUT_EVENT
 
-class Benchmark(Section):
-    """A named benchmark: a clip library, a size, a composition and the methods that answer it."""
-
-    library: str = Field(description="name of the library that clips are taken from")
+    type: Literal["sequences"] = Field(description="clips in sequence, every event is asked for")
+    sounds: str = Field(description="name of the sounds that clips are taken from")
     n_samples: int = Field(500, ge=1, description="recordings; adding some later changes none of the earlier ones")
     composition: Composition = Field(Composition(), description="what a recording is made of")
-    methods: Annotated[Any, BeforeValidator(_check_methods)] = Field(
-        "all", description="steered methods: all of probe.methods, or a list of their names"
+
+
+class MmauQuestions(Section):
+    """Questions in MMAU's format, and the audio they are about."""
+
+    has: ClassVar[frozenset[str]] = ABOUT_QUESTION
+
+    type: Literal["mmau"] = Field(description="items in MMAU's format")
+    path: UserPath = Field(
+        description="json: a list of items with id, audio_id, question, choices and, unless withheld, answer"
     )
+    audio: UserPath = Field(description="folder that every audio_id starts from")
+    splits: list[str] | None = Field(None, min_length=1, description="keep items of these splits only; null: all")
+    n_items: int | None = Field(None, ge=1, description="keep the first ones only; null: all")
+    max_seconds: float = Field(
+        30.0, ge=0.1, le=600, description="longer recordings are cut off here, as the models' own processors do"
+    )
+    on_bad_item: Literal["skip", "refuse"] = Field(
+        "skip", description="an item that is broken, or whose audio is: name and skip it, or stop"
+    )
+
+    @model_validator(mode="after")
+    def _check_splits(self) -> "MmauQuestions":
+        check_repetition(self.splits or [], "split")
+        return self
+
+
+class Questions(Section):
+    """Questions with choices, made from what sequences are known to hold."""
+
+    has: ClassVar[frozenset[str]] = ABOUT_QUESTION
+
+    type: Literal["questions"] = Field(description="questions with choices, made from what sequences hold")
+    about: str = Field(description="name of the sequences whose samples are asked about")
+    n_items: int = Field(60, ge=1, description="at most; a sample yields up to five")
+    seed: int = Field(0, ge=0, description="of the choice and order of items")
+
+    def n_items_about(self, n_samples: int) -> int:
+        """Number of items about `n_samples`."""
+        return min(self.n_items, n_samples * len(QUESTION_KINDS))
+
+
+Examples = Annotated[Sequences | Questions | MmauQuestions, Field(discriminator="type")]
+"""`has` is what prompts about an example may name in braces."""

@@ -11,8 +11,8 @@ import numpy as np
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
 from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.config.examples import Composition
 from wheretolisten.errors import UserError
 
 MIXED = "mixed"

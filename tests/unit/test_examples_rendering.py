@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from wheretolisten.benchmark.composition import Event, Plan
-from wheretolisten.benchmark.rendering import noise, render
 from wheretolisten.clips.pcm import digest_of
 from wheretolisten.clips.randomness import generator
 from wheretolisten.clips.records import Clip
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
+from wheretolisten.examples.composition import Event, Plan
+from wheretolisten.examples.rendering import noise, render
 
 RATE = 16_000
 GOLDEN = {

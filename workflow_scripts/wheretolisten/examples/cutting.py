@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from wheretolisten.benchmark.composition import Plan
 from wheretolisten.clips.audibility import audible
 from wheretolisten.clips.randomness import generator
-from wheretolisten.config.benchmarks import Composition
+from wheretolisten.config.examples import Composition
 from wheretolisten.errors import UserError
+from wheretolisten.examples.composition import Plan
 
 
 def cut_where_heard(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> tuple[Plan, list[float]]:

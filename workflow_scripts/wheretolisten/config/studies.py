@@ -1,14 +1,15 @@
-"""Sweeps: the run's own probe with one key changed, value by value."""
+"""Studies: examples × methods × readout; and sweeps, which are a study with one key changed, value by value."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, field_serializer, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_serializer, model_validator
 
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization, Probe, Steering
+from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, check_prompts
 from wheretolisten.config.sections import Section, first_sentence
 from wheretolisten.errors import UserError
 
@@ -25,24 +26,51 @@ KEYS = (
     *(f"localization.{key}" for key in Localization.model_fields),
     HEADS,
 )
-"""What can be varied: keys of `probe`, and `heads`. The vectors are the run's own in all of them."""
+"""What can be varied: keys of the configuration, and `heads`. The vectors are the study's own in all of them."""
 
 AVERAGED = "averaged"
 """Value, in the results of `heads`, of the probe as it is: attention averaged over the heads of a block."""
 
 
-def _check_models(models: Any) -> Any:
-    if models == "all" or (isinstance(models, list) and models and all(isinstance(name, str) for name in models)):
-        return models
-    raise ValueError(f"{models!r} is neither all nor a list of names of models")
+def _check_names(names: Any) -> Any:
+    """Refuse what is neither `all` nor a list of names, in one sentence instead of one per member of a union."""
+    if names == "all":
+        return names
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{names!r} is neither all nor a list of names, at least one")
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{name!r} is listed twice; keep one of them")
+    return names
+
+
+Chosen = Annotated[Any, BeforeValidator(_check_names)]
+"""`all`, or a list of names."""
+
+
+class Study(Section):
+    """Examples × methods × readout."""
+
+    examples: str = Field(description="name of the examples that are asked about")
+    readout: Literal["windows", "share"] = Field(
+        "windows",
+        description="windows: where attention to the audio grows, event by event; share: how much of all attention "
+        "goes to the audio, of examples that are questions",
+    )
+    methods: Chosen = Field("all", description="all that fit the examples, or a list of names from methods")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What its examples must have: events, or questions."""
+        return ABOUT_EVENT if self.readout == "windows" else ABOUT_QUESTION
 
 
 class Variation(Section):
     """Which key takes which values."""
 
-    vary: str = Field(description="a key of the section probe, see KEYS, or heads")
+    vary: str = Field(description="a key of steering or localization, prompts.inference, readout.text_rows, or heads")
     values: list[Any] = Field(min_length=1, description="of that key; `each` for every block by itself")
-    method: str = Field("sample", description="method of probe.methods that steers")
+    method: str = Field("sample", description="method of the study that steers")
 
     @model_validator(mode="after")
     def _check_fields(self) -> "Variation":
@@ -77,17 +105,26 @@ class Variation(Section):
 
 
 class Sweep(Variation):
-    """A named sweep: what is varied, and on what."""
+    """A study once more with one key changed, value by value."""
 
-    models: Annotated[Any, BeforeValidator(_check_models)] = Field("all", description="all, or a list of names")
-    benchmark: str | None = Field(None, description="null: that of figures.attention_change")
-    n_samples: int = Field(24, ge=1, description="first samples of the benchmark; all, where it has fewer")
-    default: bool = Field(False, description="whether it is part of the default run")
+    of: str | None = Field(None, description="study that reads windows; null: that of figures.attention_change")
+    models: Chosen = Field("all", description="all, or a list of names")
+    first: int = Field(24, ge=1, description="first samples of the study's examples; all, where there are fewer")
+    default: bool = Field(False, description="whether it is part of the default run; `snakemake sweeps` makes all")
 
     @property
     def variation(self) -> Variation:
         """What is varied, without what it is varied on."""
         return Variation(vary=self.vary, values=self.values, method=self.method)
+
+
+def _kind(study: Any) -> Literal["study", "sweep"]:
+    keys = study if isinstance(study, Mapping) else type(study).model_fields if isinstance(study, Section) else ()
+    return "sweep" if "vary" in keys or "of" in keys else "study"
+
+
+AnyStudy = Annotated[Annotated[Study, Tag("study")] | Annotated[Sweep, Tag("sweep")], Discriminator(_kind)]
+"""What names a key that it varies is a sweep."""
 
 
 class ScoreSettings(Section):
@@ -146,10 +183,15 @@ def changed(probe: Probe, key: str, value: Any) -> Probe:
     section, _, field = key.partition(".")
     current = getattr(probe, section)
     try:
-        section_with_value = type(current).model_validate(current.model_dump() | {field: value})
+        if isinstance(current, Section):
+            with_value = type(current).model_validate(current.model_dump() | {field: value})
+        else:
+            with_value = check_prompts(current | {field: value})
     except ValidationError as error:
-        raise UserError(first_sentence(error, f"probe.{section}")) from error
-    return probe.model_copy(update={section: section_with_value})
+        raise UserError(first_sentence(error, section)) from error
+    except ValueError as error:
+        raise UserError(f"prompts.{error}") from error
+    return probe.model_copy(update={section: with_value})
 
 
 def own_value(probe: Probe, key: str) -> Any:
@@ -157,7 +199,8 @@ def own_value(probe: Probe, key: str) -> Any:
     if key == HEADS:
         return AVERAGED
     section, _, field = key.partition(".")
-    return getattr(getattr(probe, section), field)
+    values = getattr(probe, section)
+    return getattr(values, field) if isinstance(values, Section) else values[field]
 
 
 def value_name(value: Any) -> str:
@@ -205,7 +248,7 @@ def check_values(sweep: str, variation: Variation, probe: Probe, sizes: Mapping[
                 if variation.vary == HEADS and n_heads is not None:
                     check_heads(variation, len(scored) * n_heads)
     except UserError as error:
-        raise UserError(f"sweeps.{sweep}.values: {error}") from error
+        raise UserError(f"studies.{sweep}.values: {error}") from error
 
 
 def check_heads(variation: Variation, n_heads: int) -> None:

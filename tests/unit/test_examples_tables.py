@@ -4,19 +4,19 @@ import json
 import shutil
 from pathlib import Path
 
-import collect_benchmark
-import compose_benchmark
+import collect_sequences
+import compose_sequences
 import numpy as np
 import pandas as pd
 import prepare_clips
 import pytest
 
-from wheretolisten.benchmark import load_audio, read_shard
-from wheretolisten.benchmark.shards import write_shard
 from wheretolisten.clips.pcm import digest_of, write_flac
 from wheretolisten.clips.procedural import LABELS
 from wheretolisten.clips.records import read_clips
 from wheretolisten.errors import UserError
+from wheretolisten.examples import load_audio, read_shard
+from wheretolisten.examples.shards import write_shard
 
 SETTINGS = {"clip_seconds": [0.5, 0.6], "gap_seconds": 0.25}
 
@@ -35,23 +35,23 @@ def compose(clips: Path, folder: Path, shard: int, first: int, stop: int, settin
     path = folder / "shards" / f"{shard}.csv"
     where = ["--shard", str(path), "--audio", str(folder / "audio" / str(shard))]
     which = ["--first", str(first), "--stop", str(stop)]
-    compose_benchmark.main(["--settings", json.dumps(settings), "--clips", str(clips), *which, *where])
+    compose_sequences.main(["--settings", json.dumps(settings), "--clips", str(clips), *which, *where])
     return path
 
 
 @pytest.fixture(scope="module")
-def benchmark(clips, tmp_path_factory) -> Path:
-    """A benchmark of ten samples in two shards."""
-    folder = tmp_path_factory.mktemp("benchmark")
+def sequences(clips, tmp_path_factory) -> Path:
+    """Ten samples in two shards."""
+    folder = tmp_path_factory.mktemp("sequences")
     shards = [compose(clips, folder, 0, 0, 6), compose(clips, folder, 1, 6, 10)]
     tables = ["--samples", str(folder / "samples.csv"), "--events", str(folder / "events.csv")]
-    collect_benchmark.main(["--shards", *map(str, shards), *tables])
+    collect_sequences.main(["--shards", *map(str, shards), *tables])
     return folder
 
 
-def test_the_tables_agree_with_each_other_and_with_the_audio(benchmark, clips):
-    events = read_shard(benchmark / "events.csv")
-    samples = pd.read_csv(benchmark / "samples.csv", dtype={"sample_id": str})
+def test_the_tables_agree_with_each_other_and_with_the_audio(sequences, clips):
+    events = read_shard(sequences / "events.csv")
+    samples = pd.read_csv(sequences / "samples.csv", dtype={"sample_id": str})
     sources = {clip.clip_id: clip.source for clip in read_clips(clips)}
     assert list(samples.columns) == ["sample_id", "domain", "seconds", "path", "digest", "labels"]
     assert list(samples["sample_id"]) == [f"{index:05d}" for index in range(10)]
@@ -64,13 +64,13 @@ def test_the_tables_agree_with_each_other_and_with_the_audio(benchmark, clips):
         assert sample["labels"] == "|".join(rows["label"])
         assert [LABELS[label] for label in rows["label"]] == [sample["domain"]] * 3
         assert [sources[clip_id] for clip_id in rows["clip_id"]] == list(rows["source"])
-        audio = load_audio(sample, benchmark)
+        audio = load_audio(sample, sequences)
         assert audio.dtype == np.float32
         assert len(audio) == round(sample["seconds"] * 16_000)
         assert rows["onset"].iloc[0] == 0
         assert rows["offset"].iloc[2] == sample["seconds"] == rows["sample_seconds"].iloc[0]
         for row in rows.to_dict("records"):
-            np.testing.assert_array_equal(load_audio(row, benchmark), audio)
+            np.testing.assert_array_equal(load_audio(row, sequences), audio)
             for column in ("onset", "offset", "duration"):
                 assert row[column] == round(row[column] * 16_000) / 16_000
             assert 0.5 <= row["duration"] <= 0.6
@@ -83,7 +83,7 @@ def test_any_number_of_events_from_clips_to_tables(clips, tmp_path):
     settings |= {"overlap": {"level_db": -3, "n_events": 2, "fraction": 0.5}}
     shards = [compose(clips, tmp_path, *numbers, settings) for numbers in ((0, 0, 4), (1, 4, 6))]
     tables = ["--samples", str(tmp_path / "samples.csv"), "--events", str(tmp_path / "events.csv")]
-    collect_benchmark.main(["--shards", *map(str, shards), *tables])
+    collect_sequences.main(["--shards", *map(str, shards), *tables])
     events = read_shard(tmp_path / "events.csv")
     for _, rows in events.groupby("sample_id"):
         assert list(rows["position"]) == [f"event-{number}" for number in range(1, 7)]
@@ -99,36 +99,36 @@ def test_any_number_of_events_from_clips_to_tables(clips, tmp_path):
     pd.testing.assert_frame_equal(whole[same].head(36), events[same])
 
 
-def test_shards_can_be_cut_anywhere_and_more_samples_move_none(benchmark, clips, tmp_path):
+def test_shards_can_be_cut_anywhere_and_more_samples_move_none(sequences, clips, tmp_path):
     whole = read_shard(compose(clips, tmp_path, 0, 0, 12))
-    parts = read_shard(benchmark / "events.csv")
+    parts = read_shard(sequences / "events.csv")
     same = [column for column in whole.columns if column != "path"]
     pd.testing.assert_frame_equal(whole[same].head(30), parts[same])
     assert list(whole["path"].unique()) == [f"audio/0/{index:05d}.flac" for index in range(12)]
 
 
-def test_building_again_gives_the_same_bytes(benchmark, clips, tmp_path):
+def test_building_again_gives_the_same_bytes(sequences, clips, tmp_path):
     compose(clips, tmp_path, 1, 6, 10)
-    for path in (benchmark / "audio" / "1").iterdir():
+    for path in (sequences / "audio" / "1").iterdir():
         assert path.read_bytes() == (tmp_path / "audio" / "1" / path.name).read_bytes()
-    assert (benchmark / "shards" / "1.csv").read_bytes() == (tmp_path / "shards" / "1.csv").read_bytes()
+    assert (sequences / "shards" / "1.csv").read_bytes() == (tmp_path / "shards" / "1.csv").read_bytes()
 
 
-def test_audio_that_is_not_what_the_table_says_is_refused(benchmark, tmp_path):
-    shutil.copytree(benchmark / "audio", tmp_path / "audio")
-    row = read_shard(benchmark / "events.csv").iloc[0]
+def test_audio_that_is_not_what_the_table_says_is_refused(sequences, tmp_path):
+    shutil.copytree(sequences / "audio", tmp_path / "audio")
+    row = read_shard(sequences / "events.csv").iloc[0]
     pcm = np.zeros(100, dtype=np.int16)
     assert digest_of(pcm) != row["digest"]
     write_flac(tmp_path / row["path"], pcm)
-    with pytest.raises(UserError, match=r"sample 00000.*digest differs.*--forcerun compose_benchmark"):
+    with pytest.raises(UserError, match=r"sample 00000.*digest differs.*--forcerun compose_sequences"):
         load_audio(row, tmp_path)
     (tmp_path / row["path"]).write_bytes(b"broken")
     with pytest.raises(UserError, match="cannot be read"):
         load_audio(row, tmp_path)
 
 
-def test_a_table_that_does_not_fit_is_refused(benchmark, tmp_path):
-    table = pd.read_csv(benchmark / "events.csv", dtype=str)
+def test_a_table_that_does_not_fit_is_refused(sequences, tmp_path):
+    table = pd.read_csv(sequences / "events.csv", dtype=str)
     path = tmp_path / "0.csv"
     cases = {
         "lacks the columns onset, digest": table.drop(columns=["onset", "digest"]),
@@ -145,8 +145,8 @@ def test_a_table_that_does_not_fit_is_refused(benchmark, tmp_path):
         read_shard(tmp_path / "nowhere.csv")
 
 
-def test_labels_are_read_as_text(benchmark, tmp_path):
-    table = pd.read_csv(benchmark / "events.csv", dtype=str).replace(
+def test_labels_are_read_as_text(sequences, tmp_path):
+    table = pd.read_csv(sequences / "events.csv", dtype=str).replace(
         {"label": {"dog": "None", "cat": "NA", "cow": "1"}}
     )
     table.to_csv(tmp_path / "0.csv", index=False)
@@ -155,9 +155,9 @@ def test_labels_are_read_as_text(benchmark, tmp_path):
     assert read["sample_id"].iloc[0] == "00000"
 
 
-def test_a_table_without_audible_shares_is_read(benchmark, tmp_path):
+def test_a_table_without_audible_shares_is_read(sequences, tmp_path):
     # Results of earlier versions can still be drawn.
-    table = pd.read_csv(benchmark / "events.csv", dtype=str)
+    table = pd.read_csv(sequences / "events.csv", dtype=str)
     table.drop(columns="audible").to_csv(tmp_path / "0.csv", index=False)
     read = read_shard(tmp_path / "0.csv")
     assert read["audible"].isna().all()
@@ -165,12 +165,12 @@ def test_a_table_without_audible_shares_is_read(benchmark, tmp_path):
     pd.testing.assert_frame_equal(read_shard(tmp_path / "1.csv"), read)
 
 
-def test_a_sample_in_two_shards_is_refused(benchmark, tmp_path):
-    shard = str(benchmark / "shards" / "0.csv")
+def test_a_sample_in_two_shards_is_refused(sequences, tmp_path):
+    shard = str(sequences / "shards" / "0.csv")
     shutil.copy(shard, tmp_path / "1.csv")
     tables = ["--samples", str(tmp_path / "samples.csv"), "--events", str(tmp_path / "events.csv")]
     with pytest.raises(UserError, match="sample 00000 is in"):
-        collect_benchmark.main(["--shards", shard, str(tmp_path / "1.csv"), *tables])
+        collect_sequences.main(["--shards", shard, str(tmp_path / "1.csv"), *tables])
     assert not (tmp_path / "events.csv").exists()
 
 
@@ -179,5 +179,5 @@ def test_a_lost_clip_stops_the_builder(clips, tmp_path):
     for path in (tmp_path / "clips" / "audio").glob("*-0001.flac"):
         path.unlink()
     with pytest.raises(UserError, match=r"clip .*-0001.*--forcerun prepare_clips"):
-        compose(tmp_path / "clips" / "clips.csv", tmp_path / "benchmark", 0, 0, 9)
-    assert not (tmp_path / "benchmark" / "shards").exists()
+        compose(tmp_path / "clips" / "clips.csv", tmp_path / "sequences", 0, 0, 9)
+    assert not (tmp_path / "sequences" / "shards").exists()

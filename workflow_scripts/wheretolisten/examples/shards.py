@@ -1,4 +1,4 @@
-"""The tables of a benchmark, and its audio as models hear it."""
+"""The tables of sequences, and its audio as models hear it."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ COLUMNS = {
 }
 """Column → type of a table of events: one row per event, in order of onset; times in seconds, multiples of 1/16000 s.
 
-`path` is the sample's audio file relative to the benchmark's folder, `digest` the SHA-256 of its int16 audio, `audible`
+`path` is the sample's audio file relative to the examples' folder, `digest` the SHA-256 of its int16 audio, `audible`
 the share of the event that can be heard, from 0 to 1 (see `clips.audibility`). Tables of earlier versions lack it.
 """
 
@@ -43,7 +43,7 @@ def write_shard(rows: Sequence[Mapping[str, Any]] | pd.DataFrame, path: str | Pa
 
 
 def read_shard(path: str | Path) -> pd.DataFrame:
-    """Read a table of events, of one shard or of a whole benchmark.
+    """Read a table of events, of one shard or of all of them.
 
     Returns
     -------
@@ -54,9 +54,9 @@ def read_shard(path: str | Path) -> pd.DataFrame:
     ------
     UserError
         If the file is missing, lacks a column, holds a value that does not fit, lists an event twice, or names an
-        audio file outside the benchmark.
+        audio file outside the examples.
     """
-    remedy = "build the benchmark again"
+    remedy = "build the examples again"
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
@@ -79,9 +79,9 @@ def read_shard(path: str | Path) -> pd.DataFrame:
     if len(repeated):
         row = repeated.iloc[0]
         raise UserError(f"{path} lists sample {row['sample_id']}, position {row['position']} twice; {remedy}")
-    # shards/<k>.csv and events.csv lie at different depths; paths start from the benchmark's folder.
+    # shards/<k>.csv and events.csv lie at different depths; paths start from the examples' folder.
     for row in table.to_dict("records"):
-        if problem := label_problem(row["label"]) or path_problem(row["path"], "the benchmark") or _number_problem(row):
+        if problem := label_problem(row["label"]) or path_problem(row["path"], "the examples") or _number_problem(row):
             raise UserError(f"{path}: sample {row['sample_id']}, position {row['position']} {problem}; {remedy}")
     return table
 
@@ -95,7 +95,7 @@ def _number_problem(row: Mapping[str, Any]) -> str | None:
 
 
 def collect(shards: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join shards into the tables of the whole benchmark.
+    """Join shards into the tables of all of them.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def collect(shards: Sequence[str | Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
     for path, table in zip(shards, tables, strict=True):
         for sample_id in table["sample_id"].unique():
             if sample_id in owner:
-                raise UserError(f"sample {sample_id} is in {owner[sample_id]} and in {path}; build the benchmark again")
+                raise UserError(f"sample {sample_id} is in {owner[sample_id]} and in {path}; build the examples again")
             owner[sample_id] = path
     events = pd.concat(tables, ignore_index=True)
     samples = events.groupby("sample_id", sort=False).agg(
@@ -133,7 +133,7 @@ def load_audio(sample: Mapping[str, Any] | pd.Series, folder: str | Path) -> np.
     sample
         A row of a table of events or of samples.
     folder
-        The benchmark's folder.
+        Folder of the examples.
 
     Returns
     -------
@@ -145,6 +145,6 @@ def load_audio(sample: Mapping[str, Any] | pd.Series, folder: str | Path) -> np.
     UserError
         If the file is missing, broken, or not the audio that the table describes.
     """
-    what, remedy = f"sample {sample['sample_id']}", "rerun with --forcerun compose_benchmark"
+    what, remedy = f"sample {sample['sample_id']}", "rerun with --forcerun compose_sequences"
     pcm = read_pcm(Path(folder) / sample["path"], sample["digest"], what, remedy)
     return pcm.astype(np.float32) / FULL_SCALE

@@ -1,0 +1,70 @@
+"""Examples: sequences of sounds, whose shards depend on their own samples only, and questions about them."""
+
+
+localrules:
+    collect_sequences,
+    compose_questions,
+
+
+rule compose_sequences:
+    input:
+        clips=lambda wildcards: f"results/sounds/{CONFIG.examples[wildcards.examples].sounds}/clips.csv",
+    output:
+        shard="results/examples/{examples}/shards/{shard}.csv",
+        audio=directory("results/examples/{examples}/audio/{shard}"),
+    log:
+        "results/logs/compose_sequences/{examples}/{shard}.log",
+    benchmark:
+        "results/performance/compose_sequences/{examples}/{shard}.tsv"
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=doubled(2000),
+        runtime=doubled(30),
+    params:
+        code=code("compose_sequences"),
+        settings=lambda wildcards: CONFIG.examples[wildcards.examples].composition.as_json(),
+        first=lambda wildcards: CONFIG.shard_range(wildcards.examples, int(wildcards.shard))[0],
+        stop=lambda wildcards: CONFIG.shard_range(wildcards.examples, int(wildcards.shard))[1],
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --clips {input.clips:q}"
+        " --first {params.first} --stop {params.stop} --shard {output.shard:q} --audio {output.audio:q}"
+        " > {log:q} 2>&1"
+
+
+rule collect_sequences:
+    input:
+        shards=lambda wildcards: example_shards(wildcards.examples),
+    output:
+        samples="results/examples/{examples}/samples.csv",
+        events="results/examples/{examples}/events.csv",
+    log:
+        "results/logs/collect_sequences/{examples}.log",
+    benchmark:
+        "results/performance/collect_sequences/{examples}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("collect_sequences"),
+    shell:
+        "python {params.code[0]:q} --shards {input.shards:q}"
+        " --samples {output.samples:q} --events {output.events:q} > {log:q} 2>&1"
+
+
+rule compose_questions:
+    input:
+        events=lambda wildcards: f"results/examples/{CONFIG.examples[wildcards.questions].about}/events.csv",
+    output:
+        questions="results/examples/{questions}/questions.json",
+    log:
+        "results/logs/compose_questions/{questions}.log",
+    benchmark:
+        "results/performance/compose_questions/{questions}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("compose_questions"),
+        settings=lambda wildcards: CONFIG.question_settings(wildcards.questions).as_json(),
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --events {input.events:q}"
+        " --output {output.questions:q} > {log:q} 2>&1"

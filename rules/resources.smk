@@ -1,0 +1,74 @@
+"""What jobs ask for: memory, time and GPUs, from the work that they do."""
+
+
+def model_folder(name):
+    model = CONFIG.models[name]
+    if model.revision:
+        return cache.snapshot_folder(model.checkpoint, model.revision)
+    return Path(from_repository(model.checkpoint))
+
+
+def model_mem_mb(wildcards, attempt):
+    model = CONFIG.models[wildcards.model]
+    return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
+
+
+def samples_of(examples, shard):
+    """Number and longest duration (s) of a shard's samples."""
+    first, stop = CONFIG.shard_range(examples, int(shard))
+    return stop - first, CONFIG.longest_seconds(examples)
+
+
+def extraction_work(wildcards):
+    # The recording and, for some states, silence of its length.
+    states = CONFIG.unsteered_settings(wildcards.model, wildcards.examples).states.values()
+    n_events = len(positions_of(wildcards.examples))
+    n_prompts = 1 + n_events + sum(n_events if state.of_event else 1 for state in states)
+    n_heard = 1 + any(state.heard == "silence" for state in states)
+    return sizing.Work(*samples_of(wildcards.examples, wildcards.shard), n_heard, n_prompts)
+
+
+def answers_work(wildcards):
+    n_events = len(positions_of(wildcards.examples))
+    samples = samples_of(wildcards.examples, wildcards.shard)
+    return sizing.Work(*samples, 1, n_events, CONFIG.direct_prompt.max_new_tokens)
+
+
+def steering_work(wildcards):
+    n_events = len(POSITIONS) if wildcards.study in TOGETHER else 1
+    n_passes = len(CONFIG.methods_of(wildcards.study)) * n_events
+    return sizing.Work(*samples_of(examples_of(wildcards.study), wildcards.shard), n_passes, n_passes)
+
+
+def map_work(wildcards):
+    return sizing.Work(1, CONFIG.longest_seconds(examples_of(wildcards.study)), 3, 3)
+
+
+def analysis_work(wildcards):
+    first, stop = question_range(wildcards.share, int(wildcards.shard))
+    settings = CONFIG.share_settings(wildcards.model, wildcards.share)
+    heard = [*("recording" for _ in settings.passes), *(state.heard for state in settings.states.values())]
+    n_heard = sum(each != "none" for each in heard)
+    return sizing.Work(stop - first, CONFIG.longest_seconds(examples_of(wildcards.share)), n_heard, len(heard))
+
+
+def sweep_work(wildcards):
+    # Every position under every value, and every value without steering.
+    examples = CONFIG.sweep_examples(wildcards.sweep)
+    n_points = CONFIG.studies[wildcards.sweep].n_points(sizing.n_layers(model_folder(wildcards.model)))
+    n_passes = n_points * (len(positions_of(examples)) + 1)
+    n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
+    return sizing.Work(n_samples, CONFIG.longest_seconds(examples), n_passes, n_passes)
+
+
+def time_for(work):
+    """Time limit (minutes) of a job, from what it takes through a model."""
+    return lambda wildcards, attempt: sizing.runtime_minutes(work(wildcards), CONFIG.tokens_per_second, attempt)
+
+
+def model_gpus(wildcards):
+    return sizing.gpus(CONFIG.models[wildcards.model].device)
+
+
+def doubled(amount):
+    return lambda wildcards, attempt: sizing.doubled(amount, attempt)
