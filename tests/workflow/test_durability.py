@@ -59,6 +59,8 @@ def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
             found = contents(clean_copy.folder)
             assert {name for name in found if found[name] != expected[name]} == set(), "a file is there in part"
             states.append(sum(not name.endswith(".flac") for name in found))
+            if states[-2:-1] == states[-1:]:
+                length *= 1.1  # nothing ended: the machine may be busier than when the length was measured
             # What --unlock does, without the start of Snakemake that would take as long as the run between two kills.
             shutil.rmtree(clean_copy.folder / ".snakemake/locks", ignore_errors=True)
         else:
