@@ -59,7 +59,7 @@ from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models import registry
-from wheretolisten.models.base import Adapter
+from wheretolisten.models.adapter import Adapter
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
 from wheretolisten.store.schema import Column, Schema
 

@@ -16,7 +16,7 @@ from wheretolisten.config.probe import DirectPrompt, Steering
 from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.engine import layout
 from wheretolisten.engine.passes import Engine, Heard, Reading
-from wheretolisten.models.base import Adapter
+from wheretolisten.models.adapter import Adapter
 
 LABELS = ("rooster", "dog", "rain")
 SECONDS = (16.0, 18.5, 17.1, 17.8, 16.6, 18.0, 17.4, 16.3)

@@ -13,7 +13,7 @@ import transformers
 
 from tests.engine.oracle import Oracle
 from wheretolisten.config.models import Model
-from wheretolisten.models.base import Adapter
+from wheretolisten.models.adapter import Adapter
 from wheretolisten.models.registry import load
 
 SHIPPED = ("tiny-qwen2-audio", "tiny-audio-flamingo-3")

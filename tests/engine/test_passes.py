@@ -151,9 +151,9 @@ def test_hooks_are_gone_afterwards_and_after_an_exception(adapter, vectors, reco
 
 
 def test_a_pass_encodes_each_recording_once_and_skips_the_head(adapter, recordings, monkeypatch):
-    encoded = []
+    encoded, projector = [], adapter.model.get_submodule("model.multi_modal_projector")
     monkeypatch.setattr(
-        adapter, "_project_audio", lambda f, m, inner=adapter._project_audio: encoded.append(len(f)) or inner(f, m)
+        projector, "forward", lambda states, inner=projector.forward: encoded.append(len(states)) or inner(states)
     )
     monkeypatch.setattr(adapter.model.lm_head, "forward", lambda *_: pytest.fail("the head was run"))
     Engine(adapter).read(recordings, QUESTIONS, INDEX)
@@ -162,7 +162,7 @@ def test_a_pass_encodes_each_recording_once_and_skips_the_head(adapter, recordin
 
 def test_only_the_text_stack_reports_attention(adapter):
     Engine(adapter)
-    assert adapter._tower.config._attn_implementation == "sdpa"
+    assert adapter.model.get_submodule("model.audio_tower").config._attn_implementation == "sdpa"
     assert adapter.text_stack.config._attn_implementation != "sdpa"
 
 
@@ -271,7 +271,7 @@ def small_memory(adapter, monkeypatch):
 
         return limited
 
-    for module in (adapter.text_stack, adapter._tower):
+    for module in (adapter.text_stack, adapter.model.get_submodule("model.audio_tower")):
         monkeypatch.setattr(module, "forward", forward(module.forward))
     return tried
 

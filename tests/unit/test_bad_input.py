@@ -552,7 +552,17 @@ def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, 
     [
         ("adapter_config.json", {}, r"there is an adapter \(adapter_config\.json\)"),
         ("config.json", {"model_type": "qwen2_audio", "quantization_config": {}}, r"the weights are quantised"),
-        ("config.json", {"model_type": "whisper"}, r"there is no adapter for models of type 'whisper'"),
+        ("config.json", {"model_type": "whisper"}, r"models of type whisper cannot be read: it has an encoder and a"),
+        (
+            "config.json",
+            {"model_type": "t5", "is_encoder_decoder": True, "architectures": ["T5ForConditionalGeneration"]},
+            r"models of type t5 cannot be read: it has an encoder and a decoder",
+        ),
+        (
+            "config.json",
+            {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
+            r"reads text only, and all studies are about recordings",
+        ),
     ],
 )
 def test_what_rules_a_fetched_model_out_is_said_before_any_job(raw_config, root, tmp_path, name, content, message):
@@ -899,9 +909,9 @@ CHECKPOINTS = [
     (
         "a wrong architecture",
         edited("config.json", model_type="whisper"),
-        r"no adapter .*'whisper'; choose .*qwen2_audio",
+        r"models of type whisper cannot be read: .*; choose",
     ),
-    ("no architecture", edited("config.json", model_type=None), r"config\.json: there is no adapter .*None; choose"),
+    ("no architecture", edited("config.json", model_type=None), r"config\.json: a model of type None .* answers no"),
     (
         "code of its own",
         edited("config.json", **OWN_CODE),

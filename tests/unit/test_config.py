@@ -590,7 +590,7 @@ def documented_overlays():
         for block in re.finditer(r"^```ya?ml *\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
             line = text[: block.start()].count("\n") + 1
             yield pytest.param(block[1], id=f"{path.name}:{line}")
-    for path in sorted((ROOT / "profiles").glob("*.yaml")):
+    for path in sorted([*(ROOT / "profiles").glob("*.yaml"), *(ROOT / "profiles/studies").glob("*.yaml")]):
         yield pytest.param(path.read_text(), id=path.name)
 
 

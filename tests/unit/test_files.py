@@ -155,7 +155,7 @@ def test_plots_depend_on_no_model_code_and_models_on_no_plot_code():
         assert not any(name.startswith(("wheretolisten/models", "wheretolisten/engine")) for name in modules(script))
     for script in ("extract_activations", "steer_attention", "analyze_attention"):
         assert not any(name.startswith("wheretolisten/figures") for name in modules(script))
-        assert "wheretolisten/models/qwen2_audio.py" in modules(script)
+        assert "wheretolisten/models/adapter.py" in modules(script)
         assert not any("tiny" in name for name in modules(script))
     # Un-steered passes know nothing of directions, and nobody but the analysis reads question files.
     assert not any("directions/" in name for name in modules("extract_activations"))

@@ -1,17 +1,22 @@
+import importlib.util
 import json
 import shutil
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import GenerationConfig
 
-from wheretolisten.checkpoint import MODEL_TYPES
+from wheretolisten import checkpoint
 from wheretolisten.config.models import Model
+from wheretolisten.engine import attention
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
-from wheretolisten.models.registry import ADAPTERS, load
+from wheretolisten.models.families import FAMILIES, REFUSED
+from wheretolisten.models.registry import load
 
 SHIPPED = ("tiny-qwen2-audio", "tiny-audio-flamingo-3")
 
@@ -32,7 +37,7 @@ def sound(seconds, seed=0):
 
 
 def test_text_stack_is_found_by_name(adapter):
-    assert type(adapter) is ADAPTERS[adapter.model.config.model_type]
+    assert adapter.family is FAMILIES[adapter.model.config.model_type]
     assert adapter.n_layers == adapter.model.config.text_config.num_hidden_layers
     assert all(type(block).__name__ == "Qwen2DecoderLayer" for block in adapter.blocks)
     assert adapter.hidden_size == adapter.model.config.text_config.hidden_size
@@ -41,10 +46,12 @@ def test_text_stack_is_found_by_name(adapter):
     assert next(adapter.model.parameters()).dtype == torch.float32
 
 
-def test_token_rate_follows_from_hop_and_strides(adapter, monkeypatch):
+def test_token_rate_is_measured_on_silence(adapter):
     assert adapter.tokens_per_second == 6.25
-    monkeypatch.setattr(adapter.processor.feature_extractor, "hop_length", 160)
-    assert adapter.tokens_per_second == 25
+    mel, tower = adapter.processor.feature_extractor, adapter.model.get_submodule("model.audio_tower")
+    pool = tower.avg_pooler.stride
+    strides = tower.conv1.stride[0] * tower.conv2.stride[0] * (pool[0] if isinstance(pool, tuple) else pool)
+    assert adapter.tokens_per_second == mel.sampling_rate / mel.hop_length / strides
 
 
 @pytest.mark.parametrize("n_frames", [3_201, 16_000, 47_999, 48_000, 48_001, 5 * 16_000 + 320, 319_999, 320_000])
@@ -111,14 +118,27 @@ def test_placeholder_in_a_prompt_is_refused(adapter):
         adapter.prepare([None], [f"What is {adapter.processor.audio_token}?"])
 
 
-def test_configuration_knows_every_adapter():
-    assert sorted(ADAPTERS) == sorted(MODEL_TYPES)
-
-
-def test_unknown_type_is_named(copy):
+def test_types_that_cannot_be_read_are_named(copy):
     settings = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(settings | {"model_type": "whisper"}))
-    with pytest.raises(UserError, match=r"config\.json: .*'whisper'; choose .* audioflamingo3 or qwen2_audio"):
+    other = {"model_type": "bert", "architectures": ["BertForMaskedLM"]}
+    (copy / "config.json").write_text(json.dumps(settings | other))
+    with pytest.raises(UserError, match=r"'bert' \(architecture 'BertForMaskedLM'\) answers no prompts; choose"):
+        load(Model(checkpoint=str(copy)))
+    other = {"model_type": "future", "architectures": ["NoneForCausalLM"]}
+    (copy / "config.json").write_text(json.dumps(settings | other))
+    with pytest.raises(UserError, match=r"transformers .* has no class 'NoneForCausalLM', which config\.json asks for"):
+        load(Model(checkpoint=str(copy)))
+    for name, reason in REFUSED.items():
+        (copy / "config.json").write_text(json.dumps(settings | {"model_type": name}))
+        with pytest.raises(UserError, match=f"models of type {name} cannot be read: {reason}"):
+            load(Model(checkpoint=str(copy)))
+
+
+def test_a_package_that_a_processor_needs_is_named(copy, monkeypatch):
+    settings = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(settings | {"model_type": "gemma3n"}))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"need pillow and torchvision and timm; .*uv sync --group families"):
         load(Model(checkpoint=str(copy)))
 
 
@@ -176,3 +196,33 @@ def test_missing_template_and_processor_files_are_refused(root, tmp_path):
 def test_device_that_does_not_exist_is_named(root):
     with pytest.raises(UserError, match="device 'cuda:7'"):
         load(Model(checkpoint=str(root / "resources" / SHIPPED[0]), device="cuda:7"))
+
+
+def test_prompts_and_recordings_may_be_prepared_in_several_threads(adapter):
+    # A job checks the next batch's recordings while it asks about this one's; tokenizers keep their padding meanwhile.
+    prompts = ["Describe the audio.", "Which part of the audio has the sound of rooster, and how long does it last?"]
+    heard = [sound(3.0), sound(5.0, 1)]
+    expected = adapter.prepare(heard, prompts).input_ids
+    with ThreadPoolExecutor(max_workers=2) as threads:
+        checks = [threads.submit(adapter.n_audio_tokens, 8_000 + 320 * n) for n in range(60)]
+        found = [adapter.prepare(heard, prompts).input_ids for _ in range(60)]
+    assert all(torch.equal(ids, expected) for ids in found)
+    assert [check.result() for check in checks] == [adapter.n_audio_tokens(8_000 + 320 * n) for n in range(60)]
+
+
+def test_scores_that_are_more_than_products_are_refused(adapter):
+    attend = transformers.AttentionInterface()[attention.KERNELS["sdpa"]]
+    states = torch.zeros(1, 1, 2, 4)
+    for name in ("position_bias", "softcap", "s_aux"):
+        with pytest.raises(UserError, match=f"has a {name}, which is not read"):
+            attend(torch.nn.Module(), states, states, states, None, **{name: states})
+
+
+def test_the_longest_recording_is_known_without_loading(tmp_path):
+    described = {"gemma4": 30, "gemma3n": 30, "gemma4_unified": None}
+    assert {name: checkpoint.longest_audio(tmp_path, {"model_type": name}) for name in described} == described
+    (tmp_path / "processor_config.json").write_text(json.dumps({"feature_extractor": {"chunk_length": 300}}))
+    assert checkpoint.longest_audio(tmp_path, {"model_type": "qwen2_5_omni"}) == 300
+    thinker = {"model_type": "qwen2_5_omni", "thinker_config": {"text_config": {"num_hidden_layers": 28}}}
+    assert checkpoint.text_stack_of(thinker) == {"num_hidden_layers": 28}
+    assert checkpoint.text_stack_of({"model_type": "qwen2_audio"}) is None

@@ -21,7 +21,7 @@ from safetensors.numpy import save
 from wheretolisten import cache, provenance, sizing
 from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
-from wheretolisten.models.base import Adapter
+from wheretolisten.models.adapter import Adapter
 from wheretolisten.models.registry import load
 
 REPOSITORY, REVISION = "someone/some-model", "0123456789abcdef" * 2 + "01234567"
@@ -205,7 +205,7 @@ def test_fetched_models_are_complete_checked_and_load_offline(hub, fetcher, publ
         assert file["digest"] == (hashlib.sha256(content).hexdigest() if large else git_sha1(content))
 
     hub.requests.clear()
-    assert type(load_fetched()).__name__ == "Qwen2AudioAdapter"
+    assert type(load_fetched().model).__name__ == "Qwen2AudioForConditionalGeneration"
     assert not hub.requests
 
     # A second time nothing is downloaded, and everything is checked again.

@@ -9,6 +9,7 @@ import accelerate
 import numpy as np
 import pytest
 import torch
+import transformers
 from transformers import AutoConfig
 
 from wheretolisten import provenance
@@ -16,8 +17,8 @@ from wheretolisten.config.models import Model
 from wheretolisten.config.passes import PassSettings
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
-from wheretolisten.models import memory
-from wheretolisten.models.registry import ADAPTERS, load
+from wheretolisten.models import families, memory
+from wheretolisten.models.registry import load
 from wheretolisten.tiny import rehearsal
 
 FAMILIES = {"qwen2_audio": "qwen2-audio", "audio_flamingo_3": "audio-flamingo-3"}
@@ -26,7 +27,8 @@ GB = 10**9
 
 def estimate(folder, dtype=torch.bfloat16):
     config = AutoConfig.from_pretrained(folder)
-    return memory.estimate(config, ADAPTERS[config.model_type].model_class, dtype)
+    model_class = getattr(transformers, families.family_of(config.model_type).class_name)
+    return memory.estimate(config, model_class, dtype)
 
 
 @pytest.fixture

@@ -9,12 +9,14 @@ from typing import Any
 
 from wheretolisten.errors import UserError
 from wheretolisten.files import refusals_named
-
-MODEL_TYPES = ("audioflamingo3", "qwen2_audio")
-"""Values of `model_type` in config.json that have an adapter (a test compares them with the registry)."""
+from wheretolisten.models.families import ENCODER_DECODER, FAMILIES, REFUSED
 
 _WEIGHTS, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _DESCRIPTIONS = ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json")
+
+_LANGUAGE = ("ForCausalLM", "LMHeadModel")
+_GENERATIVE = ("ForConditionalGeneration", *_LANGUAGE)
+"""How the names of architectures end that answer prompts."""
 
 _TRAINING_STATE = ("optimizer", "scheduler", "scaler", "rng_state", "training_args")
 """How the names of files start that a trainer leaves beside weights."""
@@ -75,7 +77,8 @@ def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, An
         check_names(where, names)
         _check_format(where, names)
     config = check_description(where, folder)
-    _check_template(where, folder, config["model_type"])
+    if not reads_text_only(config):
+        _check_template(where, folder, config["model_type"])
     if weights == "pretrained":
         check_weights(where, names)
         _check_index(where, folder, "transformers_weights" in config)
@@ -112,29 +115,65 @@ def check_description(where: str, folder: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If config.json is missing, broken or of a type without adapter, a file asks for code that comes with the
-        checkpoint, or the weights are quantised.
+        If config.json is missing, broken or of a type that is no model of language or cannot be right, a file asks for
+        code that comes with the checkpoint, or the weights are quantised.
     """
-    types = " or ".join(MODEL_TYPES)
     config = read_json(folder / "config.json")
     if not config:
-        raise UserError(
-            f"{where}: no config.json can be read in {str(folder)!r}; point to a saved model of type {types}"
-        )
+        raise UserError(f"{where}: no config.json can be read in {str(folder)!r}; point to a saved model")
     for name in _DESCRIPTIONS:
         if "auto_map" in read_json(folder / name):
             raise UserError(
                 f"{where}: {folder / name} asks for code that comes with the checkpoint (key auto_map), which is "
                 "never run; choose a checkpoint that transformers loads without"
             )
-    if config.get("model_type") not in MODEL_TYPES:
+    model_type = config.get("model_type")
+    reason = REFUSED.get(model_type) or (ENCODER_DECODER if config.get("is_encoder_decoder") else None)
+    if reason:
+        raise UserError(f"{where}: models of type {model_type} cannot be read: {reason}; choose another checkpoint")
+    known = model_type in FAMILIES or (model_type and architecture_of(config).endswith(_GENERATIVE))
+    if not known:
         raise UserError(
-            f"{where}: {folder / 'config.json'}: there is no adapter for models of type {config.get('model_type')!r}; "
-            f"choose a checkpoint of type {types}"
+            f"{where}: {folder / 'config.json'}: a model of type {model_type!r} (architecture "
+            f"{architecture_of(config) or 'not named'!r}) answers no prompts; choose an audio-language model or a "
+            "language model"
         )
     if (key := _quantised_key(config)) is not None:
         raise UserError(f"{where}: {folder / 'config.json'}: the weights are quantised ({key}); {_UNQUANTISED}")
     return config
+
+
+def architecture_of(config: Mapping[str, Any]) -> str:
+    """The first of a config.json's architectures; empty if it names none."""
+    named = config.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+
+
+def reads_text_only(config: Mapping[str, Any]) -> bool:
+    """Whether a config.json describes a language model without ears; its eyes are left alone."""
+    if not config or config.get("model_type") in FAMILIES:
+        return False  # one that was not fetched yet says nothing
+    return architecture_of(config).endswith(_LANGUAGE) or not any("audio" in key for key in config)
+
+
+def text_stack_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a config.json says of the text stack; None where it leaves it to the class's defaults."""
+    if reads_text_only(config) or "num_hidden_layers" in config:
+        return dict(config)
+    for part in (config, config.get("thinker_config")):
+        if isinstance(part, Mapping) and isinstance(part.get("text_config"), Mapping):
+            return dict(part["text_config"])
+    return None
+
+
+def longest_audio(folder: Path, config: Mapping[str, Any]) -> float | None:
+    """Seconds that a checkpoint hears as a whole, from its files and the table of families; None: no end is known."""
+    known = FAMILIES.get(config.get("model_type"))
+    if known is not None and known.max_seconds is not None:
+        return known.max_seconds
+    processor = read_json(folder / "preprocessor_config.json") | read_json(folder / "processor_config.json")
+    extractor = processor.get("feature_extractor", processor)
+    return processor.get("max_audio_len", extractor.get("chunk_length") if isinstance(extractor, dict) else None)
 
 
 def check_weights(where: str, names: Iterable[str]) -> None:
@@ -245,8 +284,8 @@ def _check_tensors(where: str, path: Path) -> None:
 
 
 def _check_template(where: str, folder: Path, model_type: str) -> None:
-    # transformers brings a template for Qwen2-Audio.
-    if model_type == "qwen2_audio" or read_json(folder / "processor_config.json").get("chat_template"):
+    # transformers brings a template for Qwen2-Audio, and a package that of Voxtral.
+    if model_type in ("qwen2_audio", "voxtral") or read_json(folder / "processor_config.json").get("chat_template"):
         return
     files = (folder / "chat_template.jinja", folder / "chat_template.json")
     if not any(file.is_file() and file.stat().st_size for file in files):

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheretolisten.checkpoint import read_header, read_json
+from wheretolisten.checkpoint import read_header, read_json, text_stack_of
 
 _OVERHEAD_MB = 2500
 """Python, torch and one batch of a small model, in MB (measured: about 1 GB; the rest is headroom)."""
@@ -46,9 +46,8 @@ def _n_parameters(path: Path) -> int:
 
 def n_layers(folder: Path) -> int:
     """Blocks of a checkpoint's text stack, or a usual number of them where its config.json does not say."""
-    text_stack = read_json(folder / "config.json").get("text_config")
-    known = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
-    return known or _USUAL_LAYERS
+    text_stack = text_stack_of(read_json(folder / "config.json")) or {}
+    return text_stack.get("num_hidden_layers") or _USUAL_LAYERS
 
 
 _START_MINUTES = 15
@@ -56,7 +55,7 @@ _START_MINUTES = 15
 
 _AUDIO_TOKENS_PER_SECOND = 25
 _PROMPT_TOKENS = 64
-"""Audio tokens per second of both published families; tokens of a prompt around the audio, on the safe side."""
+"""Audio tokens per second of most families, the most of any; tokens of a prompt around the audio, on the safe side."""
 
 _NEW_TOKEN = 10
 """A generated token takes as long as so many of a prompt: all weights are read again for a few rows of one token."""

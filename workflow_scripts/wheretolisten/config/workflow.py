@@ -717,8 +717,13 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
 def _check_fit(name: str, model: Model, config: Config, folder: Path, description: dict[str, Any]) -> None:
     """Refuse layers that a model does not have, and samples that are too long for it."""
     # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
-    text_stack = description.get("text_config")
-    n_layers = text_stack.get("num_hidden_layers") if isinstance(text_stack, dict) else None
+    text_stack = checkpoint.text_stack_of(description)
+    n_layers = None if text_stack is None else text_stack.get("num_hidden_layers")
+    if checkpoint.reads_text_only(description):
+        raise UserError(
+            f"models.{name}.checkpoint: {model.checkpoint!r} reads text only, and all studies are about recordings; "
+            "take the model out, or name an audio-language model"
+        )
     steerings = {"steering": config.steering} | {
         f"methods.{key}.steering": method.steering for key, method in config.methods.items()
     }
@@ -736,15 +741,12 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
             raise UserError(f"{key}.{error} (model {name!r})") from None
     for sweep, settings in config.sweeps.items():
         # A rehearsal makes none.
-        if name in config.sweep_models(sweep) and isinstance(text_stack, dict) and not config.rehearsal:
+        if name in config.sweep_models(sweep) and text_stack is not None and not config.rehearsal:
             try:
                 check_values(sweep, settings.variation, config.sweep_probe(sweep), text_stack)
             except UserError as error:
                 raise UserError(f"{error} (model {name!r})") from None
-    processor = checkpoint.read_json(folder / "preprocessor_config.json")
-    processor |= checkpoint.read_json(folder / "processor_config.json")
-    extractor = processor.get("feature_extractor", processor)
-    seconds = processor.get("max_audio_len", extractor.get("chunk_length"))
+    seconds = checkpoint.longest_audio(folder, description)
     for examples, settings in config.examples.items():
         longest = config.longest_seconds(examples)
         if seconds is None or longest <= seconds:

@@ -10,7 +10,7 @@ from wheretolisten.engine.cache import with_room
 from wheretolisten.engine.forward import EnoughError, Heard, forward
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
-from wheretolisten.models.base import Adapter
+from wheretolisten.models.adapter import Adapter, Recording
 
 
 def generate(
@@ -50,6 +50,22 @@ def generate(
     answers = torch.stack(tokens, dim=1).tolist()
     stops = [next((n for n, token in enumerate(own) if token in ends), len(own)) for own in answers]
     return [own[:stop] for own, stop in zip(answers, stops, strict=True)]
+
+
+def generate_one_by_one(
+    adapter: Adapter, meter: Meter, about: Sequence[tuple[Recording, str]], max_new_tokens: int
+) -> list[list[int]]:
+    """The same by transformers' `generate`, for stacks with caches of other kinds, from recordings and prompts."""
+    answers = []
+    for recording, prompt in about:
+        inputs = adapter.accepted(adapter.process(recording, prompt)) | dict(adapter.family.model_arguments)
+        n_prompt = inputs["input_ids"].shape[1]
+        with meter.stage("answer", n_prompt):
+            found = adapter.model.generate(**inputs, max_new_tokens=max_new_tokens)[0, n_prompt:].tolist()
+        meter.tokens["answer"] += len(found)
+        stop = next((n for n, token in enumerate(found) if token in adapter.eos_token_ids), len(found))
+        answers.append(found[:stop])
+    return answers
 
 
 def _prefill(

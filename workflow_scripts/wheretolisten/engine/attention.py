@@ -23,6 +23,9 @@ from wheretolisten.errors import UserError
 KERNELS = {"sdpa": "sdpa_with_readout", "flash": "fa2_with_readout"}
 """Name under which each kernel is registered with transformers, which takes names with "flash" for packages."""
 
+_CHANGES_SCORES = ("position_bias", "softcap", "s_aux")
+"""Arguments by which some families make scores of more than queries, keys, scaling and mask."""
+
 Read = Callable[[int, torch.Tensor, torch.Tensor, float, torch.Tensor | None], None]
 """Takes the index of a block, then its queries, keys, factor of the scores and mask, as `AttentionReader.read`."""
 
@@ -111,7 +114,7 @@ class AttentionReader:
         self._is_audio = steps < (after - first)[:, None]
         self._is_text = rows.places >= 0
         self._last = rows.places.gather(1, self._is_text.sum(dim=1, keepdim=True) - 1)[:, 0]
-        self._seen: dict[torch.device, torch.Tensor] = {}
+        self._seen: dict[tuple[torch.device, int], torch.Tensor] = {}
 
     def read(
         self, query: torch.Tensor, key: torch.Tensor, scaling: float, mask: torch.Tensor | None
@@ -139,12 +142,13 @@ class AttentionReader:
         """
         found = {"audio_share": self._audio_share(query, key, scaling)} if self._wanted.audio_share else {}
         n_heads, n_channels = query.shape[1], query.shape[3]
-        if query.device not in self._seen:
-            # The same in every block that is read from here.
-            self._seen[query.device] = self._keys_seen(query, key, mask)
+        which = (query.device, id(mask))
+        if which not in self._seen:
+            # The same in every block that has the mask; those of sliding windows have another one.
+            self._seen[which] = self._keys_seen(query, key, mask)
         columns = self._rows.columns.to(query.device)
         rows_of_queries = query.gather(2, columns[:, None, :, None].expand(-1, n_heads, -1, n_channels))
-        weights = _softmax(rows_of_queries, key, scaling, self._seen[query.device])
+        weights = _softmax(rows_of_queries, key, scaling, self._seen[which])
 
         rows = (self._rows.places, self._audio, self._is_text, self._is_audio)
         places, audio, is_text, is_audio = (tensor.to(query.device) for tensor in rows)
@@ -222,6 +226,11 @@ def _with_readout(kernel: Callable[..., torch.Tensor]) -> Callable[..., tuple[to
         scaling: float | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, None]:
+        for name in _CHANGES_SCORES:
+            if kwargs.get(name) is not None:
+                raise UserError(
+                    f"attention of {type(module).__name__} has a {name}, which is not read; choose another model"
+                )
         scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
         if attention_reader is not None:
             attention_reader(module.layer_idx, query, key, scaling, attention_mask)

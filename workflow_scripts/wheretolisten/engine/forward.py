@@ -4,23 +4,23 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from transformers import Cache
 
 from wheretolisten.engine.attention import Read
 from wheretolisten.engine.layout import Group, Layout, Query
-from wheretolisten.models.base import Adapter
+from wheretolisten.engine.traits import masks, traits_of
+from wheretolisten.models.adapter import Adapter, Recording
 
 
 @dataclass(frozen=True, eq=False)
 class Heard:
     """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each.
 
-    No audio, None, has no tokens.
+    Passages of text, and no audio, None, have none.
     """
 
-    recordings: tuple[np.ndarray | None, ...]
+    recordings: tuple[Recording, ...]
     audio: tuple[torch.Tensor, ...]
 
     def of_groups(self, groups: Sequence[Group], queries: Sequence[Query]) -> list[torch.Tensor]:
@@ -57,15 +57,16 @@ def forward(
     read
         Shown the queries and keys of every block.
     """
-    device = adapter.device
+    device, ids = adapter.device, tokens.input_ids.to(adapter.device)
     # Without a mask positions are columns, and stay so for rows that branch off on the way.
     position_ids = None if mask is None else tokens.position_ids.to(device)
     with contextlib.suppress(EnoughError):
         return adapter.text_stack(
-            inputs_embeds=adapter.embed(tokens.input_ids.to(device), audio),
-            attention_mask=None if mask is None else mask.to(device),
+            inputs_embeds=adapter.embed(ids, audio),
+            attention_mask=None if mask is None else masks(mask.to(device), tokens, traits_of(adapter)),
             position_ids=position_ids,
             past_key_values=cache,
             use_cache=cache is not None,
             attention_reader=read,
+            **adapter.stack_arguments(ids),
         ).last_hidden_state

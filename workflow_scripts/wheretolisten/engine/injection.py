@@ -8,7 +8,7 @@ from torch import nn
 
 from wheretolisten.config.probe import Steering
 from wheretolisten.engine.sites import SITES, Place
-from wheretolisten.models.base import Inputs
+from wheretolisten.models.adapter import Inputs
 
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
 """Takes a state of every token [row, token, width] and returns its replacement, or None to leave it."""
@@ -100,13 +100,26 @@ def first_steered(inputs: Inputs, positions: str) -> torch.Tensor:
 def hooked(hooks: Iterable[tuple[Place, Hook]]) -> Iterator[None]:
     """Attach hooks to modules while the context lasts; an exception removes them too."""
     with contextlib.ExitStack() as stack:
-        for (module, side), hook in hooks:
-            if side == "output":
-                handle = module.register_forward_hook(lambda _module, _args, output, hook=hook: hook(output))
+        for place, hook in hooks:
+            hook = hook if place.stream is None else _of_stream(hook, place.stream)
+            if place.side == "output":
+                handle = place.module.register_forward_hook(lambda _module, _args, output, hook=hook: hook(output))
             else:
-                handle = module.register_forward_pre_hook(lambda _module, args, hook=hook: hook(args[0]))
+                handle = place.module.register_forward_pre_hook(lambda _module, args, hook=hook: hook(args[0]))
             stack.callback(handle.remove)
         yield
+
+
+def _of_stream(hook: Hook, stream: int) -> Hook:
+    """The hook for one of several streams, [stream, row, token, width]."""
+
+    def of_stream(hidden: torch.Tensor) -> torch.Tensor | None:
+        changed = hook(hidden[stream])
+        if changed is None:
+            return None
+        return torch.cat([hidden[:stream], changed[None], hidden[stream + 1 :]])
+
+    return of_stream
 
 
 def steering_hooks(

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from wheretolisten.engine.attention import Rows
-from wheretolisten.models.base import Inputs
+from wheretolisten.models.adapter import AUDIO, Inputs
 
 
 @dataclass(frozen=True)
@@ -16,7 +17,7 @@ class Query:
     Attributes
     ----------
     ids
-        Token ids.
+        Token ids, `AUDIO` for audio tokens.
     recording
         Index of the recording.
     audio_span
@@ -41,11 +42,14 @@ def queries_of(inputs: Inputs, first_read: torch.Tensor, first_steered: torch.Te
     """The prompts of a padded batch; `first_read` and `first_steered` are columns of it, [row]. None: no steering."""
     queries = []
     for row, (start, last) in enumerate(zip(inputs.first.tolist(), inputs.last.tolist(), strict=True)):
-        ids = tuple(inputs.input_ids[row, start : last + 1].tolist())
+        ids = inputs.input_ids[row, start : last + 1].tolist()
         first, after = inputs.audio_span[row].tolist()
+        if isinstance(inputs.recordings[int(inputs.audio_index[row])], np.ndarray):
+            before, behind = first - start, int(inputs.text_start[row]) - start
+            ids[before:behind] = [AUDIO] * (behind - before)
         queries.append(
             Query(
-                ids,
+                tuple(ids),
                 int(inputs.audio_index[row]),
                 (first - start, after - start),
                 int(first_read[row]) - start,

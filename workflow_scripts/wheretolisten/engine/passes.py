@@ -13,7 +13,9 @@ from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
-from wheretolisten.models.base import Adapter, Inputs
+from wheretolisten.engine.traits import traits_of
+from wheretolisten.errors import UserError
+from wheretolisten.models.adapter import Adapter, Inputs, Recording
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +76,7 @@ class Engine:
     Raises
     ------
     UserError
-        If the kernel cannot run here.
+        If the kernel cannot run here, or the model's attention is more than a softmax of scores.
     """
 
     def __init__(
@@ -86,7 +88,13 @@ class Engine:
         share_prefix: bool = True,
     ) -> None:
         attention.check_kernel(kernel, adapter.device, next(adapter.text_stack.parameters()).dtype)
-        adapter.text_stack.set_attn_implementation(attention.KERNELS[kernel])
+        try:
+            adapter.text_stack.set_attn_implementation(attention.KERNELS[kernel])
+        except ValueError as error:  # attention with a cap, sinks or a bias is no softmax of scores
+            message = str(error).partition(". ")[0]
+            raise UserError(
+                f"{adapter.name}: its attention cannot be read ({message}); choose another model"
+            ) from error
         self.adapter = adapter
         self.text_rows = text_rows
         self.meter = Meter(adapter.device)
@@ -95,10 +103,10 @@ class Engine:
         self._recordings = Batches("recordings", 1 if adapter.device.type == "cpu" else max_rows)
         self._rows = Batches("prompts", max_rows)
 
-    def hear(self, recordings: Sequence[np.ndarray | None] | Heard) -> Heard:
+    def hear(self, recordings: Sequence[Recording] | Heard) -> Heard:
         """Encode recordings, float32 [frame] each, 16 kHz mono; for several calls of `read` and `answer` about them.
 
-        None stands for no audio at all.
+        Passages of text, and None, no audio at all, are left as they are.
 
         Raises
         ------
@@ -107,17 +115,17 @@ class Engine:
         """
         if isinstance(recordings, Heard):
             return recordings
-        sounds = [recording for recording in recordings if recording is not None]
+        sounds = [recording for recording in recordings if isinstance(recording, np.ndarray)]
         with self.meter.stage("encode"):
             parts = self._recordings.run(len(sounds), lambda part: self.adapter.encode(sounds[part]))
         encoded = (audio for part in parts for audio in part)
         nothing = self.adapter.model.get_input_embeddings().weight.new_empty(0, self.adapter.hidden_size)
-        audio = tuple(nothing if recording is None else next(encoded) for recording in recordings)
+        audio = tuple(next(encoded) if isinstance(recording, np.ndarray) else nothing for recording in recordings)
         return Heard(tuple(recordings), audio)
 
     def read(
         self,
-        recordings: Sequence[np.ndarray | None] | Heard,
+        recordings: Sequence[Recording] | Heard,
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         vectors: np.ndarray | None = None,
@@ -135,8 +143,8 @@ class Engine:
         Parameters
         ----------
         recordings
-            float32 [frame] each, 16 kHz mono, or what `hear` made of them. None is no audio at all: the prompt stands
-            alone, its attention is NaN.
+            float32 [frame] each, 16 kHz mono, or what `hear` made of them. A passage of text (str) stands in its place,
+            its tokens in those of the audio. None is no audio at all: the prompt stands alone, its attention is NaN.
         prompts
             One per row.
         audio_index
@@ -197,7 +205,7 @@ class Engine:
     @torch.inference_mode()
     def answer(
         self,
-        recordings: Sequence[np.ndarray | None] | Heard,
+        recordings: Sequence[Recording] | Heard,
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         max_new_tokens: int = 64,
@@ -219,6 +227,11 @@ class Engine:
         heard = self.hear(recordings)
         inputs = self.adapter.prepare(heard.recordings, prompts, audio_index)
         queries = layout.queries_of(inputs, inputs.last, None)
+        if not traits_of(self.adapter).plain:
+            asked = zip(prompts, inputs.audio_index.tolist(), strict=True)
+            about = [(heard.recordings[index], prompt) for prompt, index in asked]
+            tokens = answering.generate_one_by_one(self.adapter, self.meter, about, max_new_tokens)
+            return self.adapter.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         rows = [group.queries for group in layout.share_prefixes(queries)]
 
         def generate(part: slice) -> dict[int, list[int]]:
@@ -230,16 +243,16 @@ class Engine:
         founds = self._rows.run(len(rows), generate, max(map(len, rows)))
         tokens = {query: answer for found in founds for query, answer in found.items()}
         ordered = [tokens[query] for query in range(len(queries))]
-        return self.adapter.processor.tokenizer.batch_decode(ordered, skip_special_tokens=True)
+        return self.adapter.tokenizer.batch_decode(ordered, skip_special_tokens=True)
 
     def text_tokens(self, inputs: Inputs) -> list[list[str]]:
         """The text tokens whose attention is read, each decoded by itself, by row of a prepared batch."""
         spans = zip(inputs.input_ids, self._first_text(inputs).tolist(), inputs.last.tolist(), strict=True)
-        decode = self.adapter.processor.tokenizer.decode
+        decode = self.adapter.tokenizer.decode
         return [[decode(token) for token in ids[first : last + 1].tolist()] for ids, first, last in spans]
 
     def describe(
-        self, steering: Steering | None, recording: np.ndarray | None, prompt: str, max_new_tokens: int | None = None
+        self, steering: Steering | None, recording: Recording, prompt: str, max_new_tokens: int | None = None
     ) -> str:
         """What is steered and read, in words for a log, with the tokens of one prompt as the example.
 
@@ -248,8 +261,8 @@ class Engine:
         inputs = self.adapter.prepare([recording], [prompt])
         (first, after), last = inputs.audio_span[0].tolist(), int(inputs.last[0])
         audio = f"the audio tokens {first}-{after - 1}, at {self.adapter.tokens_per_second:g} audio tokens per second"
-        if recording is None:
-            audio = "no audio tokens"
+        if not isinstance(recording, np.ndarray):
+            audio = "no audio tokens" if recording is None else f"the tokens {first}-{after - 1} of the passage"
         if max_new_tokens is not None:
             return (
                 "nothing is steered\n"
@@ -257,7 +270,7 @@ class Engine:
                 f"tokens 0-{last}, with {audio}"
             )
         start = int(self._first_text(inputs)[0])
-        read = self.adapter.processor.tokenizer.decode(inputs.input_ids[0, start : last + 1])
+        read = self.adapter.tokenizer.decode(inputs.input_ids[0, start : last + 1])
         if steering is None:
             lines = ["nothing is steered"]
         else:
@@ -278,7 +291,7 @@ class Engine:
     @torch.inference_mode()
     def _read(
         self,
-        recordings: Sequence[np.ndarray | None] | Heard,
+        recordings: Sequence[Recording] | Heard,
         inputs: Inputs,
         vectors: np.ndarray | None,
         steering: Steering | None,
@@ -287,12 +300,13 @@ class Engine:
     ) -> Reading:
         if wanted.keep_text and wanted.keep_heads:
             raise ValueError("keep_text and keep_heads exclude each other")
+        sites.width(self.adapter, wanted.site)
         sites.places(self.adapter, wanted.site)
         vectors, support = self._check_vectors(len(inputs.input_ids), vectors, steering, support)
         heard = self.hear(recordings)
         steered_from = None if steering is None else injection.first_steered(inputs, steering.positions)
         queries = layout.queries_of(inputs, self._first_text(inputs), steered_from)
-        in_full = not self._share_prefix or wanted.audio_share
+        in_full = not self._share_prefix or wanted.audio_share or not traits_of(self.adapter).side_by_side
         in_full |= steering is not None and steering.positions == "all"
         rows = [(n,) for n in range(len(queries))]
         if not in_full:

@@ -11,7 +11,8 @@ from wheretolisten.engine.attention import AttentionReader, Read, Wanted
 from wheretolisten.engine.forward import EnoughError, Heard, forward
 from wheretolisten.engine.layout import Layout, Query
 from wheretolisten.engine.meter import Meter
-from wheretolisten.models.base import Adapter
+from wheretolisten.engine.traits import traits_of
+from wheretolisten.models.adapter import Adapter
 
 
 class Found:
@@ -105,7 +106,8 @@ class Found:
         if name not in self._values:
             # All blocks at once: small tensors that stay would lie between the large ones that come and go, and split
             # the memory that these leave.
-            self._values[name] = values.new_empty(len(values), self._n_layers, *values.shape[1:])
+            # A block without attention leaves none.
+            self._values[name] = values.new_full((len(values), self._n_layers, *values.shape[1:]), torch.nan)
         self._values[name][:, layer] = values
 
     def collect(self) -> dict[str, torch.Tensor]:
@@ -146,7 +148,7 @@ def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> 
         # What is steered inside a block needs that block's own input.
         first_own = min(found.steering.scales(adapter.n_layers)) + (found.steering.site == "block")
         distinct = list(dict.fromkeys(queries))
-        if first_own and len(distinct) < len(queries):
+        if first_own and len(distinct) < len(queries) and traits_of(adapter).branches:
             # Until the first vector is added, prompts that differ only in their vectors are one and the same.
             trunk = layout.arrange([[(row, 0, len(query.ids))] for row, query in enumerate(distinct)], distinct)
             branch = torch.tensor([distinct.index(query) for query in queries], device=adapter.device)

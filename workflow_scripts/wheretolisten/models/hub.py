@@ -28,8 +28,12 @@ from wheretolisten.files import refusal
 
 _log = logging.getLogger(__name__)
 
-# Top level only: repositories keep other models in sub-folders (Audio Flamingo 3 its `think/` variant).
-_DESCRIPTIONS = {"allow_patterns": ["*.json", "*.jinja", "*.txt"], "ignore_patterns": ["*/*"]}
+# Top level only: repositories keep other models in sub-folders (Audio Flamingo 3 its `think/` variant). And no second
+# copy of the weights in the form of another library.
+_DESCRIPTIONS = {
+    "allow_patterns": ["*.json", "*.jinja", "*.txt"],
+    "ignore_patterns": ["*/*", "consolidated*.safetensors"],
+}
 _WANTED = _DESCRIPTIONS | {"allow_patterns": ["*.safetensors", *_DESCRIPTIONS["allow_patterns"]]}
 
 

@@ -16,6 +16,9 @@ ROWS_PER_SAMPLE = 2 + len(POSITIONS)
 
 _TEXT_TOKENS = 128
 
+_AUDIO_PARTS = ("audio_config", "encoder_config", "acoustic_tokenizer_encoder_config", "audio_encoder_config")
+"""Where configs describe what hears."""
+
 
 @dataclass(frozen=True)
 class Demand:
@@ -36,16 +39,16 @@ class Demand:
 def estimate(config: PretrainedConfig, model_class: type, dtype: torch.dtype) -> Demand:
     """What a model will need, from its config; the weights are counted exactly, on the meta device.
 
-    A sample is one window of audio (30 s in the published models) and 128 text tokens under five prompts. It holds keys
-    and values of all blocks (2 · blocks · key-value heads · head size per token and row), the largest block's
+    A sample is 30 s of audio, or one window of a Whisper-like tower, and 128 text tokens under five prompts. It holds
+    keys and values of all blocks (2 · blocks · key-value heads · head size per token and row), the largest block's
     intermediate values, the attention of the text rows in float32, the logits of the last token in float32, and the
-    audio tower's largest block. Everything is added up although not all of it lives at the same time, so that the sum
+    audio part's largest block. Everything is added up although not all of it lives at the same time, so that the sum
     is an upper estimate; allocator and libraries take some more.
 
     Parameters
     ----------
     config
-        Config of the whole model, with an audio and a text part.
+        Config of the whole model.
     model_class
         The class that the config belongs to.
     dtype
@@ -53,24 +56,52 @@ def estimate(config: PretrainedConfig, model_class: type, dtype: torch.dtype) ->
     """
     with torch.device("meta"):
         n_parameters = sum(weights.numel() for weights in model_class(config).parameters())
-    size = dtype.itemsize
-    text, audio = config.get_text_config(), config.audio_config
-    # The attribute maps of the two families' audio configs meet in these names.
-    width, inner = audio.hidden_size, getattr(audio, "intermediate_size", None) or audio.encoder_ffn_dim
-    n_heads, n_kv_heads = text.num_attention_heads, text.num_key_value_heads
-    head = getattr(text, "head_dim", None) or text.hidden_size // n_heads
-    positions = audio.max_source_positions
-    n_tokens = positions // 2 + _TEXT_TOKENS
+    size, text = dtype.itemsize, config.get_text_config(decoder=True)
+    tower, n_audio_tokens = _audio_part(config, size)
+    n_heads = text.num_attention_heads
+    n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
+    head = head_dim(text)
+    inner = _largest(text, "intermediate_size", "moe_intermediate_size") or 4 * text.hidden_size
+    n_tokens = n_audio_tokens + _TEXT_TOKENS
 
     cache = 2 * text.num_hidden_layers * n_kv_heads * head * n_tokens * size
-    block = (4 * text.hidden_size + 3 * text.intermediate_size + 2 * (n_heads + n_kv_heads) * head) * n_tokens * size
+    block = (4 * text.hidden_size + 3 * inner + 2 * (n_heads + n_kv_heads) * head) * n_tokens * size
     attention = n_heads * _TEXT_TOKENS * n_tokens * 4
     logits = text.vocab_size * 4
-    # Mel frames come at twice the rate of the tower's positions; one byte per pair of positions is the mask.
-    tower = (2 * (audio.num_mel_bins + width) + 4 * width + 2 * inner) * positions * size + positions**2
     return Demand(
         weights=n_parameters * size, per_sample=ROWS_PER_SAMPLE * (cache + block + attention + logits) + tower
     )
+
+
+def _audio_part(config: PretrainedConfig, size: int) -> tuple[int, int]:
+    """Bytes of the audio part's largest block for one sample, and audio tokens that it makes of it; 0 without ears."""
+    parts = [getattr(config, name, None) for name in _AUDIO_PARTS]
+    audio = next((part for part in parts if part is not None), None)
+    if audio is None:
+        return 0, 0
+    # Positions of the tower, of which every second is a token at most.
+    positions = _largest(audio, "max_source_positions") or 1500
+    width = _largest(audio, "hidden_size", "d_model", "hidden_dim", "output_dim") or 1280
+    inner = _largest(audio, "intermediate_size", "encoder_ffn_dim") or 4 * width
+    n_bins = _largest(audio, "num_mel_bins", "input_dim", "input_feat_size", "input_size") or 128
+    # Mel frames come at twice the rate of the tower's positions; one byte per pair of positions is the mask.
+    tower = (2 * (n_bins + width) + 4 * width + 2 * inner) * positions * size + positions**2
+    return tower, positions // 2
+
+
+def head_dim(config: PretrainedConfig) -> int:
+    """Channels of an attention head of a text stack; of the widest where blocks differ."""
+    layers = getattr(config, "per_layer_config", None)
+    widths = [getattr(layer, "head_dim", None) for layer in layers] if layers else [getattr(config, "head_dim", None)]
+    known = [width for width in widths if width]
+    return max(known, default=config.hidden_size // config.num_attention_heads)
+
+
+def _largest(config: PretrainedConfig, *names: str) -> int:
+    """Largest of the numbers that a config has under these names, of several in a list; 0 if there is none."""
+    found = [getattr(config, name, None) for name in names]
+    numbers = [number for each in found for number in (each if isinstance(each, list | tuple) else [each])]
+    return max((number for number in numbers if isinstance(number, int)), default=0)
 
 
 def check(demand: Demand, name: str, dtype: torch.dtype, device: torch.device, spread: bool, batch_samples: int) -> int:

@@ -1,13 +1,15 @@
-"""Loading a checkpoint through the adapter of its family."""
+"""Loading a checkpoint behind the adapter."""
 
+import importlib.util
 import logging
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from accelerate.utils.memory import should_reduce_batch_size
 from safetensors import SafetensorError
-from transformers import AutoProcessor, PretrainedConfig
+from transformers import AutoProcessor, AutoTokenizer, PretrainedConfig
 from transformers.utils import logging as transformers_logging
 
 from wheretolisten import checkpoint
@@ -15,16 +17,10 @@ from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.files import refusal
 from wheretolisten.models import hub, memory
-from wheretolisten.models.audio_flamingo_3 import AudioFlamingo3Adapter
-from wheretolisten.models.base import Adapter
-from wheretolisten.models.qwen2_audio import Qwen2AudioAdapter
+from wheretolisten.models.adapter import Adapter
+from wheretolisten.models.families import Family, family_of
 
 _log = logging.getLogger(__name__)
-
-ADAPTERS: dict[str, type[Adapter]] = {
-    adapter.model_type: adapter for adapter in (Qwen2AudioAdapter, AudioFlamingo3Adapter)
-}
-"""Adapter by the `model_type` in a checkpoint's config.json."""
 
 
 def load(model: Model) -> Adapter:
@@ -44,13 +40,16 @@ def load(model: Model) -> Adapter:
         folder = hub.snapshot_folder(name, model.revision)
     # A progress bar would fill the log of the job with control characters.
     transformers_logging.disable_progress_bar()
-    adapter_class = ADAPTERS[checkpoint.check(name, folder, model.weights)["model_type"]]
+    description = checkpoint.check(name, folder, model.weights)
+    family = family_of(description["model_type"])
+    _check_packages(name, family)
+    model_class = _class_of(name, family, description)
     for adapter in sorted(folder.glob("*/adapter_config.json")):
         _log.warning("%s: the adapter in the sub-folder %s is not part of the model", name, adapter.parent.name)
     device, dtype = _device_and_dtype(model)
     try:
-        config = adapter_class.model_class.config_class.from_pretrained(folder, local_files_only=True)
-        demand = memory.estimate(config, adapter_class.model_class, dtype)
+        config = model_class.config_class.from_pretrained(folder, local_files_only=True)
+        demand = memory.estimate(config, model_class, dtype)
         free = memory.check(demand, name, dtype, device, model.device_map is not None, model.batch_samples)
         _log.info(
             "%s: %.2f GB weights and at most %.2f GB for each sample in a pass; %.1f GB are free",
@@ -58,8 +57,9 @@ def load(model: Model) -> Adapter:
         )
         if device.type == "cuda" and demand.samples_that_fit(free) < model.batch_samples:
             _log.warning("%s: %d samples may be too many for the card", name, model.batch_samples)
-        processor = AutoProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-        network, report = _load_network(adapter_class, folder, config, dtype, device, model)
+        loader = AutoTokenizer if checkpoint.reads_text_only(description) else AutoProcessor
+        processor = loader.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        network, report = _load_network(model_class, folder, config, dtype, device, model)
     except (OSError, ValueError, RuntimeError, SafetensorError, MemoryError) as error:
         if isinstance(error, MemoryError) or should_reduce_batch_size(error):
             raise UserError(
@@ -81,11 +81,46 @@ def load(model: Model) -> Adapter:
         raise UserError(
             f"{name}: device_map: {model.device_map} leaves parts of the model without room; take more or larger cards"
         )
-    return adapter_class(name, network, processor)
+    return Adapter(name, network, processor, family)
+
+
+def _class_of(name: str, family: Family, description: dict[str, Any]) -> type:
+    """The class that loads a checkpoint.
+
+    Raises
+    ------
+    UserError
+        If this version of transformers has none.
+    """
+    named = family.class_name or checkpoint.architecture_of(description)
+    found = getattr(transformers, named, None)
+    if found is None:
+        raise UserError(
+            f"{name}: transformers {transformers.__version__} has no class {named!r}, which config.json asks for; "
+            "choose another checkpoint"
+        )
+    return found
+
+
+def _check_packages(name: str, family: Family) -> None:
+    """Refuse a type whose processor needs what is not installed.
+
+    Raises
+    ------
+    UserError
+        Naming the packages.
+    """
+    missing = [package for package in family.packages if importlib.util.find_spec(package) is None]
+    if missing:
+        packages = " and ".join({"PIL": "pillow"}.get(package, package) for package in missing)
+        way_out = "install them with uv sync --group families"
+        if {"torchaudio", "mistral_common"} & set(missing):
+            way_out = "install a version that fits the other packages (docs/models.md)"
+        raise UserError(f"{name}: processors of models of type {family.model_type} need {packages}; {way_out}")
 
 
 def _load_network(
-    adapter_class: type[Adapter],
+    model_class: type,
     folder: Path,
     config: PretrainedConfig,
     dtype: torch.dtype,
@@ -106,13 +141,12 @@ def _load_network(
     arguments = {
         "config": config,
         "dtype": dtype,
-        "attn_implementation": "sdpa",
         "output_loading_info": True,
         "local_files_only": True,
         **placement,
     }
     if model.weights == "pretrained":
-        return adapter_class.model_class.from_pretrained(folder, use_safetensors=True, **arguments)
+        return model_class.from_pretrained(folder, use_safetensors=True, **arguments)
     _log.warning("REHEARSAL: %s has random weights; it shows time and memory, and its results mean nothing", folder)
     # The table of missing weights would list them all.
     level = transformers_logging.get_verbosity()
@@ -121,7 +155,7 @@ def _load_network(
         with torch.random.fork_rng():
             # The jobs of a run must meet the same model.
             torch.manual_seed(0)
-            return adapter_class.model_class.from_pretrained(None, state_dict={}, **arguments)
+            return model_class.from_pretrained(None, state_dict={}, **arguments)
     finally:
         transformers_logging.set_verbosity(level)
 

@@ -1,0 +1,162 @@
+"""Language models without ears, behind the same engine: a passage of text stands where audio would."""
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+from tests.engine import families
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Steering
+from wheretolisten.engine import selfcheck
+from wheretolisten.engine.passes import Engine
+from wheretolisten.engine.traits import traits_of
+from wheretolisten.errors import UserError
+from wheretolisten.models.registry import load
+
+_PASSAGES = ("When does the dog bark, and is it before or after the rain?", "Focus on the entire audio of the rooster.")
+_PROMPTS = ("Describe the audio.", "Which part of the audio has the sound of rooster? Answer in seconds.")
+ROWS = [(0, 0), (1, 1), (0, 1), (1, 0)]
+
+_TEXT = dict(
+    vocab_size=512,
+    hidden_size=64,
+    intermediate_size=96,
+    num_hidden_layers=4,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=512,
+    pad_token_id=0,
+    bos_token_id=None,
+    eos_token_id=2,
+)
+_HEADS, _WINDOW = {"head_dim": 16}, {"sliding_window": 16}
+KINDS = {
+    "llama": {},
+    "qwen2": {},
+    "qwen3": _HEADS,
+    "qwen3_moe": {**_HEADS, "moe_intermediate_size": 32, "num_experts": 4, "num_experts_per_tok": 2},
+    "mistral": {**_WINDOW},
+    "smollm3": {},
+    "gemma": _HEADS,
+    "gemma3_text": {**_HEADS, **_WINDOW, "layer_types": ["sliding_attention", "full_attention"] * 2},
+    "phi3": {},
+    "olmo2": {},
+    "granite": {},
+    "gpt_neox": {},
+    "gpt2": {"n_embd": 64, "n_layer": 4, "n_head": 4, "n_positions": 512},
+}
+# Short convolutions carry one prompt into the next where they stand side by side.
+MIXING = {"lfm2": {"layer_types": ["conv", "full_attention"] * 2}}
+
+
+def checkpoint(name, settings, folder):
+    tokens = families.tokenizer([])
+    tokens.chat_template = families.TEXT_TEMPLATE
+    config = transformers.AutoConfig.for_model(name, **_TEXT | settings)
+    families.save_random(transformers.AutoModelForCausalLM.from_config(config), folder)
+    tokens.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[*KINDS, *MIXING])
+def text_model(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text") / "checkpoint"
+    checkpoint(request.param, (KINDS | MIXING)[request.param], folder)
+    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    tokens = transformers.AutoTokenizer.from_pretrained(folder)
+    return request.param, load(Model(checkpoint=str(folder), device="cpu", dtype="float32")), plain.eval(), tokens
+
+
+def plain_reading(plain, tokens, passage, prompt, vectors=None):
+    """States at the last token and attention from what follows the passage to it, one prompt, eager."""
+    message = [{"role": "user", "content": f"{passage}\n{prompt}"}]
+    text = tokens.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    encoded = tokens(text, return_offsets_mapping=True, return_tensors="pt")
+    offsets = encoded["offset_mapping"][0].tolist()
+    first = text.index(passage)
+    inside = [n for n, (start, end) in enumerate(offsets) if start < first + len(passage) and end > first]
+    decoder, states, handles = plain.get_decoder(), [], []
+
+    def hook_of(layer):
+        def hook(_module, _args, output):
+            hidden = output[0] if isinstance(output, tuple) else output
+            if vectors is not None:
+                moved = hidden + 0.5 * torch.tensor(vectors[layer])
+                hidden = moved * hidden.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True)
+            states.append(hidden[0, -1])
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        return hook
+
+    for layer, block in enumerate(decoder.layers if hasattr(decoder, "layers") else decoder.h):
+        handles.append(block.register_forward_hook(hook_of(layer)))
+    with torch.no_grad():
+        outputs = plain(input_ids=encoded["input_ids"], output_attentions=True)
+    for handle in handles:
+        handle.remove()
+    maps = [weights for weights in outputs.attentions if weights is not None]
+    rows = [weights[0, :, inside[-1] + 1 :, inside].mean(dim=0).sum(dim=0).numpy() for weights in maps]
+    return torch.stack(states).numpy(), np.stack(rows), encoded["input_ids"]
+
+
+def test_a_language_model_agrees_with_its_plain_self(text_model):
+    name, adapter, plain, tokens = text_model
+    vectors = np.random.default_rng(0).normal(size=(len(ROWS), adapter.n_layers, adapter.hidden_size))
+    vectors = vectors.astype(np.float32)
+    asked = (_PASSAGES, [_PROMPTS[prompt] for _, prompt in ROWS], [passage for passage, _ in ROWS])
+    for settings in ({}, {"vectors": vectors, "steering": Steering(scale=0.5)}):
+        expected = [
+            plain_reading(plain, tokens, _PASSAGES[passage], _PROMPTS[prompt], vectors[row] if settings else None)
+            for row, (passage, prompt) in enumerate(ROWS)
+        ]
+        for shared in (True, False):
+            found = Engine(adapter, share_prefix=shared).read(*asked, want_states=True, **settings)
+            for row, (states, attention, _) in enumerate(expected):
+                assert found.n_audio_tokens[row] == attention.shape[1]
+                attends = np.isfinite(found.attention[row]).any(axis=-1)
+                own = found.attention[row][attends][:, : attention.shape[1]]
+                np.testing.assert_allclose(own, attention, rtol=0, atol=1e-5)
+                np.testing.assert_allclose(found.states[row], states, rtol=0, atol=1e-5 * np.abs(states).max())
+    assert traits_of(adapter).side_by_side == (name not in MIXING)
+
+
+def test_a_language_model_answers_like_its_plain_self(text_model):
+    _, adapter, plain, tokens = text_model
+    asked = (_PASSAGES, [_PROMPTS[prompt] for _, prompt in ROWS], [passage for passage, _ in ROWS])
+    answers = Engine(adapter).answer(*asked, max_new_tokens=5)
+    for answer, (passage, prompt) in zip(answers, ROWS, strict=True):
+        _, _, ids = plain_reading(plain, tokens, _PASSAGES[passage], _PROMPTS[prompt])
+        with torch.no_grad():
+            whole = plain.generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=5,
+                do_sample=False,
+                eos_token_id=2,
+                pad_token_id=0,
+            )
+        assert answer == tokens.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_the_self_check_passes_and_hears_no_recordings(text_model):
+    _, adapter, _, _ = text_model
+    agreement = selfcheck.compare(adapter)
+    assert agreement.in_full
+    assert agreement.shared
+    with pytest.raises(UserError, match="reads text only, and recording 0 of the batch is a recording"):
+        adapter.prepare([np.zeros(16_000, dtype=np.float32)], ["Describe the audio."])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("gemma2", {**_HEADS, **_WINDOW, "attn_logit_softcapping": 50.0}),
+        ("gpt_oss", {**_HEADS, "num_local_experts": 4}),
+    ],
+)
+def test_attention_that_is_more_than_a_softmax_is_refused(tmp_path, name, settings):
+    folder = checkpoint(name, settings, tmp_path / "checkpoint")
+    adapter = load(Model(checkpoint=str(folder), device="cpu", dtype="float32"))
+    with pytest.raises(UserError, match=r"its attention cannot be read \(.*\); choose another model"):
+        Engine(adapter)
