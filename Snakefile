@@ -45,6 +45,12 @@ rule fetch_models:
     localrule: True
 
 
+rule check_models:
+    input:
+        table="results/checks/models.csv",
+    localrule: True
+
+
 rule examples:
     input:
         events=expand("results/examples/{examples}/events.csv", examples=CONFIG.sequences),

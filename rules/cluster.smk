@@ -28,6 +28,8 @@ def where_to_look():
     places |= {
         "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
         "results/tiny_models/": "retrained models with their cards and scores",
+        "results/checks/": "how far the engine is from each model's own code",
+        "results/checkpoints/": "converted checkpoints with their licences",
         "results/fetched_models/": "files of fetched checkpoints with their digests",
         "results/performance/": "time and peak memory of every job",
         "results/logs/": "one log per job",

@@ -395,8 +395,9 @@ TABLES = table_files(SHOWN_TABLES)
 FIGURES += sweep_figures(DEFAULT_SWEEPS)
 PAGES = [f"results/report/tables/{table.shown}.html" for table in SHOWN_TABLES]
 PAGES += [] if CONFIG.rehearsal else ["results/report/run.html"]
-# Captions of the report, which reads this and nothing that would redraw a figure when its caption is worded better.
-config["captions"] = figures.captions(CONFIG)
+# For the report, which reads this and nothing that would redraw a figure when its caption is worded better: captions, and
+# the configuration with every key.
+config["captions"], config["checked"] = figures.captions(CONFIG), CONFIG.model_dump(mode="json")
 
 
 def announced_sweeps(wildcards):

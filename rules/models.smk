@@ -1,8 +1,10 @@
-"""Checkpoints of the model hub. The only rule that uses a network; all other jobs run offline."""
+"""Checkpoints that are fetched or converted. fetch_model alone uses a network; all other jobs run offline."""
 
 
 localrules:
     fetch_model,
+    tabulate_checks,
+    convert_smollm2,
 
 
 rule fetch_model:
@@ -22,3 +24,66 @@ rule fetch_model:
     shell:
         "HF_HUB_OFFLINE=0 python {params.code[0]:q} --checkpoint {params.checkpoint:q}"
         " --revision {params.revision:q} --output {output.files:q} > {log:q} 2>&1"
+
+
+rule check_model:
+    input:
+        checkpoint=by_name(checkpoint_files),
+    output:
+        agreement="results/checks/{model}.json",
+    log:
+        "results/logs/check_model/{model}.log",
+    benchmark:
+        "results/performance/check_model/{model}.tsv"
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=doubled(30),
+        gpu=model_gpus,
+    params:
+        code=code("check_model"),
+        settings=lambda wildcards: CONFIG.models[wildcards.model].as_json(),
+        checkpoint=by_digest(checkpoint_files),
+    shell:
+        "python {params.code[0]:q} --model {wildcards.model} --settings {params.settings:q}"
+        " --output {output.agreement:q} > {log:q} 2>&1"
+
+
+rule tabulate_checks:
+    input:
+        checks=expand("results/checks/{model}.json", model=CONFIG.models),
+    output:
+        table="results/checks/models.csv",
+    log:
+        "results/logs/tabulate_checks/checks.log",
+    benchmark:
+        "results/performance/tabulate_checks/checks.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("tabulate_checks"),
+    # The table itself goes to the screen, too.
+    shell:
+        "python {params.code[0]:q} --checks {input.checks:q} --table {output.table:q} 2> {log:q}"
+
+
+rule convert_smollm2:
+    output:
+        weights="results/checkpoints/smollm2-135m-instruct/model.safetensors",
+        card="results/checkpoints/smollm2-135m-instruct/README.md",
+    log:
+        "results/logs/convert_smollm2/smollm2-135m-instruct.log",
+    benchmark:
+        "results/performance/convert_smollm2/smollm2-135m-instruct.tsv"
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=doubled(4000),
+        runtime=doubled(30),
+    params:
+        code=code("convert_smollm2"),
+        folder=subpath(output.card, parent=True),
+    shell:
+        # Progress bars would fill the log with control characters.
+        "TQDM_DISABLE=1 python {params.code[0]:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     result = store.PartedFile(args.output, store.schema.directions(settings.contrasts), identity, attributes)
     domain_of = dict(zip(labels, events["domain"], strict=True))
     encoded = {
-        name: np.char.encode(np.array(values, dtype=str), "utf-8")
+        name: store.texts(values)
         for name, values in (
             ("label", names),
             ("domain", [domain_of[label] for label in names]),

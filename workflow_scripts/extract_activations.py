@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             values, states = passes.read(job.engine, heard, batch.examples, columns, settings)
             if args.states:
                 of_events = {name: state if of_event[name] else state[:, 0] for name, state in states.items()}
-                ids = passes.texts([example.example_id for example in batch.examples])
+                ids = store.texts([example.example_id for example in batch.examples])
                 contents.append({"sample_id": ids} | {f"states/{name}": state for name, state in of_events.items()})
             if args.passes:
                 contents.append(jobs.part_of(batch, heard, columns, values, settings.readout))

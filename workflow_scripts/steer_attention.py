@@ -82,7 +82,7 @@ def _part(
         return np.stack([[of_sample[name].vectors[event] for name, event in asked] for of_sample in of_samples])
 
     def texts(attribute: str) -> np.ndarray:
-        return passes.texts(
+        return store.texts(
             [
                 [
                     getattr(of_sample[each.name], attribute)[positions.index(event)] if each.direction else ""

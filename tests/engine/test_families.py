@@ -2,6 +2,7 @@
 
 import importlib.util
 import inspect
+import shutil
 
 import numpy as np
 import pytest
@@ -186,3 +187,13 @@ def test_what_a_family_would_cut_off_is_refused(family):
         assert inputs.n_audio_tokens.tolist() == [
             -(-len(each) * adapter.tokens_per_second // 16_000) for each in recordings()
         ]
+
+
+def test_a_family_is_rehearsed_with_random_weights(family, tmp_path):
+    _, adapter, plain = family
+    folder = shutil.copytree(plain.folder, tmp_path / "checkpoint", ignore=shutil.ignore_patterns("*.safetensors"))
+    models = [load(Model(checkpoint=str(folder), device="cpu", weights="random")) for _ in range(2)]
+    assert models[0].n_layers == adapter.n_layers
+    found = [Engine(model).read(recordings()[:1], PROMPTS[:1], want_states=True).states for model in models]
+    assert np.isfinite(found[0]).all()
+    np.testing.assert_array_equal(*found)  # every job meets the same model

@@ -12,10 +12,12 @@ from wheretolisten.clips.pcm import FULL_SCALE
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.directions.vectors import contrast
+from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine, Reading
 from wheretolisten.errors import UserError
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
-from wheretolisten.models.registry import load
+from wheretolisten.models import registry
+from wheretolisten.models.adapter import Adapter
 
 __all__ = [
     "Engine",
@@ -31,6 +33,19 @@ __all__ = [
     "load",
     "read_recording",
 ]
+
+
+def load(model: Model) -> Adapter:
+    """A model behind its adapter, compared with its own code the first time (`engine.selfcheck`).
+
+    Raises
+    ------
+    UserError
+        If it cannot be loaded (`models.registry.load`), or the engine does not compute what it computes.
+    """
+    adapter = registry.load(model)
+    selfcheck.check(adapter, model)
+    return adapter
 
 
 def read_recording(path: str | Path) -> np.ndarray:

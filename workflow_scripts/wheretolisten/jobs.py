@@ -14,6 +14,7 @@ import torch
 
 from wheretolisten import passes, provenance, store
 from wheretolisten.config.passes import Pass, PassSettings
+from wheretolisten.engine import selfcheck
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.passes import Engine
@@ -21,7 +22,7 @@ from wheretolisten.errors import UserError
 from wheretolisten.examples import load_audio, read_shard
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
-from wheretolisten.models.base import Adapter
+from wheretolisten.models.adapter import Adapter
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
 from wheretolisten.passes import Example
 
@@ -181,7 +182,7 @@ class Job:
     Raises
     ------
     UserError
-        If the model cannot be loaded (`models.registry.load`).
+        If the model cannot be loaded (`models.registry.load`), or read as it computes (`selfcheck.check`).
     """
 
     def __init__(self, script: str, settings: PassSettings, threads: int, inputs: Mapping[str, Path]) -> None:
@@ -193,6 +194,7 @@ class Job:
         self.engine = Engine(self.adapter, kernel=settings.kernel, max_rows=max_rows)
         self.settings, self.passes = settings, settings.passes_for(self.adapter.n_layers)
         self.identity, self.attributes = provenance.of_job(script, settings, inputs)
+        selfcheck.check(self.adapter, settings.model, self.attributes)
         facts = {"device": str(self.adapter.device), "dtype": str(self.adapter.model.dtype).removeprefix("torch.")}
         self.attributes |= facts | {"tokens_per_second": self.adapter.tokens_per_second}
         name, (device, dtype) = settings.model.checkpoint, facts.values()
@@ -241,8 +243,8 @@ def part_of(
     """What a part of a file of passes holds (`store.schema.passes`); nobody's vector steers yet."""
     nobody = np.zeros((len(batch.examples), len(columns)), "S1")
     return {
-        "sample_id": passes.texts([example.example_id for example in batch.examples]),
-        "recording": passes.texts([example.recording_id for example in batch.examples]),
+        "sample_id": store.texts([example.example_id for example in batch.examples]),
+        "recording": store.texts([example.recording_id for example in batch.examples]),
         "n_audio_tokens": np.array([len(audio) for audio in heard.audio]),
         "target": nobody,
         "label": nobody,

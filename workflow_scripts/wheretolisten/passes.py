@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from wheretolisten import store
 from wheretolisten.config.directions import State
 from wheretolisten.config.passes import Answers, Pass, PassSettings
 from wheretolisten.config.prompts import Wording
@@ -256,7 +257,7 @@ def text_tokens(
     shape = (len(examples), len(columns))
     return {
         "n_text_tokens": np.array([len(row) for row in tokens]).reshape(shape),
-        "text": texts([row + [""] * (longest - len(row)) for row in tokens]).reshape(*shape, longest),
+        "text": store.texts([row + [""] * (longest - len(row)) for row in tokens]).reshape(*shape, longest),
     }
 
 
@@ -267,11 +268,6 @@ def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
     for number, part in enumerate(parts):
         stacked[(slice(None), number, *map(slice, part.shape[1:]))] = part
     return stacked
-
-
-def texts(values: Sequence[str]) -> np.ndarray:
-    """Texts as HDF5 holds them, UTF-8."""
-    return np.char.encode(np.array(values, dtype=str), "utf-8")
 
 
 def describe(

@@ -57,8 +57,8 @@ _ALL = (
         "Overlap of the predicted window with the true event, in percent of the event's duration, by model, method and "
         "position of the event, over the {overlap.n_samples} recordings of study {config.figures.overlap}, each "
         "asked for each of its events. Lines: what a window drawn uniformly at random is expected to cover. Whiskers: "
-        "95 % intervals; recordings that share a source count as dependent. Steering with λ = {config.steering.scale}; random windows: "
-        "{config.random_draws} per query.",
+        "95 % intervals; recordings that share a source count as dependent. Steering with λ = {config.steering.scale}; "
+        "random windows: {config.random_draws} per query.",
         by_model=False,
     ),
     Figure(

@@ -10,7 +10,7 @@ from wheretolisten.store.results import (
     read_passes_by_event,
     read_states,
 )
-from wheretolisten.store.schema import Column, Schema
+from wheretolisten.store.schema import Column, Schema, texts
 
 __all__ = [
     "Column",
@@ -24,4 +24,5 @@ __all__ = [
     "read_passes_by_event",
     "read_states",
     "schema",
+    "texts",
 ]

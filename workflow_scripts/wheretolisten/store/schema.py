@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 SAMPLE_ID_BYTES = 64
 """Length of a stored sample id. Fixed, because checksums do not cover HDF5's variable-length strings."""
 
@@ -39,6 +41,11 @@ class Schema:
     def column_names(self) -> tuple[str, ...]:
         """Names of all datasets."""
         return tuple(column.name for column in self.columns)
+
+
+def texts(values: Any) -> np.ndarray:
+    """Texts, of any axes, as these files hold them: UTF-8 of a fixed length."""
+    return np.char.encode(np.array(values, dtype=str), "utf-8")
 
 
 def digest_of_attributes(attributes: Mapping[str, Any]) -> str:
