@@ -247,31 +247,20 @@ def swept_inputs(wildcards):
 def sweep_files(wildcards):
     """What a sweep is scored from, model by model: attention of its own, or that of its study where it has no passes."""
     sweep, examples = wildcards.sweep, CONFIG.sweep_examples(wildcards.sweep)
-    study, shards, models = CONFIG.study_of(sweep), CONFIG.sweep_samples(sweep), CONFIG.sweep_models(sweep)
-    needed = {"none": ("unsteered", "steered"), "steered": ("unsteered",), "all": ()}[CONFIG.studies[sweep].passes]
+    study, models, passes = CONFIG.study_of(sweep), CONFIG.sweep_models(sweep), CONFIG.studies[sweep].passes
+    first = slice(len(CONFIG.sweep_samples(sweep)))  # shards that hold the first samples
+    unsteered = [path for model in models for path in unsteered_shards(model, examples)[first]]
+    steered = [
+        path
+        for model in models
+        for position in positions_of(examples)
+        for path in event_shards(model, study, position)[first]
+    ]
     return {
-        "shards": expand("results/examples/{examples}/shards/{shard}.csv", examples=examples, shard=shards),
+        "shards": example_shards(examples)[first],
         "attention": swept_shards(sweep),
-        "unsteered": [
-            path
-            for model in models
-            for path in expand(
-                "results/unsteered/{examples}/{model}/{shard}.h5", examples=examples, model=model, shard=shards
-            )
-            if "unsteered" in needed
-        ],
-        "steered": [
-            path
-            for model in models
-            for path in expand(
-                "results/passes/{study}/{model}/{position}/{shard}.h5",
-                study=study,
-                model=model,
-                position=positions_of(examples),
-                shard=shards,
-            )
-            if "steered" in needed
-        ],
+        "unsteered": unsteered if passes != "all" else [],
+        "steered": steered if passes == "none" else [],
     }
 
 

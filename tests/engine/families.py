@@ -232,7 +232,7 @@ def _gemma3n():
     return config, transformers.Gemma3nProcessor(extractor, images, tokens, chat_template=chat)
 
 
-def _gemma4_tokens():
+def _gemma4_processor(kind: str):
     named = {
         "image_token": "<|image|>",
         "audio_token": "<|audio|>",
@@ -241,7 +241,16 @@ def _gemma4_tokens():
         "boa_token": "<|audio>",
         "eoa_token": "<audio|>",
     }
-    return tokenizer(["<|video|>"], named)
+    audio, images, videos = (
+        getattr(transformers, kind + part)() for part in ("AudioFeatureExtractor", "ImageProcessor", "VideoProcessor")
+    )
+    return getattr(transformers, f"{kind}Processor")(
+        audio,
+        images,
+        tokenizer(["<|video|>"], named),
+        videos,
+        chat_template=template("<|audio|>"),
+    )
 
 
 def _gemma4(**text: object):
@@ -268,14 +277,7 @@ def _gemma4(**text: object):
             "position_embedding_size": 64,
         },
     )
-    processor = transformers.Gemma4Processor(
-        transformers.Gemma4AudioFeatureExtractor(),
-        transformers.Gemma4ImageProcessor(),
-        _gemma4_tokens(),
-        transformers.Gemma4VideoProcessor(),
-        chat_template=template("<|audio|>"),
-    )
-    return config, processor
+    return config, _gemma4_processor("Gemma4")
 
 
 def _gemma4_moe():
@@ -287,14 +289,7 @@ def _gemma4_unified():
     config = transformers.Gemma4UnifiedConfig(
         text_config={**_TEXT, "head_dim": 16, **_WINDOWS}, audio_config={}, vision_config={}
     )
-    processor = transformers.Gemma4UnifiedProcessor(
-        transformers.Gemma4UnifiedAudioFeatureExtractor(),
-        transformers.Gemma4UnifiedImageProcessor(),
-        _gemma4_tokens(),
-        transformers.Gemma4UnifiedVideoProcessor(),
-        chat_template=template("<|audio|>"),
-    )
-    return config, processor
+    return config, _gemma4_processor("Gemma4Unified")
 
 
 def _phi4_multimodal():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from wheretolisten.clips.decode import BadFileError, decode
-from wheretolisten.clips.pcm import FULL_SCALE
+from wheretolisten.clips.pcm import as_heard
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.directions.vectors import contrast
@@ -70,4 +70,4 @@ def read_recording(path: str | Path) -> np.ndarray:
         pcm = decode(Path(path), min_seconds=0.1)
     except BadFileError as error:
         raise UserError(f"{path}: the file {error}; give another recording") from error
-    return pcm.astype(np.float32) / FULL_SCALE
+    return as_heard(pcm)

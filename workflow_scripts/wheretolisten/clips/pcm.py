@@ -22,6 +22,11 @@ def quantise(signal: np.ndarray) -> np.ndarray:
     return np.clip(whole, -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
+def as_heard(pcm: np.ndarray) -> np.ndarray:
+    """int16 audio [frame] as models hear it: float32 [frame], in −1 … 1."""
+    return pcm.astype(np.float32) / FULL_SCALE
+
+
 def digest_of(pcm: np.ndarray) -> str:
     """Hex SHA-256 of audio [frame] as little-endian int16."""
     return hashlib.sha256(np.ascontiguousarray(pcm, dtype="<i2").tobytes()).hexdigest()

@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -337,7 +337,7 @@ class Config(Probe):
 
     def states_of(self, examples: str) -> list[str]:
         """States of examples that methods of the studies about them are made of, in alphabetical order."""
-        return sorted({state for direction in self._directions_of(examples) for state in direction.contrast})
+        return _states_of(self._directions_of(examples))
 
     def _directions_of(self, examples: str) -> list[Direction]:
         return [
@@ -430,10 +430,7 @@ class Config(Probe):
             model=self.models[model],
             passes=[original, focused, *steered],
             readout="share",
-            states={
-                state: self.state(state)
-                for state in sorted({state for direction in directions.values() for state in direction.contrast})
-            },
+            states={name: self.state(name) for name in _states_of(directions.values())},
             kernel=self.readout.kernel,
             splits=examples.splits if by_user else None,
             max_seconds=self.longest_seconds(self.studies[study].examples),
@@ -603,6 +600,11 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
             for section in ("sounds", "examples")
         }
     )
+
+
+def _states_of(directions: Iterable[Direction]) -> list[str]:
+    """States that directions are made of, in alphabetical order."""
+    return sorted({state for direction in directions for state in direction.contrast})
 
 
 def _without_varied(each: Pass, key: str) -> Pass:

@@ -48,8 +48,7 @@ def generate(
             last = forward(adapter, step, [], cache, layout.block_mask(owner, groups, widest))[row, column]
     meter.tokens["answer"] += len(tokens) * len(queries)
     answers = torch.stack(tokens, dim=1).tolist()
-    stops = [next((n for n, token in enumerate(own) if token in ends), len(own)) for own in answers]
-    return [own[:stop] for own, stop in zip(answers, stops, strict=True)]
+    return [_until(ends, own) for own in answers]
 
 
 def generate_one_by_one(
@@ -63,9 +62,13 @@ def generate_one_by_one(
         with meter.stage("answer", n_prompt):
             found = adapter.model.generate(**inputs, max_new_tokens=max_new_tokens)[0, n_prompt:].tolist()
         meter.tokens["answer"] += len(found)
-        stop = next((n for n, token in enumerate(found) if token in adapter.eos_token_ids), len(found))
-        answers.append(found[:stop])
+        answers.append(_until(adapter.eos_token_ids, found))
     return answers
+
+
+def _until(ends: Sequence[int], tokens: list[int]) -> list[int]:
+    """Tokens of an answer up to the first one that ends it, if there is one."""
+    return tokens[: next((n for n, token in enumerate(tokens) if token in ends), len(tokens))]
 
 
 def _prefill(

@@ -301,7 +301,6 @@ class Engine:
         if wanted.keep_text and wanted.keep_heads:
             raise ValueError("keep_text and keep_heads exclude each other")
         sites.width(self.adapter, wanted.site)
-        sites.places(self.adapter, wanted.site)
         vectors, support = self._check_vectors(len(inputs.input_ids), vectors, steering, support)
         heard = self.hear(recordings)
         steered_from = None if steering is None else injection.first_steered(inputs, steering.positions)
@@ -338,7 +337,6 @@ class Engine:
             if support is not None:
                 raise ValueError("a support says what steering may change; pass a steering, too, or no support")
             return None, None
-        sites.places(self.adapter, steering.site)
         expected = (n_rows, self.adapter.n_layers, sites.width(self.adapter, steering.site))
         if scales_support:
             if steering.preserve_norm:

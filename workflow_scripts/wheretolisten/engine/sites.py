@@ -59,9 +59,10 @@ def width(adapter: Adapter, site: str) -> int:
     ValueError
         If there is no such site.
     """
+    found = places(adapter, site)
     if _named(site).side == "output":
         return adapter.hidden_size
-    widths = {place.module.in_features for place in places(adapter, site)}
+    widths = {place.module.in_features for place in found}
     if len(widths) > 1:
         raise UserError(
             f"{adapter.name}: blocks of its text stack differ in the width of {site} ({sorted(widths)}); choose "

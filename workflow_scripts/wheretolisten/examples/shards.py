@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.clips.names import label_problem, path_problem
-from wheretolisten.clips.pcm import FULL_SCALE, read_pcm
+from wheretolisten.clips.pcm import as_heard, read_pcm
 from wheretolisten.config.positions import DESCRIPTION, is_position
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, refusal
@@ -147,4 +147,4 @@ def load_audio(sample: Mapping[str, Any] | pd.Series, folder: str | Path) -> np.
     """
     what, remedy = f"sample {sample['sample_id']}", "rerun with --forcerun compose_sequences"
     pcm = read_pcm(Path(folder) / sample["path"], sample["digest"], what, remedy)
-    return pcm.astype(np.float32) / FULL_SCALE
+    return as_heard(pcm)

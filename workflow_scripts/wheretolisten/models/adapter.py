@@ -13,7 +13,7 @@ import soundfile
 import soxr
 import torch
 from torch import nn
-from transformers import BatchFeature, GenerationConfig
+from transformers import BatchEncoding, BatchFeature, GenerationConfig
 
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
@@ -123,7 +123,6 @@ class Adapter:
         self._one_at_a_time = threading.RLock()
         self._counts: dict[int, int] = {}
         self._expansions: dict[int, str] = {}
-        self._rate: float | None = None
         defaults = model.generation_config
         eos = self.tokenizer.eos_token_id if defaults.eos_token_id is None else defaults.eos_token_id
         pad = self.tokenizer.pad_token_id
@@ -191,23 +190,17 @@ class Adapter:
         """Width of the residual stream of the text stack."""
         return self.text_config.hidden_size
 
-    @property
+    @functools.cached_property
     def tokens_per_second(self) -> float:
         """Rate of audio tokens, in Hz; 0 of a model without ears."""
         if not self.hears:
             return 0.0
         if self.family.seconds_per_token is not None:
             return 1 / self.family.seconds_per_token
-        if self._rate is None:
-            # Rounding and padding are the same in both.
-            short, long = (self.n_audio_tokens(seconds * SAMPLING_RATE) for seconds in self._measured_seconds())
-            first, second = self._measured_seconds()
-            self._rate = (long - short) / (second - first)
-        return self._rate
-
-    def _measured_seconds(self) -> tuple[int, int]:
-        longest = int(min(self.max_seconds or 8, 8))
-        return longest // 2, longest // 2 * 2
+        # Rounding and padding are the same in both.
+        seconds = int(min(self.max_seconds or 8, 8)) // 2
+        short, long = (self.n_audio_tokens(times * seconds * SAMPLING_RATE) for times in (1, 2))
+        return (long - short) / seconds
 
     def n_audio_tokens(self, n_frames: int) -> int:
         """Number of audio tokens of a recording of `n_frames` audio samples, padding left out."""
@@ -288,11 +281,10 @@ class Adapter:
             ids, mask = self._padded(rows, padding_side)
         else:
             texts = [self._render(*each) for each in zip(prompts, about, strict=True)]
-            with self._one_at_a_time:
-                batch = self.tokenizer(texts, padding=True, padding_side=padding_side, return_tensors="pt")
+            batch = self._tokenize(texts, padding=True, padding_side=padding_side, return_tensors="pt")
             ids, mask = batch["input_ids"], batch["attention_mask"]
         n_total, start = ids.shape[1], mask.argmax(dim=1)
-        is_audio = ((ids == self._audio_id) & (mask > 0)).int() if self.hears else torch.zeros_like(ids)
+        is_audio = self._is_audio(ids, mask).int()
         n_all = is_audio.sum(dim=1)
         n_heard = torch.tensor(
             [
@@ -311,10 +303,6 @@ class Adapter:
         span = torch.stack([first, first + n_heard], dim=1)
         for row, passage in enumerate(about):
             if isinstance(passage, str):
-                if self.family.converses:
-                    raise UserError(
-                        f"{self.name}: passages of text are not read by models of this type; give recordings"
-                    )
                 span[row] = start[row] + torch.tensor(self._span_of(passage, texts[row]))
                 after[row] = span[row, 1]
         return Inputs(
@@ -338,7 +326,7 @@ class Adapter:
         """First token of a passage in a rendered prompt, and the one after its last, counted from the first of all."""
         first = text.index(passage)
         after = first + len(passage)
-        offsets = self.tokenizer(text, return_offsets_mapping=True)["offset_mapping"]
+        offsets = self._tokenize(text, return_offsets_mapping=True)["offset_mapping"]
         inside = [number for number, (start, end) in enumerate(offsets) if start < after and end > first]
         return inside[0], inside[-1] + 1
 
@@ -377,9 +365,12 @@ class Adapter:
         finally:
             for hook in hooks:
                 hook.remove()
-        ids, mask = processed["input_ids"], processed["attention_mask"]
-        where = ((ids == self._audio_id) & (mask > 0)).to(self.device)
+        where = self._is_audio(processed["input_ids"], processed["attention_mask"]).to(self.device)
         return [embeddings[tokens] for embeddings, tokens in zip(taken[0].to(self.device), where, strict=True)]
+
+    def _is_audio(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """True at audio tokens, [row, token]; in some families they have the id of padding."""
+        return (ids == self._audio_id) & (mask > 0) if self.hears else torch.zeros_like(mask, dtype=torch.bool)
 
     def accepted(self, processed: BatchFeature) -> dict[str, torch.Tensor]:
         """What the model takes of the processor's output, on its device and in its type."""
@@ -422,7 +413,7 @@ class Adapter:
             return self._converse(recording, prompt)
         text = self._render(prompt, recording, expand=False)
         if not isinstance(recording, np.ndarray):
-            return self.tokenizer([text], return_tensors="pt")
+            return self._tokenize([text], return_tensors="pt")
         processed = self._run_processor([text], [recording])
         processed.pop("text_replacement_offsets", None)
         return processed
@@ -431,11 +422,15 @@ class Adapter:
         """What the processor makes of recordings alone; how it expands their placeholders is remembered by length."""
         if self.family.converses:
             processed = self._converse(recordings[0], _NO_QUESTION)
-            self._count(recordings, processed)
-            return processed
-        text = self._chat("", True)
-        processed = self._run_processor([text] * len(recordings), recordings)
-        self._count(recordings, processed)
+        else:
+            text = self._chat("", True)
+            processed = self._run_processor([text] * len(recordings), recordings)
+            self._remember_expansions(text, recordings, processed)
+        n_tokens = self._is_audio(processed["input_ids"], processed["attention_mask"]).sum(dim=1).tolist()
+        self._counts |= dict(zip(map(len, recordings), n_tokens, strict=True))
+        return processed
+
+    def _remember_expansions(self, text: str, recordings: Sequence[np.ndarray], processed: BatchFeature) -> None:
         offsets = processed.pop("text_replacement_offsets", None)
         for number, recording in enumerate(recordings):
             if offsets is None:
@@ -443,17 +438,17 @@ class Adapter:
                 self._expansions[len(recording)] = self._inserted(text, ids.tolist())
             else:
                 self._expansions[len(recording)] = offsets[number][0]["replacement"]
-        return processed
-
-    def _count(self, recordings: Sequence[np.ndarray], processed: BatchFeature) -> None:
-        is_audio = (processed["input_ids"] == self._audio_id) & (processed["attention_mask"] > 0)
-        for recording, n in zip(recordings, is_audio.sum(dim=1).tolist(), strict=True):
-            self._counts[len(recording)] = n
 
     def _converse(self, recording: Recording, prompt: str) -> BatchFeature:
-        """One recording and one prompt as a conversation, by a processor that takes recordings as files."""
+        """One recording and one prompt as a conversation, by a processor that takes recordings as files.
+
+        Raises
+        ------
+        UserError
+            If there is a passage of text in the recording's place.
+        """
         if isinstance(recording, str):
-            prompt = f"{recording}\n{prompt}"
+            raise UserError(f"{self.name}: passages of text are not read by models of this type; give recordings")
         parts = [{"type": "text", "text": prompt}]
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             if isinstance(recording, np.ndarray):
@@ -465,7 +460,8 @@ class Adapter:
     def _inserted(self, text: str, ids: list[int]) -> str:
         """What a processor that does not tell has put into the place of the placeholder: special tokens."""
         before, _, after = text.partition(self._placeholder)
-        first, behind = len(self.tokenizer(before)["input_ids"]), len(self._tokenize(after))
+        first = len(self._tokenize(before)["input_ids"])
+        behind = len(self._tokenize(after, add_special_tokens=False)["input_ids"])
         return "".join(self.tokenizer.convert_ids_to_tokens(ids[first : len(ids) - behind]))
 
     def _expansion(self, recording: np.ndarray) -> str:
@@ -488,9 +484,9 @@ class Adapter:
                 return_text_replacement_offsets=True,
             )
 
-    def _tokenize(self, text: str) -> list[int]:
+    def _tokenize(self, texts: str | list[str], **arguments: Any) -> BatchEncoding:
         with self._one_at_a_time:
-            return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            return self.tokenizer(texts, **arguments)
 
     def _chat(self, prompt: str, with_audio: bool) -> str:
         content: Any = [{"type": "audio"}] * with_audio + [{"type": "text", "text": prompt}]

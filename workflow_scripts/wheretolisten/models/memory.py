@@ -60,7 +60,7 @@ def estimate(config: PretrainedConfig, model_class: type, dtype: torch.dtype) ->
     tower, n_audio_tokens = _audio_part(config, size)
     n_heads = text.num_attention_heads
     n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
-    head = head_dim(text)
+    head = _head_dim(text)
     inner = _largest(text, "intermediate_size", "moe_intermediate_size") or 4 * text.hidden_size
     n_tokens = n_audio_tokens + _TEXT_TOKENS
 
@@ -89,7 +89,7 @@ def _audio_part(config: PretrainedConfig, size: int) -> tuple[int, int]:
     return tower, positions // 2
 
 
-def head_dim(config: PretrainedConfig) -> int:
+def _head_dim(config: PretrainedConfig) -> int:
     """Channels of an attention head of a text stack; of the widest where blocks differ."""
     layers = getattr(config, "per_layer_config", None)
     widths = [getattr(layer, "head_dim", None) for layer in layers] if layers else [getattr(config, "head_dim", None)]

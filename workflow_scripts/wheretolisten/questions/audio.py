@@ -9,7 +9,7 @@ import numpy as np
 from wheretolisten.clips.audibility import audible
 from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.names import path_problem
-from wheretolisten.clips.pcm import FULL_SCALE
+from wheretolisten.clips.pcm import as_heard
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.questions.mmau import Item, leave_out
 
@@ -37,7 +37,7 @@ def load_recording(item: Item, folder: str | Path, max_seconds: float) -> np.nda
     pcm = decode(Path(folder) / item.audio_id, _SHORTEST, least_audible=0)[: round(max_seconds * SAMPLING_RATE)]
     if not audible(pcm).any():
         raise BadFileError(f"is silent in its first {max_seconds:g} s, and the rest is cut off (max_seconds)")
-    return pcm.astype(np.float32) / FULL_SCALE
+    return as_heard(pcm)
 
 
 def usable(items: Sequence[Item], folder: str | Path, max_seconds: float, on_bad_item: str) -> list[Item]:
