@@ -65,14 +65,14 @@ rule states:
 
 rule directions:
     input:
-        directions=expand("results/directions/{examples}/{model}.h5", examples=LOCALIZED, model=CONFIG.models),
+        directions=expand("results/directions/{examples}/{model}.h5", examples=STEERED, model=CONFIG.models),
     localrule: True
 
 
 rule attention:
     input:
         unsteered=[path for name in LOCALIZED for path in of_models(unsteered_shards, name)],
-        steered=[path for study in CONFIG.localizations for path in of_models(steered_shards, study)],
+        steered=[path for study in STEERING for path in of_models(steered_shards, study)],
         maps=MAPS,
     localrule: True
 

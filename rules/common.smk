@@ -31,7 +31,7 @@ from wheretolisten.clips import listing
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.places import place_of
-from wheretolisten.config.positions import PATTERN
+from wheretolisten.config.positions import ABSENT, PATTERN
 from wheretolisten.errors import UserError
 from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
@@ -91,7 +91,7 @@ wildcard_constraints:
     share=one_of(CONFIG.shares),
     sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
-    position=PATTERN,
+    position=f"{PATTERN}|{ABSENT}",
     shard=r"\d+",
     tiny_model=one_of(TINY_MODELS),
 
@@ -168,8 +168,10 @@ def examples_of(study):
     return CONFIG.studies[study].examples
 
 
-# Sequences that some study asks about.
+# Sequences that some study asks about, and those that some study steers about.
 LOCALIZED = list(dict.fromkeys(map(examples_of, CONFIG.localizations)))
+STEERING = [study for study in CONFIG.localizations if CONFIG.steers(study)]
+STEERED = list(dict.fromkeys(map(examples_of, STEERING)))
 
 
 def positions_of(examples):
@@ -194,6 +196,11 @@ def unsteered_shards(model, examples):
     return [f"results/unsteered/{examples}/{model}/{shard}.h5" for shard in shards_of(examples)]
 
 
+def clips_of(examples):
+    """Table of the clips that examples are made of, whose labels may be absent from a sample."""
+    return f"results/sounds/{CONFIG.examples[examples].sounds}/clips.csv"
+
+
 def answer_shards(model, examples):
     return [f"results/answers/{examples}/{model}/{shard}.csv" for shard in shards_of(examples)]
 
@@ -211,9 +218,15 @@ def event_shards(model, study, position):
     return [f"results/passes/{study}/{model}/{position}/{shard}.h5" for shard in shards_of(examples_of(study))]
 
 
+def steered_events(study):
+    """Folders of a study's steered passes: events, and absent sounds where some method is held against them."""
+    return [*positions_of(examples_of(study)), *([ABSENT] if CONFIG.steers_absent(study) else [])]
+
+
 def steered_shards(model, study):
-    """Attention of the steered passes, event by event."""
-    return [path for event in positions_of(examples_of(study)) for path in event_shards(model, study, event)]
+    """Attention of the steered passes, event by event; none where a study only asks."""
+    events = steered_events(study) if CONFIG.steers(study) else []
+    return [path for event in events for path in event_shards(model, study, event)]
 
 
 def of_models(shards, *names):
@@ -224,6 +237,7 @@ def of_models(shards, *names):
 def inputs_of(examples, model, shard):
     """What steered passes about a shard of examples start from."""
     return {
+        "clips": clips_of(examples),
         "shard": f"results/examples/{examples}/shards/{shard}.csv",
         "states": f"results/states/{examples}/{model}/{shard}.h5",
         "directions": f"results/directions/{examples}/{model}.h5",
@@ -250,12 +264,8 @@ def sweep_files(wildcards):
     study, models, passes = CONFIG.study_of(sweep), CONFIG.sweep_models(sweep), CONFIG.studies[sweep].passes
     first = slice(len(CONFIG.sweep_samples(sweep)))  # shards that hold the first samples
     unsteered = [path for model in models for path in unsteered_shards(model, examples)[first]]
-    steered = [
-        path
-        for model in models
-        for position in positions_of(examples)
-        for path in event_shards(model, study, position)[first]
-    ]
+    events = steered_events(study) if CONFIG.methods[CONFIG.studies[sweep].method].steers else []
+    steered = [path for model in models for event in events for path in event_shards(model, study, event)[first]]
     return {
         "shards": example_shards(examples)[first],
         "attention": swept_shards(sweep),
@@ -327,7 +337,22 @@ def direction_of(method):
     return CONFIG.direction_of(CONFIG.methods[method]).as_json()
 
 
+# The shard that holds the sample which is drawn in detail.
+READING_SHARD = CONFIG.shard_of(examples_of(CONFIG.figures.overlap), CONFIG.figures.reading_sample)
+
+
+def reading_unsteered(model):
+    return [unsteered_shards(model, examples_of(CONFIG.figures.overlap))[READING_SHARD]]
+
+
+def reading_steered(model):
+    """The passes of all events, and of absent sounds, in the shard of the sample that is drawn in detail."""
+    study = CONFIG.figures.overlap
+    return [event_shards(model, study, event)[READING_SHARD] for event in steered_events(study)]
+
+
 READING_DIRECTION = direction_of(CONFIG.figures.reading_method)
+DETECTIONS = [f"results/detection/{study}/{model}.csv" for model in CONFIG.models for study in CONFIG.localizations]
 LOCALIZATIONS = [
     f"results/scores/{study}/{model}.csv" for model in ["random", *CONFIG.models] for study in CONFIG.localizations
 ]
@@ -362,7 +387,7 @@ def drawn(name):
 
 
 SHOWN_TABLES = list(tables.SCORES)
-FIGURES = [path for name in figures.FIGURES if name != "audio_share" for path in figure_files(name)]
+FIGURES = [path for name in figures.ALWAYS for path in figure_files(name)]
 AUDIO_SHARE = []
 if CONFIG.shares and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.AUDIO_SHARES
@@ -370,6 +395,8 @@ if CONFIG.shares and not CONFIG.rehearsal:
 if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     AUDIO_SHARE += figure_files("audio_share")
     FIGURES += figure_files("audio_share")
+if CONFIG.holds_against_absent(CONFIG.figures.overlap):
+    FIGURES += figure_files("references")
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as

@@ -111,6 +111,32 @@ rule plot_reading:
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 
+rule plot_references:
+    input:
+        unsteered=of_models(reading_unsteered),
+        steered=of_models(reading_steered),
+        shard=f"results/examples/{examples_of(CONFIG.figures.overlap)}/shards/{READING_SHARD}.csv",
+    output:
+        **drawn("references"),
+    log:
+        "results/logs/plot_references/references.log",
+    benchmark:
+        "results/performance/plot_references/references.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_references"),
+        models=list(CONFIG.models),
+        settings=CONFIG.scoring_settings(CONFIG.figures.overlap).as_json(),
+        sample=CONFIG.figures.reading_sample,
+        position=CONFIG.figures.reading_position,
+    shell:
+        "python {params.code[0]:q} --models {params.models} --unsteered {input.unsteered:q}"
+        " --steered {input.steered:q} --shard {input.shard:q} --settings {params.settings:q}"
+        " --sample {params.sample} --position {params.position}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
 rule plot_specificity:
     input:
         specificity="results/tables/specificity.csv",

@@ -26,7 +26,7 @@ rule steer_attention:
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --states {input.states:q} --directions {input.directions:q} --threads {threads}"
+        " --clips {input.clips:q} --states {input.states:q} --directions {input.directions:q} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -40,7 +40,17 @@ use rule steer_attention as steer_events with:
     benchmark:
         "results/performance/steer_events/{study}/{model}/{shard}.tsv"
     wildcard_constraints:
-        study=one_of(TOGETHER),
+        study=one_of([study for study in TOGETHER if not CONFIG.steers_absent(study)]),
+
+
+# The same where methods are held against absent sounds.
+use rule steer_events as steer_events_and_absent with:
+    output:
+        attention=expand(
+            "results/passes/{study}/{model}/{position}/{shard}.h5", position=[*POSITIONS, ABSENT], allow_missing=True
+        ),
+    wildcard_constraints:
+        study=one_of([study for study in TOGETHER if CONFIG.steers_absent(study)]),
 
 
 rule sweep_attention:
@@ -67,7 +77,7 @@ rule sweep_attention:
         samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --samples {params.samples} --states {input.states:q} --directions {input.directions:q}"
+        " --clips {input.clips:q} --samples {params.samples} --states {input.states:q} --directions {input.directions:q}"
         " --all-events --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -96,7 +106,7 @@ rule map_attention:
         position=CONFIG.figures.reading_position,
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --states {input.states:q} --directions {input.directions:q}"
+        " --clips {input.clips:q} --states {input.states:q} --directions {input.directions:q}"
         " --sample {params.sample} --event {params.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 

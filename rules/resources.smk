@@ -21,9 +21,10 @@ def samples_of(examples, shard):
 
 def extraction_work(wildcards):
     # The recording and, for some states, silence of its length.
-    states = CONFIG.unsteered_settings(wildcards.model, wildcards.examples).states.values()
-    n_events = len(positions_of(wildcards.examples))
-    n_prompts = 1 + n_events + sum(n_events if state.of_event else 1 for state in states)
+    settings = CONFIG.unsteered_settings(wildcards.model, wildcards.examples)
+    states, n_events = settings.states.values(), len(positions_of(wildcards.examples))
+    n_prompts = sum(n_events + each.absent if each.about == "event" else 1 for each in settings.passes)
+    n_prompts += sum(n_events + state.absent if state.of_event else 1 for state in states)
     n_heard = 1 + any(state.heard == "silence" for state in states)
     return sizing.Work(*samples_of(wildcards.examples, wildcards.shard), n_heard, n_prompts)
 
@@ -35,8 +36,9 @@ def answers_work(wildcards):
 
 
 def steering_work(wildcards):
-    n_events = len(POSITIONS) if wildcards.study in TOGETHER else 1
-    n_passes = len(CONFIG.methods_of(wildcards.study)) * n_events
+    passes = CONFIG.steering_settings(next(iter(CONFIG.models)), wildcards.study).passes
+    absent, together = sum(each.absent for each in passes), wildcards.study in TOGETHER
+    n_passes = len(passes) * len(POSITIONS) + absent if together else max(len(passes), absent)
     return sizing.Work(*samples_of(examples_of(wildcards.study), wildcards.shard), n_passes, n_passes)
 
 
@@ -53,10 +55,10 @@ def analysis_work(wildcards):
 
 
 def sweep_work(wildcards):
-    # Every position under every value, and every value without steering.
+    # Every event and absent sound under every value, and every value without steering.
     examples = CONFIG.sweep_examples(wildcards.sweep)
     n_points = CONFIG.studies[wildcards.sweep].n_points(sizing.n_layers(model_folder(wildcards.model)))
-    n_passes = n_points * (len(positions_of(examples)) + 1)
+    n_passes = n_points * (CONFIG.sweep_queries(wildcards.sweep) + 1)
     n_samples = CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)]
     return sizing.Work(n_samples, CONFIG.longest_seconds(examples), n_passes, n_passes)
 

@@ -12,10 +12,15 @@ rule localize_events:
         shards=lambda wildcards: example_shards(examples_of(wildcards.study)),
         unsteered=lambda wildcards: unsteered_shards(wildcards.model, examples_of(wildcards.study)),
         steered=lambda wildcards: steered_shards(wildcards.model, wildcards.study),
-        answers=lambda wildcards: answer_shards(wildcards.model, examples_of(wildcards.study)),
+        answers=lambda wildcards: (
+            answer_shards(wildcards.model, examples_of(wildcards.study))
+            if CONFIG.studies[wildcards.study].direct_prompt
+            else []
+        ),
     output:
         localization="results/scores/{study}/{model}.csv",
         unknown_duration="results/unknown_duration/{study}/{model}.csv",
+        detection="results/detection/{study}/{model}.csv",
     log:
         "results/logs/localize_events/{study}/{model}.log",
     benchmark:
@@ -24,13 +29,14 @@ rule localize_events:
         "../envs/figures.yaml"
     params:
         code=code("localize_events"),
-        settings=CONFIG.localization.as_json(),
+        settings=lambda wildcards: CONFIG.scoring_settings(wildcards.study).as_json(),
         identity=lambda wildcards: CONFIG.models[wildcards.model].identity,
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --model {wildcards.model}"
         " --identity {params.identity:q} --study {wildcards.study} --shards {input.shards:q}"
         " --unsteered {input.unsteered:q} --steered {input.steered:q} --answers {input.answers:q}"
-        " --output {output.localization:q} --unknown-duration {output.unknown_duration:q} > {log:q} 2>&1"
+        " --output {output.localization:q} --unknown-duration {output.unknown_duration:q}"
+        " --detection {output.detection:q} > {log:q} 2>&1"
 
 
 rule score_random:
@@ -75,10 +81,12 @@ rule score_sweep:
         identities=lambda wildcards: [CONFIG.models[m].identity for m in CONFIG.sweep_models(wildcards.sweep)],
         study=lambda wildcards: CONFIG.study_of(wildcards.sweep),
         samples=lambda wildcards: sum(CONFIG.sweep_samples(wildcards.sweep).values()),
-        direction=lambda wildcards: direction_of(CONFIG.studies[wildcards.sweep].method),
+        passes=lambda wildcards: CONFIG.passes_of(
+            CONFIG.study_of(wildcards.sweep), CONFIG.studies[wildcards.sweep].method
+        ),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --sweep {wildcards.sweep}"
         " --models {params.models} --identities {params.identities:q} --study {params.study}"
-        " --samples {params.samples} --shards {input.shards:q} --events {input.events:q} --direction {params.direction:q}"
+        " --samples {params.samples} --shards {input.shards:q} --events {input.events:q} --passes {params.passes}"
         " --attention {input.attention:q} --unsteered {input.unsteered:q} --steered {input.steered:q}"
         " --output {output.localization:q} > {log:q} 2>&1"

@@ -4,6 +4,7 @@
 rule extract_activations:
     input:
         shard="results/examples/{examples}/shards/{shard}.csv",
+        clips=lambda wildcards: clips_of(wildcards.examples),
         checkpoint=by_name(checkpoint_files),
     output:
         states="results/states/{examples}/{model}/{shard}.h5",
@@ -24,8 +25,8 @@ rule extract_activations:
         settings=lambda wildcards: CONFIG.unsteered_settings(wildcards.model, wildcards.examples).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
-        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q} --threads {threads}"
-        " --states {output.states:q} --passes {output.passes:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q} --clips {input.clips:q}"
+        " --threads {threads} --states {output.states:q} --passes {output.passes:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule prompt_directly:

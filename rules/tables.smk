@@ -10,6 +10,7 @@ rule tabulate_scores:
     input:
         localizations=LOCALIZATIONS,
         unknown_durations=UNKNOWN_DURATIONS,
+        detections=DETECTIONS,
         published=from_repository("resources/published_overlap.csv"),
     output:
         tables=table_files(tables.SCORES),
@@ -23,12 +24,14 @@ rule tabulate_scores:
         code=code("tabulate_scores"),
         # Those that query one event and steer with the vector of another one of the recording.
         other_event=[
-            name for name, method in CONFIG.methods.items() if CONFIG.direction_of(method).control == "other_event"
+            name
+            for name, method in CONFIG.methods.items()
+            if method.steers and CONFIG.direction_of(method).control == "other_event"
         ],
     shell:
         "python {params.code[0]:q} --localizations {input.localizations:q}"
-        " --unknown-durations {input.unknown_durations:q} --published {input.published:q} --other-event {params.other_event}"
-        " --tables results/tables > {log:q} 2>&1"
+        " --unknown-durations {input.unknown_durations:q} --detections {input.detections:q} --published {input.published:q}"
+        " --other-event {params.other_event} --tables results/tables > {log:q} 2>&1"
 
 
 rule tabulate_audio_share:

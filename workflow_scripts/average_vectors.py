@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten import log, provenance, store
+from wheretolisten.config.directions import stored_state
 from wheretolisten.config.settings import AveragingSettings
 from wheretolisten.directions.labels import shuffle_labels, sum_by_label
-from wheretolisten.directions.vectors import contrast
+from wheretolisten.directions.vectors import own_contrast
 from wheretolisten.examples import read_shard
 from wheretolisten.files import sha256_of_file
 
@@ -38,13 +39,14 @@ def main(argv: list[str] | None = None) -> None:
     for path, table, digest in zip(args.states, tables, digests, strict=True):
         rows = slice(start, start + len(table))
         start += len(table)
-        needed = sorted({state for pair in settings.contrasts for state in pair})
+        needed = sorted({stored_state(state) for pair in settings.contrasts for state in pair})
         ids = table["sample_id"].unique()
         _, states = store.read_states(path, needed, ids, digest, args.identity)
         for first, second in settings.contrasts:
-            own = contrast(states[first], states[second])
-            own = np.broadcast_to(own, (len(ids), len(table) // len(ids), *own.shape[2:]))
-            vectors = own.reshape(-1, *own.shape[2:])
+            of_samples = ({name: values[sample] for name, values in states.items()} for sample in range(len(ids)))
+            vectors = np.concatenate(
+                [own_contrast((first, second), each, len(table) // len(ids)) for each in of_samples]
+            )
             for kind, of in (("sum", labels), ("shuffled_sum", shuffled)):
                 of_shard, name = sum_by_label(vectors, of[rows], names), f"{kind}/{first}/{second}"
                 sums[name] = sums[name] + of_shard if name in sums else of_shard

@@ -14,16 +14,19 @@ def main(argv: list[str] | None = None) -> None:
     """Read and ask every sample of a shard, batch by batch, after the batches a killed job left."""
     parser = jobs.parser_of(__doc__)
     parser.add_argument("--shard", type=Path, required=True, help="shard of sequences, csv")
+    parser.add_argument("--clips", type=Path, help="table of the sounds, whose labels may be absent from a sample, csv")
     parser.add_argument("--states", type=Path, help="states, HDF5")
     parser.add_argument("--passes", type=Path, help="attention, HDF5")
     parser.add_argument("--answers", type=Path, help="answers, csv")
     args = parser.parse_args(argv)
     logger = log.start("extract_activations")
     settings = PassSettings.from_json(args.settings)
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples)
-    job = jobs.Job("extract_activations", settings, args.threads, {"examples": args.shard})
+    n_absent = settings.n_absent
+    batches = jobs.batches_of(args.shard, settings.model.batch_samples, clips=args.clips, n_absent=n_absent)
+    inputs = {"examples": args.shard} | ({"clips": args.clips} if n_absent else {})
+    job = jobs.Job("extract_activations", settings, args.threads, inputs)
     positions = passes.positions_of(batches[0].examples)
-    columns = passes.columns_of(job.passes, positions)
+    columns = passes.columns_of(job.passes, positions, passes.absent_of(batches[0].examples))
 
     results = []
     if args.states:

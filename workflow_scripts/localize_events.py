@@ -1,22 +1,27 @@
 """Predicted window and overlap of every query, by every method that a model answers with."""
 
 import functools
-import json
+from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from wheretolisten import arguments, log, store
-from wheretolisten.config.directions import Direction
-from wheretolisten.config.probe import Localization
+from wheretolisten.config.settings import ScoredMethod, ScoringSettings
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.examples import read_shard
 from wheretolisten.files import sha256_of_file
+from wheretolisten.localization.readings import Readings
+from wheretolisten.localization.references import NO_REFERENCE, rank_p_value
 from wheretolisten.localization.table import no_vector, write_localization
 from wheretolisten.localization.windows import Window, find_window_of_any_width, find_windows, without_vector
 from wheretolisten.statistics.coverage import count_reasons
+from wheretolisten.statistics.detection import QUERIES
 from wheretolisten.statistics.scoring import score_answer, score_unknown_duration, score_window
+from wheretolisten.statistics.tables import write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     args = arguments.parse(
         __doc__,
         argv,
-        settings=Localization.from_json,
+        settings=ScoringSettings.from_json,
         model=str,
         identity=str,
         study=str,
@@ -34,59 +39,49 @@ def main(argv: list[str] | None = None) -> None:
         answers=[str],
         output=str,
         unknown_duration=str,
+        detection=Path,
     )
     logger = log.start("localize_events")
-    settings = args.settings
+    methods = args.settings.methods
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
     unsteered = store.read_passes(args.unsteered, digests, args.identity)
-    steered = store.read_passes_by_event(args.steered, unsteered, digests, args.identity)
-    answers = pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers])
-    answer_of = dict(zip(zip(answers["sample_id"], answers["position"], strict=True), answers["answer"], strict=True))
-    row_of = {sample_id: row for row, sample_id in enumerate(unsteered.sample_id)}
-    directions = json.loads(next(iter(steered.values())).attributes["directions"])
-    missing = {
-        name: missing_vectors(Direction.model_validate(direction), events) for name, direction in directions.items()
-    }
-    base_of, rate = unsteered.of("base"), unsteered.tokens_per_second
+    readings = Readings(unsteered, store.read_passes_by_event(args.steered, unsteered, digests, args.identity))
+    answers = [pd.read_csv(path, dtype=str, keep_default_na=False) for path in args.answers]
+    answer_of = {(row.sample_id, row.position): row.answer for table in answers for row in table.itertuples()}
+    missing = {name: missing_vectors(method.direction, events) for name, method in methods.items() if method.direction}
+    rate = unsteered.tokens_per_second
 
     @functools.cache
     def candidates_of(n_tokens: int) -> Window:
         # Attention that does not change ties everywhere: all candidate windows.
-        constant = np.ones((base_of.shape[1], n_tokens))
-        return find_window_of_any_width(constant, constant, rate, n_tokens, settings)
+        constant = np.ones((unsteered.values.shape[2], n_tokens))
+        return find_window_of_any_width(constant, constant, rate, n_tokens, args.settings.localization)
 
-    rows, unknown = [], []
+    rows, unknown, detected = [], [], []
     for event in events.to_dict("records"):
-        sample = row_of[event["sample_id"]]
-        attention = steered[event["position"]]
-        n_tokens = int(unsteered.n_audio_tokens[sample])
-        candidates = candidates_of(n_tokens)
+        key = (event["sample_id"], event["position"])
+        candidates = candidates_of(readings.n_audio_tokens(event["sample_id"]))
         drawn = score_unknown_duration(event, candidates, candidates, "random", args.model, args.study)
         unknown.append(drawn | {"tied": False})
-        others = {"prompt_only": unsteered.of("prompted", event["position"])[sample]} | {
-            f"steering_{name}": attention.of(name, event["position"])[sample] for name in attention.names
-        }
-        reasons = {
-            f"steering_{name}": reason
-            for name, of_method in missing.items()
-            if (reason := of_method.get((event["sample_id"], event["position"])))
-        }
-        steering = {method: other for method, other in others.items() if method not in reasons}
-        found = find_windows(base_of[sample], steering.values(), event["duration"], rate, n_tokens, settings)
-        windows = dict(zip(steering, found, strict=True))
-        for method in others:
-            if method in reasons:
-                window = of_any_width = without_vector(reasons[method], rate)
+        reasons = {name: of_method[key] for name, of_method in missing.items() if key in of_method}
+        steering = {name: method for name, method in methods.items() if name not in reasons}
+        windows = _windows_of(readings, event, steering)
+        for name in methods:
+            if name in windows:
+                window, of_any_width = windows[name]
             else:
-                window, of_any_width = windows[method]
-            rows.append(score_window(event, window, method, args.model, args.study))
-            unknown.append(score_unknown_duration(event, of_any_width, candidates, method, args.model, args.study))
-        answer = answer_of[event["sample_id"], event["position"]]
-        rows.append(score_answer(event, answer, args.model, args.study))
+                window = of_any_width = without_vector(reasons.get(name, NO_REFERENCE), rate)
+            rows.append(score_window(event, window, name, args.model, args.study))
+            unknown.append(score_unknown_duration(event, of_any_width, candidates, name, args.model, args.study))
+        detected += _detections_of(readings, event, {name: methods[name] for name in windows})
+        if answers:
+            rows.append(score_answer(event, answer_of[key], args.model, args.study))
     write_localization(rows, args.output)
     write_localization(unknown, args.unknown_duration)
+    found = pd.DataFrame(detected, columns=list(QUERIES)).assign(model=args.model, study=args.study)
+    write_table(found, args.detection, decimals=6)
     for method, of_method in pd.DataFrame(rows).groupby("method"):
         unsteered = no_vector(of_method)
         if unsteered.any():
@@ -101,6 +96,44 @@ def main(argv: list[str] | None = None) -> None:
                 method, len(group), 100 * group["overlap"].mean(), 100 * group["chance"].mean(),
                 group["tied"].sum(), (~group["parsed"]).sum(), (group["failure"] != "").sum(),
             )  # fmt: skip
+
+
+def _windows_of(
+    readings: Readings, event: Mapping[str, Any], methods: Mapping[str, ScoredMethod]
+) -> dict[str, tuple[Window, Window]]:
+    """Method → its windows of known and of unknown duration, where it has a reference; equal references are one."""
+    sample_id, position = event["sample_id"], event["position"]
+    alike = defaultdict(list)
+    for name, method in methods.items():
+        alike[name if method.localization.reference == "absent" else method.localization.as_json()].append(name)
+    windows = {}
+    for names in alike.values():
+        first = methods[names[0]]
+        reference = readings.reference(first.passes, sample_id, position, first.localization)
+        if reference is not None:
+            others = [readings.of(methods[name].passes, sample_id, position) for name in names]
+            times = (event["duration"], readings.unsteered.tokens_per_second, readings.n_audio_tokens(sample_id))
+            found = find_windows(reference, others, *times, first.localization)
+            windows |= dict(zip(names, found, strict=True))
+    return windows
+
+
+def _detections_of(
+    readings: Readings, event: Mapping[str, Any], methods: Mapping[str, ScoredMethod]
+) -> list[dict[str, Any]]:
+    """Whether each method that has absent sounds finds the event, and the first of those sounds among the others."""
+    sample_id, position = event["sample_id"], event["position"]
+    times = (event["duration"], readings.unsteered.tokens_per_second, readings.n_audio_tokens(sample_id))
+    rows = []
+    for name, method in methods.items():
+        if method.localization.reference == "absent":
+            asked = readings.of(method.passes, sample_id, position)
+            absent = readings.absent(method.passes, sample_id, position, method.localization)
+            for what, query, others in (("present", asked, absent), ("absent", absent[0], absent[1:])):
+                score, p = rank_p_value(query, others, *times, method.localization)
+                about = {"method": name, "sample_id": sample_id, "position": position, "source": event["source"]}
+                rows.append(about | {"sound": what, "n_absent": len(others), "score": score, "p": p})
+    return rows
 
 
 if __name__ == "__main__":

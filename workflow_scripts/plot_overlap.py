@@ -20,6 +20,8 @@ from wheretolisten.statistics.summary import COLUMNS, OVERALL, rows_of
 from wheretolisten.statistics.tables import read_table
 
 _BAR = 0.16
+"""Width of a bar, where all of a position have room beside each other."""
+
 _MOST_BESIDE = 5
 """Positions that two panels have room for side by side, all queries together included."""
 
@@ -83,16 +85,16 @@ def draw_overlap(table: pd.DataFrame) -> Figure:
 
 
 def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str], positions: list[str]) -> None:
-    bars = table.set_index(["method", "position"])
+    bars, width = table.set_index(["method", "position"]), min(_BAR, 0.9 / len(methods))
     for column, position in enumerate(positions):
         present = [method for method in methods if (method, position) in bars.index]
         for method in present:
-            x = column + _BAR * (methods.index(method) - (len(methods) - 1) / 2)
+            x = column + width * (methods.index(method) - (len(methods) - 1) / 2)
             value = bars.loc[(method, position), "overlap_pct"]
             if np.isnan(value):  # no query has a vector
                 axis.text(x, 1.5, "–", ha="center", va="bottom", fontsize=6.5)
                 continue
-            axis.bar(x, value, 0.92 * _BAR, color=style.METHOD_COLOURS[method], linewidth=0)
+            axis.bar(x, value, 0.92 * width, color=style.METHOD_COLOURS[method], linewidth=0)
             if value < 1:  # a bar too low to be seen
                 axis.text(x, 1.5, f"{value:.0f}", ha="center", va="bottom", fontsize=6.5)
                 continue
@@ -105,7 +107,7 @@ def _draw_model(axis: Axes, table: pd.DataFrame, methods: list[str], positions: 
             # Of all queries, if there is a method that has a vector for each.
             here = here[here["n_without_vector"] == here["n_without_vector"].min()]
             chance = np.mean((here["overlap_pct"] - here["lift"]).to_numpy())
-            half = _BAR * len(methods) / 2 + 0.04
+            half = width * len(methods) / 2 + 0.04
             axis.plot([column - half, column + half], [chance] * 2, color="white", linewidth=2.2, zorder=4)
             axis.plot(
                 [column - half, column + half],

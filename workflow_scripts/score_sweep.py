@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten import arguments, log, store
-from wheretolisten.config.directions import Direction
 from wheretolisten.config.studies import ScoreSettings
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.examples import read_shard
@@ -21,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
 
     Files are listed model by model, shard by shard: `attention` of the sweep's own passes, and, as far as it needs
     them, `unsteered` passes and those that its study `steered`, in folders with the names of events. `events` are all
-    of the study's, of which the first `samples` recordings count; the method steers with `direction`.
+    of the study's, of which the first `samples` recordings count; `passes` is the name of those of the method.
     """
     args = arguments.parse(
         __doc__,
@@ -34,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         samples=int,
         shards=[str],
         events=str,
-        direction=Direction.from_json,
+        passes=str,
         attention=[Path],
         unsteered=[Path],
         steered=[Path],
@@ -45,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
 
     digests = [sha256_of_file(path) for path in args.shards]
     events = pd.concat([read_shard(path) for path in args.shards], ignore_index=True)
-    missing = missing_vectors(args.direction, read_shard(args.events))
+    missing = missing_vectors(settings.direction, read_shard(args.events)) if settings.direction else {}
     events = events[events["sample_id"].isin(events["sample_id"].unique()[: args.samples])]
     rows = []
     for model, (identity,), own, unsteered, steered in arguments.by_model(
@@ -56,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
             attention = swept_attention(store.read_passes(own, digests, identity), base)
         else:
             of_events = store.read_passes_by_event(steered, base, digests, identity)
-            attention = attention_of_study(base, of_events, settings.variation.method)
+            attention = attention_of_study(base, of_events, args.passes)
         found = score_sweep(attention, events, settings.variation, settings.probe, model, args.study, missing)
         rows += [{"sweep": args.sweep} | row for row in found]
     queries = pd.DataFrame(rows)

@@ -7,6 +7,7 @@ import numpy as np
 
 from wheretolisten import jobs, log, passes, store
 from wheretolisten.config.passes import Pass, PassSettings
+from wheretolisten.config.positions import ABSENT
 from wheretolisten.engine.forward import Heard
 from wheretolisten.errors import UserError
 from wheretolisten.stored_directions import Steered, StoredDirections
@@ -16,6 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     """Read every sample of a shard once per pass and event, batch by batch, after the batches a killed job left."""
     parser = jobs.parser_of(__doc__)
     parser.add_argument("--shard", type=Path, required=True, help="shard of sequences, csv")
+    parser.add_argument("--clips", type=Path, help="table of the sounds, whose labels may be absent from a sample, csv")
     parser.add_argument("--states", type=Path, required=True, help="states of the shard, HDF5")
     parser.add_argument("--directions", type=Path, required=True, help="label sums of the examples, HDF5")
     parser.add_argument("--samples", type=int, help="read the first samples only")
@@ -24,31 +26,38 @@ def main(argv: list[str] | None = None) -> None:
     about_events.add_argument("--event", help="ask about this event; by default about that which names the folder")
     about_events.add_argument("--all-events", action="store_true", help="ask about every event")
     parser.add_argument(
-        "--output", type=Path, nargs="+", required=True, help="passes, HDF5: <event>/<shard>.h5, or any file"
+        "--output", type=Path, nargs="+", required=True, help="passes, HDF5: <event or absent>/<shard>.h5, or any file"
     )
     args = parser.parse_args(argv)
     logger = log.start("steer_attention")
     settings = PassSettings.from_json(args.settings)
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples, args.samples)
+    batches = jobs.batches_of(args.shard, settings.model.batch_samples, args.samples, args.clips, settings.n_absent)
     if args.sample is not None:
         batches = jobs.only(batches, args.sample, args.shard)
-    positions = passes.positions_of(batches[0].examples)
+    positions, absent = passes.positions_of(batches[0].examples), passes.absent_of(batches[0].examples)
     asked = [positions if args.all_events else [args.event or path.parent.name] for path in args.output]
-    for event in {event for events in asked for event in events} - set(positions):
+    for event in {event for events in asked for event in events} - {*positions, ABSENT}:
         raise UserError(f"{args.shard}: its samples have no event {event!r}; choose from {', '.join(positions)}")
     inputs = {"examples": args.shard, "states": args.states, "directions": args.directions}
+    inputs |= {"clips": args.clips} if settings.n_absent else {}
     job = jobs.Job("steer_attention", settings, args.threads, inputs)
     origin = (job.attributes["examples_digest"], job.attributes["model"])
     sample_ids = [example.example_id for batch in batches for example in batch.examples]
     source = StoredDirections(args.states, args.directions, sample_ids, *origin)
 
-    files = [passes.columns_of(job.passes, events) for events in asked]
+    # Those about absent sounds serve all events.
+    files = [
+        passes.columns_of(job.passes, [], absent)
+        if events == [ABSENT]
+        else passes.columns_of(job.passes, events, absent if args.all_events else ())
+        for events in asked
+    ]
     schema = store.schema.passes(settings.readout, "steer_attention")
-    directions = {each.name: each.direction for each in job.passes if each.direction}
+    steered = {each.name: each for each in job.passes if each.direction}
     about = {
         "samples": args.samples,
         "event": args.event,
-        "directions": {name: direction.model_dump(mode="json") for name, direction in directions.items()},
+        "directions": {name: each.direction.model_dump(mode="json") for name, each in steered.items()},
     }
     results = [
         job.file(path, schema, passes=[(each.name, event) for each, event in columns], **about)
@@ -57,8 +66,9 @@ def main(argv: list[str] | None = None) -> None:
     job.describe(files[0], batches[0])
 
     def work(batch: jobs.Batch, heard: Heard) -> list[dict[str, np.ndarray]]:
+        directions, n_absent = zip(*((each.direction, each.absent) for each in steered.values()), strict=True)
         of_samples = [
-            dict(zip(directions, source.of_sample(example, list(directions.values())), strict=True))
+            dict(zip(steered, source.of_sample(example, directions, n_absent), strict=True))
             for example in batch.examples
         ]
         return [_part(job, batch, heard, columns, of_samples) for columns in files]
@@ -75,7 +85,7 @@ def _part(
     of_samples: Sequence[Mapping[str, Steered]],
 ) -> dict[str, np.ndarray]:
     """A part of a file of passes; `of_samples` has what steers in each pass, by sample."""
-    positions = passes.positions_of(batch.examples)
+    positions = [*passes.positions_of(batch.examples), *passes.absent_of(batch.examples)]
 
     def vectors(_: Mapping[str, np.ndarray], steered: list[int]) -> np.ndarray:
         asked = [(columns[number][0].name, positions.index(columns[number][1])) for number in steered]
@@ -93,6 +103,8 @@ def _part(
         )
 
     values, _ = passes.read(job.engine, heard, batch.examples, columns, job.settings, vectors)
+    if values is None:  # a file about absent sounds, and none is absent
+        values = np.empty((len(batch.examples), 0, job.adapter.n_layers, 0), np.float32)
     part = jobs.part_of(batch, heard, columns, values, job.settings.readout)
     part |= {"target": texts("targets"), "label": texts("labels")}
     if job.settings.readout == "text":

@@ -18,6 +18,7 @@ from wheretolisten.report.layout import (
     overlap_sections,
 )
 from wheretolisten.statistics.coverage import count_reasons
+from wheretolisten.statistics.detection import summarize_detection
 from wheretolisten.statistics.specificity import summarize_specificity
 from wheretolisten.statistics.summary import (
     compare_methods,
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         argv,
         localizations=[Path],
         unknown_durations=[Path],
+        detections=[Path],
         published=Path,
         other_event=[str],
         tables=Path,
@@ -69,6 +71,9 @@ def main(argv: list[str] | None = None) -> None:
         for row in _overall(metrics[metrics["metric"] == "iou"], "n"):
             _log.info("%s: %s, %s, %s: IoU %.2f %%", about.title, row.study, row.model, row.method, row.value)
         _write(args.tables, about, metrics, metric_sections(metrics, about.name.replace("_", "-")))
+
+    queries = pd.concat([pd.read_csv(path, dtype={"sample_id": str, "model": str}) for path in args.detections])
+    _write(args.tables, tables.DETECTION, summarize_detection(queries))
 
     specificity = summarize_specificity(localization, args.other_event)
     own = specificity[(specificity["landed_on"] == specificity["position"]) & (specificity["n"] > 0)]

@@ -89,6 +89,7 @@ def main(argv: list[str] | None = None) -> None:
     floor, _, _ = measured(lambda: work.floor(engine, work.recordings, args.rows))
     overhead = readout_overhead(lambda: work.engine(engine, work.recordings[:1]))
     compared = compare(work, engine, others, args.repeats)
+    asking = cost_of_asking(work, engine, args.repeats)
     figures = {
         "model": f"random Qwen2-Audio, {sum(p.numel() for p in adapter.model.parameters()) / 1e6:.0f} M parameters, "
         f"text {TEXT}, audio {AUDIO}",
@@ -100,6 +101,7 @@ def main(argv: list[str] | None = None) -> None:
         "extra_memory_ratio": our_extra / naive_extra,
         "readout_overhead": overhead,
         "readings": compared,
+        "asking": asking,
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)
     args.output.write_text(json.dumps(figures, indent=2) + "\n")
@@ -113,6 +115,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f"engine by stage (wall): {stages}")
     print(f"naive by call (processor): {work.naive_seconds}")
     print(as_table(compared))
+    for name, (ratio, low, high) in asking.items():
+        print(f"published method / {name}: {ratio:.2f} [{low:.2f}-{high:.2f}] times the processor seconds per query")
     if len(others) < len(peers.PEERS):
         print("not all peers were measured: the package nnsight is not installed (uv run --group peers)")
 
@@ -147,6 +151,23 @@ def compare(work: Work, engine: Engine, others: list[peers.Peer], repeats: int) 
         name: {key: [statistics.median(values), min(values), max(values)] for key, values in of_way.items()}
         for name, of_way in spread.items()
     }
+
+
+def cost_of_asking(work: Work, engine: Engine, repeats: int) -> dict[str, list[float]]:
+    """How many times as long the published method takes as asking: median, smallest and largest ratio, by way.
+
+    In turn, so that load on the machine concerns all alike; processor seconds of the windows of three queries.
+    """
+    ways = {
+        f"asking, {n} absent sound{'s' if n > 1 else ''}": lambda n=n: work.asking(engine, work.recordings, n)
+        for n in range(1, len(work.absent) + 1)
+    }
+    ratios: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        published, _, _ = measured(lambda: work.published(engine, work.recordings))
+        for name, way in ways.items():
+            ratios[name].append(published / measured(way)[0])
+    return {name: [statistics.median(of_way), min(of_way), max(of_way)] for name, of_way in ratios.items()}
 
 
 def checked_difference(name: str, found: Found, expected: Found) -> float:

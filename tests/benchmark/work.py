@@ -19,6 +19,7 @@ from wheretolisten.engine.passes import Engine, Heard, Reading
 from wheretolisten.models.adapter import Adapter
 
 LABELS = ("rooster", "dog", "rain")
+ABSENT = ("siren", "cow", "bell")
 SECONDS = (16.0, 18.5, 17.1, 17.8, 16.6, 18.0, 17.4, 16.3)
 
 
@@ -74,6 +75,7 @@ class Work:
         self.prompts = [PROMPTS["inference"], PROMPTS["negative"], *positive]
         self.questions = [DirectPrompt().question.format(label=label, duration=5.0) for label in LABELS]
         self.inference, self.new_tokens, self.steering = PROMPTS["inference"], new_tokens, Steering()
+        self.absent = [PROMPTS["positive"].format(label=label) for label in ABSENT]
         n_steered = len(POSITIONS) * n_kinds
         self.vectors = rng.normal(size=(n_steered, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
         self.clock = clock
@@ -113,6 +115,22 @@ class Work:
         seconds = {"un-steered": between - started, "steered": self.clock() - between}
         states = list(reading.states.reshape(len(recordings), -1, *reading.states.shape[1:]))
         return Found(self._attention(reading, steered, len(recordings)), [], states, seconds)
+
+    def published(self, engine: Engine, recordings: list[np.ndarray]) -> None:
+        """All that the published method needs for its windows: states, the base pass, one steered pass per query."""
+        heard = engine.hear(recordings)
+        reading = self._unsteered(engine, heard)
+        n, n_events = len(recordings), len(LABELS)
+        index = np.repeat(range(n), n_events).tolist()
+        states = reading.states.reshape(n, -1, *reading.states.shape[1:])
+        vectors = (states[:, 2:] - states[:, 1:2]).reshape(-1, *states.shape[2:])
+        engine.read(heard, [self.inference] * len(index), index, vectors, self.steering)
+
+    def asking(self, engine: Engine, recordings: list[np.ndarray], n_absent: int) -> None:
+        """All that asking needs for its windows, held against absent sounds: prompts behind a shared prefix."""
+        prompts = [*self.prompts[2:], *self.absent[:n_absent]]
+        index = np.repeat(range(len(recordings)), len(prompts)).tolist()
+        engine.read(recordings, prompts * len(recordings), index)
 
     def _attention(self, reading: Reading, steered: Reading, n: int) -> list[np.ndarray]:
         n_audio = reading.n_audio_tokens[:: len(self.prompts)]

@@ -81,10 +81,12 @@ class Oracle:
         operator: str = "add",
         support: np.ndarray | None = None,
         read_site: str = "block",
+        state_at: int = -1,
     ) -> OracleReading:
         """One forward pass; `vectors` is [layer, width], `layers` the steered blocks, `scale` one or one per block.
 
-        `support`, bool [layer, width], names the coordinates that may change; states are taken at `read_site`.
+        `support`, bool [layer, width], names the coordinates that may change; states are taken at `read_site`, of the
+        token `state_at`.
         """
         inputs = self.inputs(recording, prompt)
         is_audio = (inputs["input_ids"][0] == self.model.config.audio_token_id).nonzero().flatten()
@@ -131,7 +133,7 @@ class Oracle:
             return output
 
         def keep(_: int, state: torch.Tensor) -> None:
-            states.append(state[0, -1])
+            states.append(state[0, state_at])
 
         handles = self._attach(site, steer, layers) + self._attach(read_site, keep, range(len(self.blocks)))
         with torch.no_grad():
@@ -141,7 +143,7 @@ class Oracle:
         if not layers and read_site == "block":
             # The library's own account of the same states; its last entry lies behind the final norm.
             for ours, theirs in zip(states[:-1], outputs.hidden_states[1:-1], strict=True):
-                assert torch.equal(ours, theirs[0, -1])
+                assert torch.equal(ours, theirs[0, state_at])
         queries = list(range(after, n_tokens)) if text_rows == "all" else [n_tokens - 1]
 
         def by_layer(of_map: Callable[[torch.Tensor], torch.Tensor]) -> np.ndarray:

@@ -669,14 +669,14 @@ def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_con
 
 def test_default_methods_are_headline_controls_on_the_large_study_and_all_that_fit_on_the_small_one(raw_config, root):
     config = load(raw_config, root)
-    few = ["sample", "label_mean", "random_direction", "other_label", "absent_label", "silence"]
-    assert list(config.methods_of("localization")) == few
+    few = {"sample", "label_mean", "random_direction", "other_label", "absent_label", "silence"}
+    assert set(config.methods_of("localization")) == few | {"prompt_matched", "matched"}
     of_questions = ["audio_silence", "audio_none", "instruction"]
     assert list(config.methods_of("listening")) == of_questions
     assert list(config.methods_of("localization-exact")) == [
         name for name in config.methods if name not in of_questions
     ]
-    assert len(config.methods_of("localization-exact")) == 17
+    assert len(config.methods_of("localization-exact")) == 19
 
 
 @pytest.mark.parametrize(
@@ -760,12 +760,12 @@ def test_studies_about_the_same_examples_share_states(raw_config, root):
     model = "tiny-qwen2-audio"
     raw_config["studies"]["localization"]["methods"] = ["sample", "silence"]
     one = load(raw_config, root)
-    assert one.states_of("sequences") == ["negative", "positive", "positive@silence"]
+    assert list(one.states_of("sequences")) == ["negative", "positive", "positive@silence"]
     assert one.averaging_settings("sequences").contrasts == []
     raw_config["studies"]["mine"] = {"examples": "sequences", "methods": ["label_mean", "no_audio", "positive_2"]}
     both = load(raw_config, root)
     union = ["negative", "positive", "positive@none", "positive@silence", "positive_2"]
-    assert both.states_of("sequences") == list(both.unsteered_settings(model, "sequences").states) == union
+    assert list(both.states_of("sequences")) == list(both.unsteered_settings(model, "sequences").states) == union
     assert both.averaging_settings("sequences").contrasts == [("positive", "negative")]
     # Each has passes of its own: the first is not run again.
     assert both.steering_settings(model, "localization") == one.steering_settings(model, "localization")
@@ -774,7 +774,7 @@ def test_studies_about_the_same_examples_share_states(raw_config, root):
     assert both.unsteered_settings(model, "sequences-exact") == one.unsteered_settings(model, "sequences-exact")
     # Nor do other examples: what no study asks about has no states.
     raw_config["examples"]["unused"] = raw_config["examples"]["sequences"]
-    assert load(raw_config, root).states_of("unused") == []
+    assert load(raw_config, root).states_of("unused") == {}
 
 
 def test_a_method_changes_the_steering_that_it_names_and_no_more(raw_config, root):
@@ -1024,3 +1024,124 @@ def test_questions_can_be_left_out(raw_config, root):
     raw_config["figures"]["audio_share"] = None
     config = load(raw_config, root)
     assert config.questions == config.shares == {}
+
+
+# ---------------------------------------------------------------------------------------------------- absent references
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "message"),
+    [
+        ("mine", {}, r"methods\.mine.*takes a direction, or a prompt that is asked instead"),
+        ("prompt_mine", {"direction": "sample", "prompt": "positive"}, r"a direction, or a prompt"),
+        ("prompt_mine", {"prompt": "positive", "steering": {"scale": 1}}, r"steering: a prompt that is asked steers"),
+        ("mine", {"prompt": "positive"}, r"methods\.mine: .* starts with prompt_ and is not prompt_only; rename it"),
+        ("prompt_only", {"prompt": "positive"}, r"is not prompt_only; rename it"),
+        ("prompt_mine", {"direction": "sample"}, r"methods\.prompt_mine: only what is asked and not steered"),
+        ("prompt_mine", {"prompt": "negative"}, r"'negative' is no prompt that names \{label\} \(positive, positive_1"),
+        ("prompt_mine", {"prompt": "where"}, r"'where' is no prompt .*; name one of these, or add it to prompts"),
+        (
+            "mine",
+            {"direction": "sample", "localization": {"layers": [9]}},
+            r"methods\.mine\.localization\.layers: block 9",
+        ),
+        (
+            "mine",
+            {"direction": "sample", "localization": {"absent_sounds": 2, "absent_mistaken": 3}},
+            r"absent_mistaken: 3 of 2 absent sounds cannot be present; lower it",
+        ),
+    ],
+)
+def test_methods_that_neither_ask_nor_steer_are_refused(raw_config, root, name, method, message):
+    raw_config["methods"][name] = method
+    with pytest.raises(UserError, match=message) as refused:
+        load(raw_config, root)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("contrast", "message"),
+    [
+        (["positive@absent@label", "negative"], r"names no state; write a prompt, and behind it @silence or @none, @l"),
+        (["positive@absent0", "negative"], r"names no state"),
+        (
+            ["negative@label", "positive"],
+            r"'negative@label': the prompt 'negative' names no \{label\}; take @label out",
+        ),
+        (["positive", "negative@absent"], r"names no \{label\}; take @absent out"),
+        (["positive@absent", "positive@absent"], r"differ in nothing"),
+    ],
+)
+def test_states_that_cannot_be_had_are_refused(raw_config, root, contrast, message):
+    raw_config["directions"]["mine"] = {"contrast": contrast}
+    with pytest.raises(UserError, match=message):
+        load(raw_config, root)
+
+
+def test_figures_of_steering_and_sweeps_of_it_take_methods_that_steer(raw_config, root):
+    raw_config["figures"]["reading_method"] = "matched"
+    with pytest.raises(UserError, match=r"reading_method: 'matched' does not steer, or is held against absent sounds"):
+        load(raw_config, root)
+    raw_config["figures"]["reading_method"] = "sample"
+    sweep = {"vary": "steering.scale", "values": [0, 1], "method": "prompt_matched"}
+    raw_config["studies"]["mine"] = sweep
+    with pytest.raises(
+        UserError, match=r"studies\.mine\.method: 'prompt_matched' steers nothing, and steering\.scale n"
+    ):
+        load(raw_config, root)
+    raw_config["studies"]["mine"] = sweep | {"vary": "localization.absent_sounds", "values": [1, 5]}
+    config = load(raw_config, root)
+    # Passes are made for the largest value of a sweep that needs none of its own.
+    (base, prompted) = config.unsteered_settings("tiny-qwen2-audio", "sequences-exact").passes
+    assert (base.absent, prompted.name, prompted.absent) == (0, "prompted", 5)
+    assert config.unsteered_settings("tiny-qwen2-audio", "sequences").passes[1].absent == 3
+
+
+def test_methods_that_differ_in_their_reference_share_passes_and_states_serve_what_is_made_of_them(raw_config, root):
+    raw_config["directions"] = {"against_absent": {"contrast": ["positive", "positive@absent5"]}}
+    raw_config["methods"] |= {
+        "held": {"direction": "sample", "localization": {"reference": "absent", "absent_sounds": 2}},
+        "held_too": {"direction": "sample", "localization": {"reference": "absent", "absent_sounds": 4}},
+        "alone": {"direction": "against_absent", "localization": {"reference": "absent", "absent_average": "median"}},
+        "prompt_other": {"prompt": "positive_1", "localization": {"reference": "absent", "absent_sounds": 1}},
+    }
+    chosen = ["sample", "held", "held_too", "alone", "prompt_matched", "prompt_other"]
+    raw_config["studies"]["localization"]["methods"] = chosen
+    config = load(raw_config, root)
+    passes = config.steering_settings("tiny-qwen2-audio", "localization").passes
+    assert [(each.name, each.absent) for each in passes] == [("alone", 3), ("sample", 4)]
+    rows = config.scoring_settings("localization").methods
+    assert {name: row.passes for name, row in rows.items()} == {
+        "prompt_only": "prompted",
+        "prompt_matched": "prompted",
+        "prompt_other": "prompted_positive_1",
+        "steering_alone": "alone",
+        "steering_held": "sample",
+        "steering_held_too": "sample",
+        "steering_sample": "sample",
+    }
+    assert rows["steering_sample"].localization == config.localization
+    assert rows["steering_alone"].localization.absent_average == "median"
+    unsteered = config.unsteered_settings("tiny-qwen2-audio", "sequences")
+    assert {each.name: each.absent for each in unsteered.passes} == {
+        "base": 0,
+        "prompted": 3,
+        "prompted_positive_1": 1,
+    }
+    # Five others for each of three absent sounds.
+    assert {name: state.absent for name, state in unsteered.states.items()} == {"negative": 0, "positive": 6}
+    assert config.steers("localization")
+    assert config.steers_absent("localization")
+    assert config.holds_against_absent("localization")
+
+
+def test_a_study_that_only_asks_has_no_states_no_directions_and_no_steered_passes(raw_config, root):
+    raw_config["examples"]["others"] = raw_config["examples"]["sequences"] | {"n_samples": 9}
+    raw_config["studies"]["asking"] = {"examples": "others", "methods": ["prompt_matched"], "direct_prompt": False}
+    config = load(raw_config, root)
+    assert not config.steers("asking")
+    assert config.steering_settings("tiny-qwen2-audio", "asking").passes == []
+    settings = config.unsteered_settings("tiny-qwen2-audio", "others")
+    assert settings.states == {}
+    assert [each.name for each in settings.passes] == ["base", "prompted"]
+    assert list(config.scoring_settings("asking").methods) == ["prompt_only", "prompt_matched"]

@@ -56,6 +56,21 @@ def test_silent_gaps_are_silent():
     assert not sample[PLAN.events[0].offset : PLAN.events[1].onset].any()
 
 
+def test_without_clips_there_is_no_sound_to_be_found():
+    heard = render(PLAN, CLIPS, Composition())
+    noisy = render(PLAN, CLIPS, Composition(heard="noise"))
+    for number, event in enumerate(PLAN.events):
+        here = slice(event.onset, event.offset)
+        assert level(noisy[here]) == pytest.approx(level(heard[here]), rel=1e-3)
+        correlation = np.corrcoef(noisy[here], heard[here])[0, 1]
+        assert abs(correlation) < 0.05, number
+    gap = slice(PLAN.events[0].offset, PLAN.events[1].onset)
+    np.testing.assert_array_equal(noisy[gap], heard[gap])
+    silent = render(PLAN, CLIPS, Composition(heard="silence"))
+    assert silent.shape == heard.shape
+    assert not silent.any()
+
+
 def test_untouched_clips_are_untouched():
     whole = [clip(0.05, 20_000, key) for key in range(3)]
     trimmed = plan(9_000, 10_000, 20_000, starts=(0, 500, 0))

@@ -20,6 +20,7 @@ from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.examples import load_audio, read_shard
+from wheretolisten.examples.absent import absent_sounds, read_vocabulary
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
 from wheretolisten.models.adapter import Adapter
@@ -54,13 +55,32 @@ class Batch:
         return [self.recording(index, adapter) for index in range(len(self.examples))]
 
 
-def batches_of(shard: Path, size: int, n_samples: int | None = None) -> list[Batch]:
-    """The samples of a shard, or its first `n_samples`, cut into batches of `size` in order; nothing else matters."""
+def batches_of(
+    shard: Path, size: int, n_samples: int | None = None, clips: Path | None = None, n_absent: int = 0
+) -> list[Batch]:
+    """The samples of a shard, or its first `n_samples`, cut into batches of `size` in order; nothing else matters.
+
+    With `n_absent` sounds, at most, that a sample does not hold, of the labels of a table of `clips`.
+
+    Raises
+    ------
+    UserError
+        If a table cannot be read.
+    """
+    vocabulary = read_vocabulary(clips) if n_absent else {}
     table = read_shard(shard)
     samples = [events.to_dict("records") for _, events in table.groupby("sample_id", sort=False)][:n_samples]
     # shards/<k>.csv lies one level below the folder that its audio paths start from.
     folder = shard.parent.parent
-    examples = [Example(events[0]["sample_id"], events[0]["path"], events=events) for events in samples]
+    examples = [
+        Example(
+            events[0]["sample_id"],
+            events[0]["path"],
+            events=events,
+            absent=absent_sounds(events[0]["sample_id"], events, vocabulary, n_absent),
+        )
+        for events in samples
+    ]
     return cut(examples, size, lambda example: load_audio(example.events[0], folder))
 
 
@@ -242,12 +262,13 @@ def part_of(
 ) -> dict[str, np.ndarray]:
     """What a part of a file of passes holds (`store.schema.passes`); nobody's vector steers yet."""
     nobody = np.zeros((len(batch.examples), len(columns)), "S1")
+    absent = [{sound["position"]: sound["label"] for sound in example.absent} for example in batch.examples]
     return {
         "sample_id": store.texts([example.example_id for example in batch.examples]),
         "recording": store.texts([example.recording_id for example in batch.examples]),
         "n_audio_tokens": np.array([len(audio) for audio in heard.audio]),
         "target": nobody,
-        "label": nobody,
+        "label": store.texts([[labels.get(event, "") for _, event in columns] for labels in absent]),
         store.schema.VALUES[readout].name: values,
     }
 

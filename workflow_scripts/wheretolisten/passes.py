@@ -35,12 +35,20 @@ class Example:
         What fills the templates of prompts about the whole of it: name → text.
     events
         The events in it that can be asked about, in order: position, label, domain, duration (s).
+    absent
+        Sounds that are not in it and that it may be asked about as well: position, label, domain.
     """
 
     example_id: str
     recording_id: str
     fields: Mapping[str, str] = field(default_factory=dict)
     events: Sequence[Mapping[str, Any]] = ()
+    absent: Sequence[Mapping[str, str]] = ()
+
+    @property
+    def asked(self) -> list[Mapping[str, Any]]:
+        """Events and absent sounds, by which a prompt about an event is filled."""
+        return [*self.events, *self.absent]
 
 
 def positions_of(examples: Sequence[Example]) -> list[str]:
@@ -48,18 +56,35 @@ def positions_of(examples: Sequence[Example]) -> list[str]:
     return [event["position"] for event in examples[0].events]
 
 
-def columns_of(passes: Iterable[Pass], positions: Sequence[str]) -> list[tuple[Pass, str]]:
-    """Each pass with every event that it is about, in order; with an empty name where it is about the example."""
-    return [(each, event) for each in passes for event in (positions if each.about == "event" else [""])]
+def absent_of(examples: Sequence[Example]) -> list[str]:
+    """What absent sounds of examples are called; all have equally many."""
+    return [sound["position"] for sound in examples[0].absent]
+
+
+def columns_of(passes: Iterable[Pass], positions: Sequence[str], absent: Sequence[str] = ()) -> list[tuple[Pass, str]]:
+    """Each pass with every event and absent sound that it is about, in order; with an empty name for the example."""
+    return [
+        (each, event)
+        for each in passes
+        for event in ([*positions, *absent[: each.absent]] if each.about == "event" else [""])
+    ]
 
 
 def fill(template: str, example: Example, position: str, wording: Wording) -> str:
     """The prompt that a template yields, about the whole example or the event at a position."""
     if not position:
         return template.format(**example.fields)
-    event = next(event for event in example.events if event["position"] == position)
+    event = next(event for event in example.asked if event["position"] == position)
     words = wording.of(event["label"], event["domain"])
     return template.format(label=words, duration=event.get("duration"), **example.fields)
+
+
+def end_of_label(request: "_Request", example: Example, wording: Wording) -> int | None:
+    """Characters of a prompt up to the end of the label's words, where a request is about the token that ends there."""
+    if request.token == "last":
+        return None
+    before = request.prompt[: request.prompt.index("{label}") + len("{label}")]
+    return len(fill(before, example, request.position, wording))
 
 
 @dataclass(frozen=True)
@@ -69,12 +94,17 @@ class _Request:
     prompt: str
     position: str = ""
     heard: str = "recording"
+    token: str = "last"
 
 
-def _state_requests(states: Mapping[str, State], positions: Sequence[str]) -> dict[str, list[_Request]]:
-    """State → the requests that leave it: one for each event, or one that all events share."""
+def _state_requests(states: Mapping[str, State], examples: Sequence[Example]) -> dict[str, list[_Request]]:
+    """State → the requests that leave it: one for each event and absent sound, or one that all events share."""
+    positions, absent = positions_of(examples), absent_of(examples)
     return {
-        name: [_Request(state.prompt, event, state.heard) for event in (positions if state.of_event else [""])]
+        name: [
+            _Request(state.prompt, event, state.heard, state.token)
+            for event in ([*positions, *absent[: state.absent]] if state.of_event else [""])
+        ]
         for name, state in states.items()
     }
 
@@ -105,7 +135,7 @@ def read(
     values
         [example, column, ...], as the settings' readout says, NaN where an example has less; None without passes.
     states
-        Name → float32 [example, event, layer, hidden]; with one event where all share the state.
+        Name → float32 [example, event + absent, layer, hidden]; with one event where all share the state.
     """
     plain = [number for number, (each, _) in enumerate(columns) if each.direction is None]
     steered = [number for number, (each, _) in enumerate(columns) if each.direction is not None]
@@ -129,7 +159,7 @@ def _read_unsteered(
     settings: PassSettings,
 ) -> tuple[list[np.ndarray], dict[str, np.ndarray]]:
     """Values of each un-steered column, [example, ...], and states; a state and a pass of the same prompt are one."""
-    states = _state_requests(settings.states, positions_of(examples))
+    states = _state_requests(settings.states, examples)
     missing = set(itertools.chain(*states.values()))
     found: dict[int, np.ndarray] = {}
     kept: dict[_Request, np.ndarray] = {}
@@ -170,11 +200,13 @@ def _read(
     """States, if they are wanted, and what is kept of attention, [example, request, ...] each."""
     heard, place = _with_nothing(engine, heard, {request.heard for request in requests})
     n_examples = len(examples)
+    asked = [(example, each) for example in examples for each in requests]
     reading = engine.read(
         heard,
-        [fill(each.prompt, example, each.position, settings.wording) for example in examples for each in requests],
+        [fill(each.prompt, example, each.position, settings.wording) for example, each in asked],
         audio_index=[place[each.heard][example] for example in range(n_examples) for each in requests],
         want_states=want_states,
+        state_at=[end_of_label(each, example, settings.wording) for example, each in asked],
         **_KEPT[settings.readout],
     )
     states, values = (

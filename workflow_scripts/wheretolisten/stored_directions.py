@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from wheretolisten import store
-from wheretolisten.config.directions import Direction
+from wheretolisten.config.directions import Direction, stored_state
 from wheretolisten.directions.labels import LabelSums
 from wheretolisten.directions.sources import Groups, Sample, sources
 from wheretolisten.directions.vectors import directions_of
@@ -16,14 +16,15 @@ from wheretolisten.passes import Example
 
 @dataclass(frozen=True, eq=False)
 class Steered:
-    """What steers the queries of a sample, by event.
+    """What steers the queries of a sample, by event, and those about absent sounds.
 
     Attributes
     ----------
     vectors
-        [event, layer, hidden].
+        [event + absent, layer, hidden].
     targets, labels
-        Event whose vector it is, and its label, [event]; empty where it is none's. An absent label has no event.
+        Event (or absent sound) whose vector it is, and its label, [event + absent]; empty where it is none's. The label
+        of the control absent_label has no event.
     """
 
     vectors: np.ndarray
@@ -68,19 +69,22 @@ class StoredDirections:
             for of in (found.sums, found.shuffled_sums)
         )
 
-    def of_sample(self, example: Example, directions: Sequence[Direction]) -> list[Steered]:
-        """What steers the queries of a sample, for each direction."""
-        columns = (tuple(event[key] for event in example.events) for key in ("position", "label", "domain"))
-        sample = Sample(example.example_id, *columns)
-        needed = sorted({state for direction in directions for state in direction.contrast})
-        _, states = store.read_states(self._states, needed, [sample.sample_id], *self._origin)
+    def of_sample(
+        self, example: Example, directions: Sequence[Direction], n_absent: Sequence[int] | None = None
+    ) -> list[Steered]:
+        """What steers the queries of a sample, and about how many of the first absent sounds, for each direction."""
+        columns = [tuple(event[key] for event in example.events) for key in ("position", "label", "domain")]
+        absent = tuple(sound["label"] for sound in example.absent)
+        samples = [Sample(example.example_id, *columns, absent[:n]) for n in n_absent or [0] * len(directions)]
+        needed = sorted({stored_state(state) for direction in directions for state in direction.contrast})
+        _, states = store.read_states(self._states, needed, [example.example_id], *self._origin)
         states = {name: values[0] for name, values in states.items()}
-        return [self._steered(direction, sample, states) for direction in directions]
+        return [self._steered(*each, states) for each in zip(directions, samples, strict=True)]
 
     def _steered(self, direction: Direction, sample: Sample, states: dict[str, np.ndarray]) -> Steered:
         sums = self._shuffled_sums if direction.control == "shuffled_labels" else self._sums
         found = sources(direction, sample, self._groups)
-        if direction.over == "own" and all(len(states[name]) == 1 for name in direction.contrast):
+        if direction.over == "own" and all(len(states[stored_state(name)]) == 1 for name in direction.contrast):
             # A contrast that names no label is no event's.
             targets, labels = ([""] * len(found) for _ in range(2))
         else:

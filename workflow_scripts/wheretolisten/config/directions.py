@@ -12,23 +12,45 @@ PROMPT_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
 """What a prompt may be called."""
 
 
+_STATE_NAME = re.compile(rf"({PROMPT_NAME.pattern})(?:@(silence|none))?(@label)?(?:@absent([1-9]\d?)?)?")
+
+ABSENT_SOUNDS = 3
+"""Absent sounds that a state @absent is the mean over, where its name says no number."""
+
+
 def _check_state(name: str) -> str:
-    prompt, at, instead = name.partition("@")
-    if not PROMPT_NAME.fullmatch(prompt) or (at and instead not in ("silence", "none")):
-        raise ValueError(f"{name!r} names no state; write a prompt, and behind it @silence or @none if need be")
+    if not _STATE_NAME.fullmatch(name):
+        raise ValueError(
+            f"{name!r} names no state; write a prompt, and behind it @silence or @none, @label, @absent or @absent5 if "
+            "need be, in this order"
+        )
     return name
 
 
 StateName = Annotated[str, AfterValidator(_check_state)]
 """A prompt: what it leaves at its last token, about the recording, about silence of equal length (@silence), or without
-any audio (@none)."""
+any audio (@none); at the last token of the label's words instead of its own (@label); the mean over that many sounds
+that the recording does not hold, which the prompt is asked about in the event's place (@absent)."""
+
+
+def averaged_over(name: str) -> int:
+    """Number of absent sounds that a state is the mean over; 0 of an event's own."""
+    found = _STATE_NAME.fullmatch(name)
+    return int(found[4] or ABSENT_SOUNDS) if "@absent" in name else 0
+
+
+def stored_state(name: str) -> str:
+    """The state that is taken from the model: of `where@absent`, the state `where` about absent sounds."""
+    return name.partition("@absent")[0]
 
 
 class State(Section):
-    """What one prompt leaves at its last token."""
+    """What one prompt leaves at one of its tokens."""
 
     prompt: str = Field(description="template; {label} stands for the words of an event's label")
     heard: Literal["recording", "silence", "none"] = "recording"
+    token: Literal["last", "label"] = Field("last", description="the prompt's last token, or that of the label's words")
+    absent: int = Field(0, description="absent sounds that the prompt is also asked about")
 
     @property
     def of_event(self) -> bool:
@@ -59,6 +81,18 @@ class Direction(Section):
         if self.control is not None and self.over != over:
             raise ValueError(f"control: {self.control} is made with over: {over}, not {self.over}; correct one of them")
         return self
+
+    def absent_needed(self, name: str, n_asked: int) -> int:
+        """Absent sounds whose state `name` is needed where the direction steers queries about `n_asked` of them.
+
+        A sound is no part of the mean that its own state is held against.
+        """
+        of_means = [
+            averaged_over(each) + (n_asked > 0)
+            for each in self.contrast
+            if averaged_over(each) and stored_state(each) == name
+        ]
+        return max(n_asked, *of_means, 0)
 
 
 _SAMPLE = ("positive", "negative")

@@ -48,6 +48,11 @@ class Composition(Section):
     gap_noise: Literal["white", "pink", "silence"] = Field(
         "white", description="noise of the gaps; as loud (RMS) as the two neighbours on average"
     )
+    heard: Literal["clips", "noise", "silence"] = Field(
+        "clips",
+        description="where events lie: their clips; white noise as loud as these; or nothing, all through the "
+        "recording. Without clips there is no sound to be found",
+    )
     loudness: Literal["untouched", "rms"] = Field("untouched", description="rms: every clip to rms_level first")
     rms_level: float = Field(0.1, gt=0, lt=1, description="root mean square that loudness: rms brings clips to")
     domains: Literal["within", "mixed"] = Field("within", description="labels of a sample from one domain, or any")

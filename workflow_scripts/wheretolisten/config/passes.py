@@ -25,6 +25,7 @@ class Pass(Section):
     direction: Direction | None = Field(None, description="null: nothing is steered")
     steering: Steering | None = Field(None, description="how the direction is added")
     text_rows: Literal["all", "last"] = Field("all", description="text tokens whose attention is read")
+    absent: int = Field(0, description="sounds that the recording does not hold, about which it is made as well")
 
     @field_serializer("steering")
     def _only_what_is_set(self, steering: Steering | None) -> dict[str, Any] | None:
@@ -56,6 +57,11 @@ class PassSettings(Section):
     variation: Variation | None = Field(
         None, description="a key that the passes take at every value, one after the other"
     )
+
+    @property
+    def n_absent(self) -> int:
+        """Absent sounds that examples are asked about."""
+        return max((each.absent for each in (*self.passes, *self.states.values())), default=0)
 
     def passes_for(self, n_layers: int) -> list[Pass]:
         """The passes through a model of so many blocks; those of a variation are named by the value.

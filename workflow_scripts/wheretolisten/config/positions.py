@@ -18,6 +18,15 @@ def name_positions(n_events: int) -> tuple[str, ...]:
     return tuple(f"event-{number}" for number in range(1, n_events + 1))
 
 
+ABSENT = "absent"
+"""Folder of passes that are steered for absent sounds, of all events together."""
+
+
+def absent_positions(n_sounds: int) -> tuple[str, ...]:
+    """What stands in an event's place where a prompt is about a sound that the recording does not hold."""
+    return tuple(f"{ABSENT}-{number}" for number in range(1, n_sounds + 1))
+
+
 def is_position(name: str) -> bool:
     """Whether events can have this name."""
     return re.fullmatch(PATTERN, name) is not None

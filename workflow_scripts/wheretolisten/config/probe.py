@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from wheretolisten.config.directions import DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
+from wheretolisten.config.directions import ABSENT_SOUNDS, DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
 from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.prompts import ABOUT_EVENT, PROMPTS, Prompts, Wording, fields_of, state_of
 from wheretolisten.config.sections import Section, check_template, first_sentence
@@ -110,6 +110,24 @@ class Readout(Section):
 class Localization(Section):
     """From attention to a window (SWL §3.3)."""
 
+    reference: Literal["base", "absent"] = Field(
+        "base",
+        description="what a pass is held against: the base pass, as published, or the same intervention for sounds "
+        "that the recording does not hold (docs/matched.md)",
+    )
+    absent_sounds: int = Field(
+        ABSENT_SOUNDS,
+        ge=1,
+        le=16,
+        description="how many such sounds, at most; drawn by the sample's id, of its own domain first",
+    )
+    absent_average: Literal["mean", "median"] = Field("mean", description="over them, of shares of attention")
+    absent_mistaken: int = Field(
+        0,
+        ge=0,
+        description="how many of them are other events of the recording after all, as it happens where nobody knows "
+        "what it holds",
+    )
     layers: Layers = Field("second_half", description="blocks that are scored, as `steering.layers`")
     layer_weights: Literal["linear", "uniform"] = Field("linear", description="w_l: rising with depth, or equal")
     epsilon: float = Field(1e-8, gt=0, description="ε in the ratio of window shares")
@@ -119,6 +137,20 @@ class Localization(Section):
         min_length=1,
         description="durations tried where the event's is not known, in seconds",
     )
+
+    @model_validator(mode="after")
+    def _check_mistaken(self) -> "Localization":
+        if self.absent_mistaken > self.absent_sounds:
+            raise ValueError(
+                f"absent_mistaken: {self.absent_mistaken} of {self.absent_sounds} absent sounds cannot be present; "
+                "lower it"
+            )
+        return self
+
+    @property
+    def n_absent(self) -> int:
+        """Absent sounds that passes are read about for it."""
+        return self.absent_sounds if self.reference == "absent" else 0
 
 
 class DirectPrompt(Section):
@@ -138,19 +170,51 @@ class DirectPrompt(Section):
 
 
 class Method(Section):
-    """A row of the tables, `steering_<name>`: a direction and how it is added, all that a steered pass needs.
+    """A row of the tables: `steering_<name>`, a direction that is added to the base pass; or a prompt in its place.
 
-    In the configuration `steering` holds the keys that differ from the section `steering`. `Probe` fills in the others,
-    so that no method holds a value that is not used.
+    In the configuration `steering` and `localization` hold the keys that differ from the sections of these names.
+    `Probe` fills in the others, so that no method holds a value that is not used.
     """
 
-    direction: str = Field(description="name of a direction")
-    steering: Steering = Field(Steering(), description="keys that differ from the section steering")
+    direction: str | None = Field(None, description="name of a direction; null where a prompt is asked instead")
+    prompt: str | None = Field(
+        None, description="name of a prompt about an event; the method's name then starts with prompt_, and is its row"
+    )
+    steering: Steering | None = Field(None, description="keys that differ from the section steering")
+    localization: Localization = Field(Localization(), description="keys that differ from the section localization")
 
-    def resolve(self, steering: Steering) -> "Method":
-        """The method with every key of its steering, from the section and its own changes."""
-        changes = {key: getattr(self.steering, key) for key in self.steering.model_fields_set}
-        return Method(direction=self.direction, steering=Steering.model_validate(dict(steering) | changes))
+    @model_validator(mode="after")
+    def _check_kind(self) -> "Method":
+        if (self.direction is None) == (self.prompt is None):
+            raise ValueError("it takes a direction, or a prompt that is asked instead; write one of the two")
+        if self.prompt is not None and self.steering is not None:
+            raise ValueError("steering: a prompt that is asked steers nothing; take the key out, or name a direction")
+        return self
+
+    def resolve(self, steering: Steering, localization: Localization) -> "Method":
+        """The method with every key of its steering and its localization, from the sections and its own changes."""
+        sections = (
+            {"steering": steering, "localization": localization} if self.steers else {"localization": localization}
+        )
+        resolved = {}
+        for name, section in sections.items():
+            changed = getattr(self, name) or Section()
+            changes = {key: getattr(changed, key) for key in changed.model_fields_set}
+            try:
+                resolved[name] = type(section).model_validate(dict(section) | changes)
+            except ValidationError as error:
+                raise ValueError(first_sentence(error, name)) from None
+        return self.model_copy(update=resolved)
+
+    @property
+    def steers(self) -> bool:
+        """Whether it adds a direction."""
+        return self.direction is not None
+
+
+def row_of(method: str) -> str:
+    """What tables call a method: a prompt that is asked by its own name."""
+    return method if method.startswith("prompt_") else f"steering_{method}"
 
 
 class Probe(Section):
@@ -164,14 +228,16 @@ class Probe(Section):
     directions: dict[str, Direction] = Field(
         default_factory=dict, description="name → contrast, beside those that are always there (DIRECTIONS)"
     )
+    readout: Readout = Field(Readout(), description="which attention is read")
+    localization: Localization = Field(
+        Localization(), description="how a window is found in it, unless a method says otherwise"
+    )
     methods: dict[str, Method] = Field(
         {name: Method(direction=name) for name in ("sample", "label_mean", "random_direction")},
         min_length=1,
         validate_default=True,
         description="name → direction and steering; studies choose among them",
     )
-    readout: Readout = Field(Readout(), description="which attention is read")
-    localization: Localization = Field(Localization(), description="how a window is found in it")
     direct_prompt: DirectPrompt = Field(DirectPrompt(), description="the onset asked for in words")
     random_draws: int = Field(100, ge=1, description="uniform random windows drawn per query")
     random_seed: int = Field(0, ge=0, description="of those draws")
@@ -180,14 +246,14 @@ class Probe(Section):
     @classmethod
     def _resolve_methods(cls, methods: dict[str, Method], info: ValidationInfo) -> dict[str, Method]:
         # Fields are checked in their order, and a wrong one is left out.
-        if "steering" not in info.data:
+        if not {"steering", "localization"} <= info.data.keys():
             return methods
         resolved = {}
         for name, method in methods.items():
             try:
-                resolved[name] = method.resolve(info.data["steering"])
-            except ValidationError as error:
-                raise ValueError(first_sentence(error, f"{name}.steering")) from None
+                resolved[name] = method.resolve(info.data["steering"], info.data["localization"])
+            except ValueError as error:
+                raise ValueError(f"{name}.{error}") from None
         return resolved
 
     @model_validator(mode="after")
@@ -204,25 +270,46 @@ class Probe(Section):
                     f"directions.{name}.control: {direction.control} takes another label, and the contrast names none; "
                     "take the control out, or name a positive instruction"
                 )
-        steerings = {"steering": self.steering} | {
-            f"methods.{name}.steering": method.steering for name, method in self.methods.items()
-        }
-        for key, steering in steerings.items():
+        for key, steering in self.steerings.items():
             try:
                 steering.check_vectors()
             except UserError as error:
                 raise ValueError(f"{key}.{error}") from None
         for name, method in self.methods.items():
-            if not _METHOD_NAME.fullmatch(name):
-                raise ValueError(
-                    f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'"
-                )
-            try:
-                for state in self.direction_of(method).contrast:
-                    self.state(state)
-            except UserError as error:
-                raise ValueError(f"methods.{name}.direction: {error}") from None
+            self._check_method(name, method)
         return self
+
+    def _check_method(self, name: str, method: Method) -> None:
+        if not _METHOD_NAME.fullmatch(name):
+            raise ValueError(f"methods: the name {name!r} becomes part of a word; use lower-case letters, digits, '_'")
+        if not method.steers:
+            if not name.startswith("prompt_") or name == "prompt_only":
+                raise ValueError(
+                    f"methods.{name}: what is asked and not steered is a row of the tables by its own name, which "
+                    "starts with prompt_ and is not prompt_only; rename it"
+                )
+            template = self.prompts.get(method.prompt)
+            if template is None or fields_of(template) != ABOUT_EVENT:
+                about = [key for key, text in self.prompts.items() if text and fields_of(text) == ABOUT_EVENT]
+                raise ValueError(
+                    f"methods.{name}.prompt: {method.prompt!r} is no prompt that names {{label}} ({', '.join(about)}); "
+                    "name one of these, or add it to prompts"
+                )
+            return
+        if name.startswith("prompt_"):
+            raise ValueError(f"methods.{name}: only what is asked and not steered has a name with prompt_; rename it")
+        try:
+            for state in self.direction_of(method).contrast:
+                self.state(state)
+        except UserError as error:
+            raise ValueError(f"methods.{name}.direction: {error}") from None
+
+    @property
+    def steerings(self) -> dict[str, Steering]:
+        """How directions are added: the section, and that of every method that steers, by their keys."""
+        return {"steering": self.steering} | {
+            f"methods.{name}.steering": method.steering for name, method in self.methods.items() if method.steers
+        }
 
     def state(self, name: str) -> State:
         """What a state is taken from (`prompts.state_of`)."""
@@ -245,8 +332,11 @@ class Probe(Section):
             )
         return direction
 
-    def needs(self, direction: Direction) -> frozenset[str]:
-        """What an example must have for a direction: what the prompts of its states name (`prompts.fields_of`)."""
+    def needs(self, method: Method) -> frozenset[str]:
+        """What an example must have for a method: what its prompts name (`prompts.fields_of`)."""
+        if not method.steers:
+            return ABOUT_EVENT
+        direction = self.direction_of(method)
         named = frozenset().union(*(fields_of(self.state(state).prompt) for state in direction.contrast))
         # Means over a label and the controls are made from the events of other examples.
         return named | ABOUT_EVENT if direction.over != "own" or direction.control else named

@@ -115,12 +115,17 @@ def state_of(prompts: dict[str, str | None], name: str) -> State:
     UserError
         If there is no such prompt.
     """
-    prompt, _, instead = name.partition("@")
+    prompt, *marks = name.split("@")
     template = prompts.get(prompt)
     if template is None:
         known = ", ".join(name for name, text in prompts.items() if text is not None)
         raise UserError(f"{prompt!r} is no prompt ({known}); add it to prompts, or take what needs it out (name: null)")
-    return State(prompt=template, heard=instead or "recording")
+    if not fields_of(template) & ABOUT_EVENT and any(mark == "label" or mark.startswith("absent") for mark in marks):
+        raise UserError(
+            f"{name!r}: the prompt {prompt!r} names no {{label}}; take @{marks[-1]} out, or name another prompt"
+        )
+    heard = next((mark for mark in marks if mark in ("silence", "none")), "recording")
+    return State(prompt=template, heard=heard, token="label" if "label" in marks else "last")
 
 
 class Wording(Section):

@@ -1,7 +1,10 @@
 """What one script's job depends on, where no model is run; `config.passes` has the others."""
 
-from wheretolisten.config.directions import StateName
+from pydantic import Field
+
+from wheretolisten.config.directions import Direction, StateName
 from wheretolisten.config.examples import Questions
+from wheretolisten.config.probe import Localization
 from wheretolisten.config.prompts import Wording
 from wheretolisten.config.sections import Section
 
@@ -10,6 +13,21 @@ class AveragingSettings(Section):
     """Which contrasts are summed by label, beside the model that the states are of."""
 
     contrasts: list[tuple[StateName, StateName]]
+
+
+class ScoredMethod(Section):
+    """What the windows of a method are found in."""
+
+    passes: str = Field(description="name of the passes that it reads")
+    direction: Direction | None = Field(None, description="what they are steered with; null: nothing")
+    localization: Localization
+
+
+class ScoringSettings(Section):
+    """All that the windows of a study depend on, beside attention."""
+
+    methods: dict[str, ScoredMethod] = Field(description="row of the tables → what is read")
+    localization: Localization = Field(description="that of candidates for windows of unknown duration")
 
 
 class QuestionSettings(Section):

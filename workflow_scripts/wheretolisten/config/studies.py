@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_serializer, model_validator
 
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization, Probe, Steering
 from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, check_prompts
@@ -58,6 +59,9 @@ class Study(Section):
         "goes to the audio, of examples that are questions",
     )
     methods: Chosen = Field("all", description="all that fit the examples, or a list of names from methods")
+    direct_prompt: bool = Field(
+        True, description="whether the onset is asked for in words, too, where windows are read"
+    )
 
     @property
     def needs(self) -> frozenset[str]:
@@ -132,6 +136,7 @@ class ScoreSettings(Section):
 
     variation: Variation
     probe: Probe
+    direction: Direction | None = Field(None, description="what its method steers with; null: nothing")
 
     @field_serializer("probe")
     def _only_what_is_set(self, probe: Probe) -> dict[str, Any]:

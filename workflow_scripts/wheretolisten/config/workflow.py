@@ -3,7 +3,7 @@
 import itertools
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,16 +19,16 @@ from pydantic import (
 
 from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
-from wheretolisten.config.directions import Direction
+from wheretolisten.config.directions import State, stored_state
 from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Sequences
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import UNSTEERED_SHARES, Answers, ItemSettings, Pass, PassSettings
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
-from wheretolisten.config.probe import Method, Probe, Steering
+from wheretolisten.config.probe import Method, Probe, Steering, row_of
 from wheretolisten.config.prompts import ABOUT_EVENT
 from wheretolisten.config.sections import Section, UserPath, problems_of
-from wheretolisten.config.settings import AveragingSettings, QuestionSettings
+from wheretolisten.config.settings import AveragingSettings, QuestionSettings, ScoredMethod, ScoringSettings
 from wheretolisten.config.sounds import Library, ProceduralLibrary
 from wheretolisten.config.studies import (
     HEADS,
@@ -40,6 +40,7 @@ from wheretolisten.config.studies import (
     describe,
     of_score,
     own_value,
+    points,
     value_name,
 )
 from wheretolisten.errors import UserError
@@ -214,7 +215,7 @@ class Config(Probe):
                     "them or add it"
                 )
             if not self._fits(method, study):
-                lacking = self.needs(self.direction_of(self.methods[method])) - self.examples[study.examples].has
+                lacking = self.needs(self.methods[method]) - self.examples[study.examples].has
                 raise ValueError(
                     f"studies.{name}.methods: {method!r} needs examples with {{{sorted(lacking)[0]}}}, which "
                     f"{study.examples!r} have not; take it out"
@@ -233,6 +234,13 @@ class Config(Probe):
                     f"figures.reading_method: {self.figures.reading_method!r} is no method of study {chosen!r} "
                     f"({', '.join(self.methods_of(chosen))}), which is drawn; name one of these, or add it to "
                     f"studies.{chosen}.methods"
+                )
+            drawn = self.methods[self.figures.reading_method]
+            if not drawn.steers or drawn.localization.n_absent:
+                raise ValueError(
+                    f"figures.reading_method: {self.figures.reading_method!r} does not steer, or is held against "
+                    "absent sounds, and drawn are steered passes and the base pass; name a method with a direction and "
+                    "reference: base"
                 )
         if not self.examples_of(self.figures.attention_change).composition.equal:
             raise ValueError(
@@ -273,6 +281,11 @@ class Config(Probe):
             raise ValueError(
                 f"studies.{name}.method: {sweep.method!r} is not among the methods of study "
                 f"{self.study_of(name)!r} ({', '.join(methods)}); name one of them"
+            )
+        if not methods[sweep.method].steers and sweep.variation.passes != "none":
+            raise ValueError(
+                f"studies.{name}.method: {sweep.method!r} steers nothing, and {sweep.vary} needs passes that are "
+                "steered; name a method with a direction, or vary a key of localization"
             )
         try:
             check_values(name, sweep.variation, self.sweep_probe(name), {})
@@ -332,27 +345,59 @@ class Config(Probe):
         }
 
     def _fits(self, method: str, study: Study) -> bool:
-        direction = self.direction_of(self.methods[method])
-        return self.needs(direction) <= self.examples[study.examples].has
+        return self.needs(self.methods[method]) <= self.examples[study.examples].has
 
-    def states_of(self, examples: str) -> list[str]:
-        """States of examples that methods of the studies about them are made of, in alphabetical order."""
-        return _states_of(self._directions_of(examples))
+    def states_of(self, examples: str) -> dict[str, State]:
+        """States of examples that methods of the studies about them are made of, by name, in alphabetical order."""
+        found: dict[str, State] = {}
+        for study, name, method in self._methods_about(examples):
+            if method.steers:
+                n_absent, direction = self.n_absent(study, name), self.direction_of(method)
+                for each in map(stored_state, direction.contrast):
+                    state = self.state(each)
+                    needed = direction.absent_needed(each, n_absent) if state.of_event else 0
+                    needed = max(needed, found[each].absent if each in found else 0)
+                    found[each] = state.model_copy(update={"absent": needed})
+        return dict(sorted(found.items()))
 
-    def _directions_of(self, examples: str) -> list[Direction]:
-        return [
-            self.direction_of(method)
-            for name, study in self.localizations.items()
-            if study.examples == examples
-            for method in self.methods_of(name).values()
-        ]
+    def _methods_about(self, examples: str) -> Iterator[tuple[str, str, Method]]:
+        """Study, name and method of all that reads windows about some examples."""
+        for study, settings in self.localizations.items():
+            if settings.examples == examples:
+                for name, method in self.methods_of(study).items():
+                    yield study, name, method
+
+    def n_absent(self, study: str, method: str) -> int:
+        """Absent sounds that a method of a study is also read about, for the sweeps that need no other passes, too."""
+        found = [self.methods[method].localization.n_absent]
+        for name, sweep in self.sweeps.items():
+            if (self.study_of(name), sweep.method, sweep.variation.passes) == (study, method, "none"):
+                swept = points(sweep.variation, self.sweep_probe(name), n_layers=1)
+                found += [point.probe.localization.n_absent for point in swept]
+        return max(found)
+
+    def holds_against_absent(self, study: str) -> bool:
+        """Whether a study has methods whose passes are held against those about absent sounds."""
+        return any(method.localization.n_absent for method in self.methods_of(study).values())
+
+    def steers(self, study: str) -> bool:
+        """Whether a study has methods that steer."""
+        return any(method.steers for method in self.methods_of(study).values())
+
+    def steers_absent(self, study: str) -> bool:
+        """Whether a study steers for sounds that recordings do not hold."""
+        return any(each.absent for each in self._steered_passes(study))
 
     def unsteered_settings(self, model: str, examples: str) -> PassSettings:
         """What the un-steered passes of a model about sequences depend on, which leave states and attention."""
+        asked = {"positive": 0}
+        for study, name, method in self._methods_about(examples):
+            if not method.steers:
+                asked[method.prompt] = max(asked.get(method.prompt, 0), self.n_absent(study, name))
         return PassSettings(
             model=self.models[model],
-            passes=[self._base_pass(), self._prompted_pass()],
-            states={name: self.state(name) for name in self.states_of(examples)},
+            passes=[self._base_pass(), *(self._prompted_pass(*each) for each in sorted(asked.items()))],
+            states=self.states_of(examples),
             wording=self.wording,
             kernel=self.readout.kernel,
         )
@@ -367,12 +412,44 @@ class Config(Probe):
 
     def steering_settings(self, model: str, study: str) -> PassSettings:
         """What the steered passes of a model in a study that reads windows depend on."""
+        return PassSettings(model=self.models[model], passes=self._steered_passes(study), kernel=self.readout.kernel)
+
+    def _steered_passes(self, study: str) -> list[Pass]:
+        methods, absent = self.methods_of(study), {}
+        for name, method in methods.items():
+            if method.steers:
+                passes = self.passes_of(study, name)
+                absent[passes] = max(absent.get(passes, 0), self.n_absent(study, name))
+        return [self._steered_pass(name, methods[name], absent[name]) for name in sorted(absent)]
+
+    def passes_of(self, study: str, method: str) -> str:
+        """Name of the passes that a method of a study reads: methods that differ in their reference only share them."""
         methods = self.methods_of(study)
-        return PassSettings(
-            model=self.models[model],
-            passes=[self._steered_pass(name, methods[name]) for name in sorted(methods)],
-            kernel=self.readout.kernel,
-        )
+        chosen = methods[method]
+        if not chosen.steers:
+            return _prompted(chosen.prompt)
+        if not chosen.localization.n_absent:
+            return method
+        alike = [
+            name
+            for name, other in methods.items()
+            if (other.direction, other.steering) == (chosen.direction, chosen.steering)
+        ]
+        return min(alike, key=lambda name: (methods[name].localization.n_absent > 0, name))
+
+    def scoring_settings(self, study: str) -> ScoringSettings:
+        """What `localize_events` depends on."""
+        rows = {"prompt_only": ScoredMethod(passes=_prompted("positive"), localization=self.localization)}
+        methods = self.methods_of(study)
+        # As in the files of passes, those that are asked before those that are steered.
+        for name in sorted(methods, key=lambda name: (methods[name].steers, name)):
+            method = methods[name]
+            rows[row_of(name)] = ScoredMethod(
+                passes=self.passes_of(study, name),
+                direction=self.direction_of(method) if method.steers else None,
+                localization=method.localization,
+            )
+        return ScoringSettings(methods=rows, localization=self.localization)
 
     def map_settings(self, model: str) -> PassSettings:
         """What `map_attention` of a model depends on."""
@@ -389,18 +466,17 @@ class Config(Probe):
     def _base_pass(self) -> Pass:
         return Pass(name="base", prompt=self.prompts["inference"], text_rows=self.readout.text_rows)
 
-    def _prompted_pass(self) -> Pass:
-        return self._base_pass().model_copy(
-            update={"name": "prompted", "prompt": self.prompts["positive"], "about": "event"}
-        )
+    def _prompted_pass(self, prompt: str = "positive", n_absent: int = 0) -> Pass:
+        asked = {"name": _prompted(prompt), "prompt": self.prompts[prompt], "about": "event", "absent": n_absent}
+        return self._base_pass().model_copy(update=asked)
 
-    def _steered_pass(self, name: str, method: Method) -> Pass:
-        steered = {"direction": self.direction_of(method), "steering": method.steering}
+    def _steered_pass(self, name: str, method: Method, n_absent: int = 0) -> Pass:
+        steered = {"direction": self.direction_of(method), "steering": method.steering, "absent": n_absent}
         return self._base_pass().model_copy(update={"name": name, "about": "event"} | steered)
 
     def averaging_settings(self, examples: str) -> AveragingSettings:
         """Which contrasts some method of a study about sequences takes means of."""
-        directions = self._directions_of(examples)
+        directions = [self.direction_of(method) for _, _, method in self._methods_about(examples) if method.steers]
         contrasts = {direction.contrast for direction in directions if direction.over == "others_of_label"}
         return AveragingSettings(contrasts=sorted(contrasts))
 
@@ -430,7 +506,10 @@ class Config(Probe):
             model=self.models[model],
             passes=[original, focused, *steered],
             readout="share",
-            states={name: self.state(name) for name in _states_of(directions.values())},
+            states={
+                name: self.state(name)
+                for name in sorted({state for each in directions.values() for state in each.contrast})
+            },
             kernel=self.readout.kernel,
             splits=examples.splits if by_user else None,
             max_seconds=self.longest_seconds(self.studies[study].examples),
@@ -468,13 +547,15 @@ class Config(Probe):
         return self.methods_of(self.study_of(sweep))[self.studies[sweep].method]
 
     def sweep_probe(self, sweep: str) -> Probe:
-        """What a sweep changes one key of: steering is that of the sweep's method."""
-        return self.probe.model_copy(update={"steering": self._swept_method(sweep).steering})
+        """What a sweep changes one key of: steering and localization are those of the sweep's method."""
+        method = self._swept_method(sweep)
+        of_method = {"steering": method.steering} if method.steers else {}
+        return self.probe.model_copy(update=of_method | {"localization": method.localization})
 
     def sweep_settings(self, sweep: str, model: str) -> PassSettings:
         """What `sweep_attention` of a model depends on."""
         variation, method = self.studies[sweep].variation, self._swept_method(sweep)
-        passes = [self._steered_pass("steered", method)]
+        passes = [self._steered_pass("steered", method, method.localization.n_absent)]
         if variation.passes == "all":
             passes.insert(0, self._base_pass())
         by_head = variation.vary == HEADS
@@ -490,12 +571,21 @@ class Config(Probe):
 
     def score_settings(self, sweep: str) -> ScoreSettings:
         """What `score_sweep` depends on."""
-        variation = self.studies[sweep].variation
-        return ScoreSettings(variation=variation, probe=of_score(variation, self.probe))
+        variation, method = self.studies[sweep].variation, self._swept_method(sweep)
+        return ScoreSettings(
+            variation=variation,
+            probe=of_score(variation, self.sweep_probe(sweep)),
+            direction=self.direction_of(method) if method.steers else None,
+        )
 
     def sweep_own_value(self, sweep: str) -> str:
         """The study's value of the key that a sweep varies, as its table names it."""
         return value_name(own_value(self.sweep_probe(sweep), self.studies[sweep].vary))
+
+    def sweep_queries(self, sweep: str) -> int:
+        """Events and absent sounds that a sweep steers for in every sample."""
+        n_events = len(self.examples[self.sweep_examples(sweep)].composition.positions)
+        return n_events + self._swept_method(sweep).localization.n_absent
 
     def describe_sweep(self, sweep: str, n_layers: Mapping[str, int]) -> str:
         """What a sweep runs on, what it costs and what it takes from its study; `n_layers` by model."""
@@ -503,7 +593,7 @@ class Config(Probe):
         cost = describe(
             self.studies[sweep].variation,
             sum(samples.values()),
-            len(self.examples[self.sweep_examples(sweep)].composition.positions),
+            self.sweep_queries(sweep),
             {model: n_layers[model] for model in models},
             len(models) * len(samples),
         )
@@ -602,9 +692,9 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
     )
 
 
-def _states_of(directions: Iterable[Direction]) -> list[str]:
-    """States that directions are made of, in alphabetical order."""
-    return sorted({state for direction in directions for state in direction.contrast})
+def _prompted(prompt: str) -> str:
+    """Name of the passes in which a prompt about an event is asked in place of the neutral one."""
+    return "prompted" if prompt == "positive" else f"prompted_{prompt}"
 
 
 def _without_varied(each: Pass, key: str) -> Pass:
@@ -726,10 +816,9 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
             f"models.{name}.checkpoint: {model.checkpoint!r} reads text only, and all studies are about recordings; "
             "take the model out, or name an audio-language model"
         )
-    steerings = {"steering": config.steering} | {
-        f"methods.{key}.steering": method.steering for key, method in config.methods.items()
-    }
-    for key, section in (steerings | {"localization": config.localization}).items():
+    steerings = config.steerings
+    localizations = {f"methods.{key}.localization": method.localization for key, method in config.methods.items()}
+    for key, section in (steerings | {"localization": config.localization} | localizations).items():
         try:
             if n_layers is not None:
                 select_layers(section.layers, n_layers)

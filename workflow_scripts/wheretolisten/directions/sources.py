@@ -7,17 +7,27 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.config.directions import Direction
+from wheretolisten.config.positions import absent_positions
 from wheretolisten.directions.labels import absent_labels, shuffle_labels
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The events of one sample in order: their positions, labels and domains, [event]."""
+    """The events of one sample in order: their positions, labels and domains, [event].
+
+    `absent` are labels of sounds that it does not hold and that it is asked about as well, [absent].
+    """
 
     sample_id: str
     positions: tuple[str, ...]
     labels: tuple[str, ...]
     domains: tuple[str, ...]
+    absent: tuple[str, ...] = ()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Positions of the events and of absent sounds, [event + absent]."""
+        return (*self.positions, *absent_positions(len(self.absent)))
 
     @classmethod
     def of(cls, events: pd.DataFrame) -> "Sample":
@@ -76,17 +86,21 @@ class Source:
 
 
 def _own(sample: Sample, groups: Groups) -> list[Source]:
-    return [Source(*own, group=own[1]) for own in zip(sample.positions, sample.labels, strict=True)]
+    labels = (*sample.labels, *sample.absent)
+    return [Source(*own, group=own[1]) for own in zip(sample.asked, labels, strict=True)]
 
 
 def _nobody(sample: Sample, groups: Groups) -> list[Source]:
     # What shuffling left under the label of the query, and random directions: no event's and no label's.
-    return [Source("", "", group=label) for label in sample.labels]
+    return [Source("", "", group=label) for label in (*sample.labels, *sample.absent)]
 
 
 def _other_event(sample: Sample, groups: Groups) -> list[Source]:
-    own = dict(zip(sample.positions, _own(sample, groups), strict=True))
-    return [own[position] for position in other_positions(sample.sample_id, sample.positions)]
+    own = dict(zip(sample.asked, _own(sample, groups), strict=True))
+    others = (
+        other_positions(sample.sample_id, some) for some in (sample.positions, sample.asked[len(sample.labels) :])
+    )
+    return [own[position] for positions in others for position in positions]
 
 
 def other_positions(sample_id: str, positions: Sequence[str]) -> list[str]:
@@ -102,10 +116,12 @@ def other_positions(sample_id: str, positions: Sequence[str]) -> list[str]:
 
 def _absent_label(sample: Sample, groups: Groups) -> list[Source]:
     absent = absent_labels(sample.sample_id, sample.labels, sample.domains, groups.domain_of)
-    return [
+    found = [
         Source("", label, label, "" if label else f"no label of domain {domain!r} is absent from the recording")
         for label, domain in zip(absent, sample.domains, strict=True)
     ]
+    # An absent sound is asked about with the vector of another one.
+    return found + [Source("", label, label) for label in (*sample.absent[1:], *sample.absent[:1])]
 
 
 _SOURCES: dict[str | None, Callable[[Sample, Groups], list[Source]]] = {
@@ -119,7 +135,7 @@ _SOURCES: dict[str | None, Callable[[Sample, Groups], list[Source]]] = {
 
 
 def sources(direction: Direction, sample: Sample, groups: Groups) -> list[Source]:
-    """Whose vector steers each query of a sample, [event].
+    """Whose vector steers each query of a sample, [event + absent].
 
     It follows from the labels alone, so that a query that nothing steered is told from one whose states or attention
     are not finite.
@@ -130,7 +146,7 @@ def sources(direction: Direction, sample: Sample, groups: Groups) -> list[Source
     averaged = labels_averaged(direction, sample, groups)
     return [
         source
-        if source.missing or groups.count[source.group] > averaged.count(source.group)
+        if source.missing or groups.count.get(source.group, 0) > averaged.count(source.group)
         else Source(
             source.position,
             source.label,

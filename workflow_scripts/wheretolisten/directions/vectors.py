@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wheretolisten.config.directions import Direction
+from wheretolisten.config.directions import Direction, averaged_over, stored_state
 from wheretolisten.directions.labels import LabelSums
 from wheretolisten.directions.sources import Groups, Sample, labels_averaged, sources
+from wheretolisten.errors import UserError
 
 
 def contrast(positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
@@ -72,7 +73,7 @@ def directions_of(
     sample
         The sample.
     states
-        Name → its last-token states, [event, layer, hidden], or [1, layer, hidden] where its events share them.
+        Stored name → its states, [event + absent, layer, hidden], or [1, layer, hidden] where its events share them.
     groups
         Labels of the examples.
     sums
@@ -81,14 +82,67 @@ def directions_of(
     Returns
     -------
     np.ndarray
-        float32 [event, layer, hidden]; NaN where `sources.sources` says that one is missing.
+        float32 [event + absent, layer, hidden]; NaN where `sources.sources` says that one is missing.
     """
-    own = contrast(*(states[name] for name in direction.contrast))
-    own = np.broadcast_to(own, (len(sample.positions), *own.shape[1:]))
+    n_events = len(sample.positions)
+    own = own_contrast(direction.contrast, states, n_events, len(sample.asked))
     if direction.control == "random":
-        return random_direction(own, [sample.sample_id] * len(own), sample.positions)
+        return random_direction(own, [sample.sample_id] * len(own), sample.asked)
     found = sources(direction, sample, groups)
     if direction.over == "own":
-        return own[[sample.positions.index(source.position) for source in found]]
+        return own[[sample.asked.index(source.position) for source in found]]
     averaged = labels_averaged(direction, sample, groups)
-    return np.stack([sums.mean_without(source.group, own, averaged) for source in found])
+    return np.stack([sums.mean_without(source.group, own[:n_events], averaged) for source in found])
+
+
+def own_contrast(
+    names: tuple[str, str], states: Mapping[str, np.ndarray], n_events: int, n_asked: int | None = None
+) -> np.ndarray:
+    """The contrast of two states for every event of a sample and for absent sounds that it is asked about.
+
+    Parameters
+    ----------
+    names
+        The first and the second state.
+    states
+        Stored name → [event + absent, layer, hidden], or [1, layer, hidden] where all share it. A state about more
+        sounds than are asked about is one that others are held against.
+    n_events
+        Events of the sample, which come first.
+    n_asked
+        Events and absent sounds that are wanted; None: the events.
+
+    Returns
+    -------
+    np.ndarray
+        float32 [event + absent, layer, hidden].
+
+    Raises
+    ------
+    UserError
+        If a state is to be the mean over absent sounds, and there are too few.
+    """
+    n_asked = n_events if n_asked is None else n_asked
+    first, second = (_state_of_each(name, states[stored_state(name)], n_events, n_asked) for name in names)
+    return contrast(first, second)
+
+
+def _state_of_each(name: str, values: np.ndarray, n_events: int, n_asked: int) -> np.ndarray:
+    """A state as each sound that is asked about has it, [event + absent, layer, hidden]."""
+    if not (n_averaged := averaged_over(name)):
+        return np.broadcast_to(values, (n_asked, *values.shape[1:])) if len(values) == 1 else values[:n_asked]
+    absent = values[n_events:]
+    if len(absent) < 1 + (n_asked > n_events):
+        raise UserError(
+            f"{name} is the mean over sounds that a recording does not hold, and too few labels are left for it; add "
+            "labels to the sounds, or take out the directions that are made of it"
+        )
+    return np.stack(
+        [
+            # An absent sound is no part of the mean that it is held against.
+            np.delete(absent, max(number - n_events, 0), axis=0)[:n_averaged].mean(axis=0)
+            if number >= n_events
+            else absent[:n_averaged].mean(axis=0)
+            for number in range(n_asked)
+        ]
+    )

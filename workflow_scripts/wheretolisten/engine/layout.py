@@ -24,6 +24,8 @@ class Query:
         First audio token and the one after the last; (0, 0) without audio.
     first_read, first_steered
         First token whose attention is read, or that is steered; both go on to the last token.
+    state_at
+        Token whose states are taken, if any are.
     """
 
     ids: tuple[int, ...]
@@ -31,11 +33,12 @@ class Query:
     audio_span: tuple[int, int]
     first_read: int
     first_steered: int
+    state_at: int
 
     @property
     def first_needed(self) -> int:
         """First token that is read or steered: prompts share at most the tokens before it."""
-        return min(self.first_read, self.first_steered, len(self.ids) - 1)
+        return min(self.first_read, self.first_steered, self.state_at)
 
 
 def queries_of(inputs: Inputs, first_read: torch.Tensor, first_steered: torch.Tensor | None) -> list[Query]:
@@ -54,6 +57,7 @@ def queries_of(inputs: Inputs, first_read: torch.Tensor, first_steered: torch.Te
                 (first - start, after - start),
                 int(first_read[row]) - start,
                 len(ids) if first_steered is None else int(first_steered[row]) - start,
+                int(inputs.state_at[row]) - start,
             )
         )
     return queries
@@ -130,6 +134,10 @@ class Layout:
     def last(self, queries: Sequence[Query]) -> torch.Tensor:
         """Column of the last token of each query, [query]."""
         return self.column(torch.tensor([len(query.ids) - 1 for query in queries]))
+
+    def state_at(self, queries: Sequence[Query]) -> torch.Tensor:
+        """Column of the token of each query whose states are taken, [query]."""
+        return self.column(torch.tensor([query.state_at for query in queries]))
 
     def since(self, tokens: Sequence[int]) -> torch.Tensor:
         """True from the given token of each query on, [row, column]; never at padding."""

@@ -25,8 +25,9 @@ class Reading:
     Attributes
     ----------
     states
-        State of every block at the last prompt token, at the site that was asked for, float32 [row, layer, width]. The
-        last block's output is taken before the final norm; what is steered, after steering. None unless asked for.
+        State of every block at the last prompt token, or where `state_at` says, at the site that was asked for,
+        float32 [row, layer, width]. The last block's output is taken before the final norm; what is steered, after
+        steering. None unless asked for.
     attention
         a^l_t: attention from the text rows to each audio token, averaged over heads and summed over rows, float32
         [row, layer, audio_token]; with `keep_text` not summed, [row, layer, text_token, audio_token]; with `keep_heads`
@@ -137,6 +138,7 @@ class Engine:
         want_audio_share: bool = False,
         site: str = "block",
         support: np.ndarray | None = None,
+        state_at: Sequence[int | None] | None = None,
     ) -> Reading:
         """Run prompts about recordings through the text stack and read the attention of text to audio.
 
@@ -170,6 +172,9 @@ class Engine:
         support
             1 or True at the coordinates that steering may change, the same for all rows, [layer, width], or for each,
             [row, layer, width]; nothing outside of it changes. None: all. See `injection.steer`.
+        state_at
+            Where states are taken: characters of each prompt up to the end of the token, such as the last one of a
+            label's words. None: at the last token.
 
         Raises
         ------
@@ -181,7 +186,7 @@ class Engine:
             and heads are to be kept; if there is no such site.
         """
         known = recordings.recordings if isinstance(recordings, Heard) else recordings
-        inputs = self.adapter.prepare(known, prompts, audio_index)
+        inputs = self.adapter.prepare(known, prompts, audio_index, state_at=state_at)
         wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share, site)
         return self._read(recordings, inputs, vectors, steering, support, wanted)
 

@@ -69,8 +69,8 @@ class Found:
         queries = self.queries if queries is None else queries
         lengths = torch.tensor([len(query.ids) for query in queries]) if self.wanted.audio_share else None
         reader = AttentionReader(tokens.rows_to_read(queries, self._device), self.wanted, lengths)
-        last = (tokens.row.to(self._device), tokens.last(queries).to(self._device))
-        self._sources.append((n_layers, reader, last, branch))
+        place = (tokens.row.to(self._device), tokens.state_at(queries).to(self._device))
+        self._sources.append((n_layers, reader, place, branch))
 
     def reader(self) -> Read:
         """What the attention function calls in every block."""
@@ -86,7 +86,7 @@ class Found:
         return read
 
     def recorder(self, layer: int) -> injection.Hook:
-        """The hook that takes the last tokens' states at the wanted site of a block."""
+        """The hook that takes the states at the wanted site of a block, of one token of each query."""
 
         def record(hidden: torch.Tensor) -> None:
             # Queries branch off at a block's output, before it is recorded.

@@ -43,8 +43,14 @@ def render(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> np
         if event.mixed_into is not None:
             target = levels[event.mixed_into] * 10 ** (settings.overlap.level_db / 20)
         gain = target / level if level > 0 else 1.0
-        sample[event.onset : event.offset] += cut * (gain / FULL_SCALE)
+        if settings.heard == "noise":
+            rng = generator("event", settings.seed, plan.index, len(levels))
+            sample[event.onset : event.offset] += noise("white", event.n_frames, rng) * (gain * level)
+        else:
+            sample[event.onset : event.offset] += cut * (gain / FULL_SCALE)
         levels.append(gain * level)
+    if settings.heard == "silence":
+        return quantise(np.zeros(plan.n_frames))
     for number, (event, following) in enumerate(pairwise(plan.in_sequence)):
         start, stop = event.offset, following.onset
         rng = generator("gap", settings.seed, plan.index, number)

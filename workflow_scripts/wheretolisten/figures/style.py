@@ -42,13 +42,15 @@ METHOD_COLOURS = {
     "random": GREY,
     "direct_prompt": ORANGE,
     "prompt_only": SKY,
+    "prompt_matched": PURPLE,
     "steering_random_direction": LIGHT_GREY,
     "steering_sample": BLUE,
     "steering_label_mean": GREEN,
+    "steering_matched": VERMILLION,
 }
 
-_FURTHER_COLOURS = (VERMILLION, PURPLE, "#F0E442", "#332288", "#882255", "#44AA99", "#999933", "#661100")
-"""For methods that have no colour of their own; the last ones are from Tol's muted palette."""
+_FURTHER_COLOURS = ("#882255", "#44AA99", "#332288", "#999933", "#661100", "#F0E442")
+"""For methods that have no colour of their own; most are from Tol's muted palette."""
 
 _FONT = "DejaVu Sans"  # ships with matplotlib, so figures look alike on every machine
 _FURTHER_FONTS = (

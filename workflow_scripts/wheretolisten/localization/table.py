@@ -15,16 +15,19 @@ METHODS = (
     "random",
     "direct_prompt",
     "prompt_only",
+    "prompt_matched",
     "steering_random_direction",
     "steering_sample",
     "steering_label_mean",
+    "steering_matched",
 )
 """How a window was predicted, in the order of the tables; these are the methods that the figure of overlap shows.
 
 random: drawn uniformly; direct_prompt: the model's answer in words; prompt_only: the window score with the positive
 instruction in place of steering; steering_*: the window score, steered with a random direction as long as the vector of
-the query's own sample (a control), with that vector, or with the mean of its label over the other samples. Any other
-`steering_<name>` is a method, too, and follows these.
+the query's own sample (a control), with that vector, or with the mean of its label over the other samples; *_matched:
+either one, held against the same intervention for sounds that the recording does not hold (docs/matched.md). Any other
+`prompt_<name>` and `steering_<name>` is a method, too, and follows these.
 """
 
 RANDOM_MODEL = "-"
@@ -58,7 +61,7 @@ COLUMNS = (
 `statistics.measures`); predicted times are empty where there are none (random draws, ties, failures), onset errors
 where nothing was predicted (failures), and all measures where a method had no vector for the query (`no_vector`)."""
 
-_METHOD = "|".join((*METHODS, "steering_[a-z0-9_]+"))
+_METHOD = "|".join((*METHODS, "(prompt|steering)_[a-z0-9_]+"))
 _KEY = ["model", "study", "method", "sample_id", "position"]
 _SHARES = ["overlap", "chance", "iou", "hit", "pointing"]
 _TIMES = ["onset", "offset", "predicted_start", "predicted_end", "onset_error", "absolute_onset_error"]

@@ -52,6 +52,8 @@ class Inputs:
         the padding lies before it.
     last
         Index of the last prompt token, [row].
+    state_at
+        Index of the token whose states are taken, [row]; by default the last.
     recordings
         What the prompts are about.
     """
@@ -62,6 +64,7 @@ class Inputs:
     audio_span: torch.Tensor
     text_start: torch.Tensor
     last: torch.Tensor
+    state_at: torch.Tensor
     recordings: tuple[Recording, ...]
 
     @property
@@ -246,6 +249,7 @@ class Adapter:
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         padding_side: str = "left",
+        state_at: Sequence[int | None] | None = None,
     ) -> Inputs:
         """Prompts about recordings as one padded batch.
 
@@ -262,12 +266,14 @@ class Adapter:
             Which recording each prompt is about; by default the first prompt is about the first recording and so on.
         padding_side
             `left` or `right`.
+        state_at
+            Characters of each prompt up to the end of the token whose states are taken; None: its last one.
 
         Raises
         ------
         UserError
             If a recording is too long or too short for the model, a prompt contains the audio placeholder, or audio
-            tokens do not stand in one row.
+            tokens do not stand in one row; if the place of words is not known in prompts for models of this type.
         """
         audio_index = list(range(len(prompts))) if audio_index is None else list(audio_index)
         if len(audio_index) != len(prompts) or not all(0 <= index < len(recordings) for index in audio_index):
@@ -305,13 +311,24 @@ class Adapter:
             if isinstance(passage, str):
                 span[row] = start[row] + torch.tensor(self._span_of(passage, texts[row]))
                 after[row] = span[row, 1]
+        last = n_total - 1 - mask.flip(1).argmax(dim=1)
+        taken = last.clone()
+        for row, n_characters in enumerate(state_at or ()):
+            if n_characters is not None:
+                if self.family.converses:
+                    raise UserError(
+                        f"{self.name}: where words of a prompt lie among its tokens is not known for models of this "
+                        "type; take states at the last token (without @label)"
+                    )
+                taken[row] = start[row] + self._token_at(prompts[row], n_characters, texts[row])
         return Inputs(
             input_ids=ids,
             attention_mask=mask,
             audio_index=torch.tensor(audio_index),
             audio_span=span,
             text_start=after,
-            last=n_total - 1 - mask.flip(1).argmax(dim=1),
+            last=last,
+            state_at=taken,
             recordings=tuple(recordings),
         )
 
@@ -326,9 +343,18 @@ class Adapter:
         """First token of a passage in a rendered prompt, and the one after its last, counted from the first of all."""
         first = text.index(passage)
         after = first + len(passage)
-        offsets = self._tokenize(text, return_offsets_mapping=True)["offset_mapping"]
-        inside = [number for number, (start, end) in enumerate(offsets) if start < after and end > first]
+        inside = [number for number, (start, end) in enumerate(self._offsets(text)) if start < after and end > first]
         return inside[0], inside[-1] + 1
+
+    def _token_at(self, prompt: str, n_characters: int, text: str) -> int:
+        """Token of a rendered prompt that holds the last one of a prompt's first characters, counted from the first."""
+        # The conversation may hold the same words before; templates take blanks at the prompt's ends away.
+        place = text.rindex(prompt.strip()) - (len(prompt) - len(prompt.lstrip())) + n_characters - 1
+        return max(number for number, (start, end) in enumerate(self._offsets(text)) if start <= place < end)
+
+    def _offsets(self, text: str) -> list[tuple[int, int]]:
+        """First character of each token of a text, and the one after its last."""
+        return self._tokenize(text, return_offsets_mapping=True)["offset_mapping"]
 
     def encode(self, recordings: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Embeddings of the audio tokens of each recording, padding included, [audio_token, hidden], on the device.

@@ -95,6 +95,17 @@ _ALL = (
         f"{_OF_THE_READING} An example, not evidence: n = 1.",
     ),
     Figure(
+        "references",
+        "Localization",
+        "Two references",
+        "what one recording's windows are held against, and which are chosen",
+        "The same passes, held against the base pass (grey) and against the same prompt or injection for "
+        "{config.localization.absent_sounds} sounds that the recording does not hold (blue): score of the window that "
+        "starts at each time, and the one that is chosen. What any such prompt does to attention is in the grey curve "
+        "and not in the blue one. Recording {config.figures.reading_sample} of study {config.figures.overlap}, sound "
+        "at the {config.figures.reading_position}. An example, not evidence: n = 1.",
+    ),
+    Figure(
         "specificity",
         "Controls",
         "Where windows land",
@@ -118,7 +129,10 @@ _ALL = (
     ),
 )
 FIGURES = {figure.name: figure for figure in _ALL}
-"""Figures of a run by name. Those of sweeps come with their tables, `SWEEP` describes them."""
+"""Figures by name. Those of sweeps come with their tables, `SWEEP` describes them."""
+
+ALWAYS = tuple(name for name in FIGURES if name not in ("audio_share", "references"))
+"""Those that every run has; the others are of studies and methods that it may be without."""
 
 SWEEP = Figure(
     "sweeps",

@@ -109,7 +109,17 @@ SPECIFICITY = Table(
     "method.",
     look="which event the windows land on",
 )
-SCORES = (OVERLAP, OVERLAP_BY_LABEL, COMPARISONS, METRICS, UNKNOWN_DURATION, SPECIFICITY)
+DETECTION = Table(
+    "detection",
+    "Controls",
+    "Sounds found and sounds made up",
+    "How often a sound is found, in percent: the best window's score is higher than that of every one of n_absent "
+    "sounds that the recording does not hold. Where sound is absent, it is itself one of those that the recording does "
+    "not hold, asked about in the same way, and to be found in stated_pct of the cases by chance alone. Methods that "
+    "are held against the base pass are not among them.",
+    look="whether a sound that is there is told from one that is not",
+)
+SCORES = (OVERLAP, OVERLAP_BY_LABEL, COMPARISONS, METRICS, UNKNOWN_DURATION, SPECIFICITY, DETECTION)
 """What `tabulate_scores` writes, from windows and answers."""
 
 AUDIO_SHARE = Table(

@@ -84,8 +84,8 @@ METRIC_COLUMNS = (
 
 PUBLISHED_COLUMNS = ("model", "study", "method", "position", "overlap_pct", "source")
 
-REFERENCES = ("prompt_only", "steering_random_direction")
-"""What every steering method is compared with in comparisons.csv."""
+REFERENCES = ("prompt_only", "prompt_matched", "steering_random_direction")
+"""What every method that steers is compared with in comparisons.csv; other prompts with the first two."""
 
 
 def rows_of(positions: Iterable[str]) -> list[str]:
@@ -210,8 +210,16 @@ def _with_effects(table: pd.DataFrame, study: _Study) -> pd.DataFrame:
     return table
 
 
+def _is_compared(method: str, other: str) -> bool:
+    if method.startswith("steering_"):
+        return method != other
+    # prompt_matched is compared with prompt_only, and others of their kind with both.
+    asked = [each for each in REFERENCES if each.startswith("prompt_")]
+    return method.startswith("prompt_") and other in (asked[: asked.index(method)] if method in asked else asked)
+
+
 def compare_methods(localization: pd.DataFrame) -> pd.DataFrame:
-    """Every steering method against the methods in `REFERENCES`, paired by query: one row per position.
+    """Every method against the methods in `REFERENCES`, paired by query: one row per position.
 
     Parameters
     ----------
@@ -223,7 +231,7 @@ def compare_methods(localization: pd.DataFrame) -> pd.DataFrame:
         keys, differences = [], []
         for model, method in study.answers:
             for other in REFERENCES:
-                if method.startswith("steering_") and method != other and (model, other) in study.answers:
+                if _is_compared(method, other) and (model, other) in study.answers:
                     keys.append({"model": model, "method": method, "other": other})
                     overlaps = [study.values(model, name, "overlap") for name in (method, other)]
                     differences.append(overlaps[0] - overlaps[1])

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.positions import order_positions
-from wheretolisten.config.probe import Probe
+from wheretolisten.config.positions import ABSENT, order_positions
+from wheretolisten.config.probe import Localization, Probe, row_of
 from wheretolisten.config.studies import AVERAGED, HEADS, Variation, check_heads, points
 from wheretolisten.errors import UserError
+from wheretolisten.localization.references import NO_REFERENCE, absent_passes, reference_of
 from wheretolisten.localization.table import no_vector
 from wheretolisten.localization.windows import Window, find_window, without_vector
 from wheretolisten.statistics.intervals import Dependence, estimate
@@ -45,9 +46,9 @@ _log = logging.getLogger(__name__)
 class SweptAttention:
     """Attention at the points of a sweep, `points` by name.
 
-    `base` [sample, point, layer, audio_token], with one point where all share it, and `steered`, by event and in the
-    same shape, are attention masses, NaN beyond a sample's `n_audio_tokens`; `tokens_per_second` in 1/s. Points are
-    values of the varied key, or heads.
+    `base` [sample, point, layer, audio_token], with one point where all share it, and `steered`, by event and absent
+    sound and in the same shape, are attention masses, NaN beyond a sample's `n_audio_tokens`; `tokens_per_second` in
+    1/s. Points are values of the varied key, or heads.
     """
 
     sample_id: np.ndarray
@@ -78,11 +79,19 @@ def swept_attention(swept: Passes, unsteered: Passes | None) -> SweptAttention:
     return SweptAttention(swept.sample_id, swept.n_audio_tokens, swept.tokens_per_second, points, base, steered)
 
 
-def attention_of_study(base: Passes, steered: Mapping[str, Passes], method: str) -> SweptAttention:
-    """Base and steered attention of a sweep's study, as the single point of the sweep; `steered` by event."""
-    steered = {event: found.of(method, event)[:, None] for event, found in steered.items()}
+def attention_of_study(base: Passes, steered: Mapping[str, Passes], passes: str) -> SweptAttention:
+    """Attention of a sweep's study, as the single point of the sweep.
+
+    `steered` is by event, `passes` the name of those of the method.
+    """
+    of_method = {
+        event: found.of(passes, event)[:, None]
+        for found in (base, *steered.values())
+        for name, event in found.passes
+        if name == passes
+    }
     return SweptAttention(
-        base.sample_id, base.n_audio_tokens, base.tokens_per_second, (method,), base.of("base")[:, None], steered
+        base.sample_id, base.n_audio_tokens, base.tokens_per_second, (passes,), base.of("base")[:, None], of_method
     )
 
 
@@ -120,22 +129,25 @@ def score_sweep(
     else:
         swept = [(value, number, probe) for number, value in enumerate(attention.points)]
     rows = []
-    for event, base, steered, n_tokens in _readings(attention, events, order_positions(events["position"])):
-        reason = missing.get((event["sample_id"], event["position"]))
+    for reading in _readings(attention, events):
+        reason = missing.get((reading.event["sample_id"], reading.event["position"]))
         for value, number, probe_there in swept:
+            settings = probe_there.localization
+            reference = None if reason else reading.reference(settings)
             window = (
-                without_vector(reason, attention.tokens_per_second)
-                if reason
+                without_vector(reason or NO_REFERENCE, attention.tokens_per_second)
+                if reference is None
                 else find_window(
-                    base[min(number, len(base) - 1)],
-                    steered[number],
-                    event["duration"],
+                    reference[min(number, len(reference) - 1)],
+                    reading.steered[number],
+                    reading.event["duration"],
                     attention.tokens_per_second,
-                    n_tokens,
-                    probe_there.localization,
+                    reading.n_audio_tokens,
+                    settings,
                 )
             )
-            row = score_window(event, window, f"steering_{variation.method}", model, study)
+            event = reading.event
+            row = score_window(event, window, row_of(variation.method), model, study)
             rows.append({"value": value} | row)
     return rows
 
@@ -194,24 +206,25 @@ def _score_heads(
     check_heads(variation, len(heads))
     as_blocks = probe.localization.model_copy(update={"layers": "all", "layer_weights": "uniform"})
 
-    def window_of(reading: tuple, chosen: Sequence[tuple[int, int]] | None) -> Window:
-        event, base, steered, n_tokens = reading
-        if reason := missing.get((event["sample_id"], event["position"])):
-            return without_vector(reason, attention.tokens_per_second)
+    def window_of(reading: _Reading, chosen: Sequence[tuple[int, int]] | None) -> Window:
+        event, steered, base = reading.event, reading.steered, reading.reference(probe.localization)
+        reason = missing.get((event["sample_id"], event["position"]))
+        if reason or base is None:
+            return without_vector(reason or NO_REFERENCE, attention.tokens_per_second)
         if chosen is None:
             base, steered = base.mean(axis=0), steered.mean(axis=0)
         else:
             layer, head = np.transpose(chosen)
             base, steered = base[head, layer], steered[head, layer]
         settings = probe.localization if chosen is None else as_blocks
-        return find_window(base, steered, event["duration"], attention.tokens_per_second, n_tokens, settings)
+        times = (event["duration"], attention.tokens_per_second, reading.n_audio_tokens)
+        return find_window(base, steered, *times, settings)
 
-    positions = order_positions(events["position"])
     chosen_on, reported = halves(events)
     readings = [
         reading
-        for reading in _readings(attention, chosen_on, positions)
-        if (reading[0]["sample_id"], reading[0]["position"]) not in missing
+        for reading in _readings(attention, chosen_on)
+        if (reading.event["sample_id"], reading.event["position"]) not in missing
     ]
     if not readings:
         raise UserError(
@@ -219,7 +232,10 @@ def _score_heads(
             f"({next(iter(missing.values()))}); choose another method, or raise the sweep's key first"
         )
     alone = [
-        [window_overlap(window_of(reading, [head]), reading[0]["onset"], reading[0]["offset"]) for reading in readings]
+        [
+            window_overlap(window_of(reading, [head]), reading.event["onset"], reading.event["offset"])
+            for reading in readings
+        ]
         for head in heads
     ]
     order = best_heads(np.array(alone))
@@ -231,25 +247,47 @@ def _score_heads(
     }
     return [
         {"value": value}
-        | score_window(reading[0], window_of(reading, chosen), f"steering_{variation.method}", model, study)
-        for reading in _readings(attention, reported, positions)
+        | score_window(reading.event, window_of(reading, chosen), row_of(variation.method), model, study)
+        for reading in _readings(attention, reported)
         for value, chosen in choices.items()
     ]
 
 
-def _readings(
-    attention: SweptAttention, events: pd.DataFrame, positions: Sequence[str]
-) -> list[tuple[Row, np.ndarray, np.ndarray, int]]:
-    """Every event with its base and steered attention, [point, layer, audio_token], and its number of audio tokens.
+@dataclass(frozen=True, eq=False)
+class _Reading:
+    """What one query is scored from: its event, and attention [point, layer, audio_token].
 
-    `positions` are those of the attention; `events` may be some of its events only.
+    `absent` and `others` hold the passes about absent sounds, and about the sample's other events.
     """
+
+    event: Row
+    base: np.ndarray
+    steered: np.ndarray
+    absent: list[np.ndarray]
+    others: list[np.ndarray]
+    n_audio_tokens: int
+
+    def reference(self, settings: Localization) -> np.ndarray | None:
+        """What the steered pass is held against, [point, layer, audio_token]; None where there is nothing."""
+        if settings.reference == "base":
+            return self.base
+        found = absent_passes(self.absent, self.others, settings)
+        return reference_of(found, self.n_audio_tokens, settings.absent_average) if found else None
+
+
+def _readings(attention: SweptAttention, events: pd.DataFrame) -> list[_Reading]:
+    """What is read of every event; they may be some of those that the attention is about."""
     row_of = {sample_id: row for row, sample_id in enumerate(attention.sample_id)}
+    absent = [sound for sound in attention.steered if sound.startswith(ABSENT)]
+    positions = order_positions(attention.steered.keys() - set(absent))
     readings = []
     for event in events.to_dict("records"):
-        sample = row_of[event["sample_id"]]
-        n_tokens = int(attention.n_audio_tokens[sample])
-        readings.append((event, attention.base[sample], attention.steered[event["position"]][sample], n_tokens))
+        sample, here = row_of[event["sample_id"]], positions.index(event["position"])
+        others = positions[here + 1 :] + positions[:here]
+        steered, *further = (attention.steered[key][sample] for key in (event["position"], *absent, *others))
+        n_absent, n_tokens = len(absent), int(attention.n_audio_tokens[sample])
+        base = attention.base[sample]
+        readings.append(_Reading(event, base, steered, further[:n_absent], further[n_absent:], n_tokens))
     return readings
 
 

@@ -110,7 +110,11 @@ def passes(readout: str, rebuilt_by: str) -> Schema:
         Column("n_audio_tokens", ("sample",), "i4", "tokens", "real audio tokens, without padding or markers"),
         Column("target", ("sample", "pass"), "S16", "", "event whose vector steered; empty if it was none's"),
         Column(
-            "label", ("sample", "pass"), f"S{LABEL_BYTES}", "", "label whose vector steered; empty if none's; UTF-8"
+            "label",
+            ("sample", "pass"),
+            f"S{LABEL_BYTES}",
+            "",
+            "label whose vector steered, or of the absent sound that an un-steered pass is about; else empty; UTF-8",
         ),
     ]
     if readout == "text":
