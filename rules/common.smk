@@ -170,6 +170,8 @@ def examples_of(study):
 
 # Sequences that some study asks about.
 LOCALIZED = list(dict.fromkeys(map(examples_of, CONFIG.localizations)))
+# Those in which words stand for audio.
+SYMBOLIC = [name for name in CONFIG.sequences if CONFIG.symbols_of(name)]
 
 
 def positions_of(examples):

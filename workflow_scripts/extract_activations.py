@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logger = log.start("extract_activations")
     settings = PassSettings.from_json(args.settings)
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples)
+    batches = jobs.batches_of(args.shard, settings.model.batch_samples, symbols=settings.symbols)
     job = jobs.Job("extract_activations", settings, args.threads, {"examples": args.shard})
     positions = passes.positions_of(batches[0].examples)
     columns = passes.columns_of(job.passes, positions)

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logger = log.start("steer_attention")
     settings = PassSettings.from_json(args.settings)
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples, args.samples)
+    batches = jobs.batches_of(args.shard, settings.model.batch_samples, args.samples, settings.symbols)
     if args.sample is not None:
         batches = jobs.only(batches, args.sample, args.shard)
     positions = passes.positions_of(batches[0].examples)
