@@ -48,7 +48,7 @@ def test_words_stand_for_sounds_in_a_model_without_ears(clean_copy):
     found = windows[windows["method"].isin(["prompt_only", "steering_sample"])]
     starts = found["predicted_start"].dropna()
     np.testing.assert_allclose(starts * 5, (starts * 5).round(), atol=1e-9)
-    assert ((found["predicted_end"] - found["predicted_start"]).dropna() == 4).all()
+    np.testing.assert_allclose((found["predicted_end"] - found["predicted_start"]).dropna(), 4)
     assert (results / "figures/reading/text.png").exists()
     assert "to the tokens" in (results / "logs/extract_activations/words/text/0.log").read_text()
     assert clean_copy.planned(overlay=OVERLAY) == {}
