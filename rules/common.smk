@@ -172,6 +172,8 @@ def examples_of(study):
 LOCALIZED = list(dict.fromkeys(map(examples_of, CONFIG.localizations)))
 STEERING = [study for study in CONFIG.localizations if CONFIG.steers(study)]
 STEERED = list(dict.fromkeys(map(examples_of, STEERING)))
+# Those in which words stand for audio.
+SYMBOLIC = [name for name in CONFIG.sequences if CONFIG.symbols_of(name)]
 
 
 def positions_of(examples):

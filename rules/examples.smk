@@ -2,6 +2,7 @@
 
 
 localrules:
+    compose_symbols,
     collect_sequences,
     compose_questions,
 
@@ -16,6 +17,8 @@ rule compose_sequences:
         "results/logs/compose_sequences/{examples}/{shard}.log",
     benchmark:
         "results/performance/compose_sequences/{examples}/{shard}.tsv"
+    wildcard_constraints:
+        examples=one_of([name for name in CONFIG.sequences if name not in SYMBOLIC]),
     conda:
         "../envs/models.yaml"
     resources:
@@ -30,6 +33,30 @@ rule compose_sequences:
         "python {params.code[0]:q} --settings {params.settings:q} --clips {input.clips:q}"
         " --first {params.first} --stop {params.stop} --shard {output.shard:q} --audio {output.audio:q}"
         " > {log:q} 2>&1"
+
+
+# The same tables, without audio.
+rule compose_symbols:
+    input:
+        clips=lambda wildcards: f"results/sounds/{CONFIG.examples[wildcards.examples].sounds}/clips.csv",
+    output:
+        shard="results/examples/{examples}/shards/{shard}.csv",
+    log:
+        "results/logs/compose_symbols/{examples}/{shard}.log",
+    benchmark:
+        "results/performance/compose_symbols/{examples}/{shard}.tsv"
+    wildcard_constraints:
+        examples=one_of(SYMBOLIC),
+    conda:
+        "../envs/models.yaml"
+    params:
+        code=code("compose_sequences"),
+        settings=lambda wildcards: CONFIG.examples[wildcards.examples].composition.as_json(),
+        first=lambda wildcards: CONFIG.shard_range(wildcards.examples, int(wildcards.shard))[0],
+        stop=lambda wildcards: CONFIG.shard_range(wildcards.examples, int(wildcards.shard))[1],
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --clips {input.clips:q}"
+        " --first {params.first} --stop {params.stop} --shard {output.shard:q} > {log:q} 2>&1"
 
 
 rule collect_sequences:

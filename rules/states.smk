@@ -48,7 +48,7 @@ rule prompt_directly:
         gpu=model_gpus,
     params:
         code=code("extract_activations"),
-        settings=lambda wildcards: CONFIG.direct_settings(wildcards.model).as_json(),
+        settings=lambda wildcards: CONFIG.direct_settings(wildcards.model, wildcards.examples).as_json(),
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"

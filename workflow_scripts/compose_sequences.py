@@ -1,6 +1,7 @@
-"""Compose and render the samples of one shard of sequences."""
+"""Compose the samples of one shard of sequences, and render them where they have audio."""
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,28 +19,31 @@ from wheretolisten.examples.shards import write_shard
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write the shard's audio folder, then its table."""
+    """Write the shard's audio folder, if there is to be one, then its table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", required=True, help="the composition, JSON")
     parser.add_argument("--clips", type=Path, required=True, help="table of clips, csv")
     parser.add_argument("--first", type=int, required=True, help="index of the first sample")
     parser.add_argument("--stop", type=int, required=True, help="index after the last sample")
     parser.add_argument("--shard", type=Path, required=True, help="table of events to write, csv")
-    parser.add_argument("--audio", type=Path, required=True, help="folder of samples to write, audio/<shard>")
+    parser.add_argument("--audio", type=Path, help="folder of samples to write, audio/<shard>; left out: none")
     args = parser.parse_args(argv)
     logger = log.start("compose_sequences")
     settings = Composition.from_json(args.settings)
     composer = Composer(settings, read_clips(args.clips))
     rows = []
-    with replaced_folder(args.audio) as folder:
+    with replaced_folder(args.audio) if args.audio else contextlib.nullcontext() as folder:
         for index in range(args.first, args.stop):
             plan = composer.plan(index)
-            clips = [read_clip(event.clip, args.clips.parent) for event in plan.events]
-            plan, shares = cut_where_heard(plan, clips, settings)
-            pcm = render(plan, clips, settings)
-            write_flac(folder / f"{plan.sample_id}.flac", pcm)
-            path = f"{args.audio.parent.name}/{args.audio.name}/{plan.sample_id}.flac"
-            rows.extend(_rows(plan, shares, settings.positions, path, digest_of(pcm)))
+            path, digest, shares = "", "", [1.0] * len(plan.events)
+            if folder:
+                clips = [read_clip(event.clip, args.clips.parent) for event in plan.events]
+                plan, shares = cut_where_heard(plan, clips, settings)
+                pcm = render(plan, clips, settings)
+                write_flac(folder / f"{plan.sample_id}.flac", pcm)
+                path = f"{args.audio.parent.name}/{args.audio.name}/{plan.sample_id}.flac"
+                digest = digest_of(pcm)
+            rows.extend(_rows(plan, shares, settings.positions, path, digest))
             if (index + 1 - args.first) % 50 == 0:
                 logger.info("%d of %d samples", index + 1 - args.first, args.stop - args.first)
     write_shard(rows, args.shard)

@@ -22,7 +22,9 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("extract_activations")
     settings = PassSettings.from_json(args.settings)
     n_absent = settings.n_absent
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples, clips=args.clips, n_absent=n_absent)
+    batches = jobs.batches_of(
+        args.shard, settings.model.batch_samples, clips=args.clips, n_absent=n_absent, symbols=settings.symbols
+    )
     inputs = {"examples": args.shard} | ({"clips": args.clips} if n_absent else {})
     job = jobs.Job("extract_activations", settings, args.threads, inputs)
     positions = passes.positions_of(batches[0].examples)

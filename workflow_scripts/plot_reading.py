@@ -64,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     sample_id = events["sample_id"].iloc[0]
     event = events.loc[args.position]
     reason = missing_vectors(args.direction, of_examples).get((sample_id, args.position))
-    sound = _read_audio(args.examples_folder / event["path"])
+    # Symbolic examples have no audio.
+    sound = _read_audio(args.examples_folder / event["path"]) if event["path"] else None
     files = arguments.by_model(args.models, args.unsteered, args.attention, args.pdf, args.png)
     for model, of_unsteered, of_attention, (pdf,), (png,) in files:
         unsteered, attention = read_passes(of_unsteered), read_passes(of_attention)
@@ -179,7 +180,7 @@ def _draw_sound(axis: Axes, audio: np.ndarray | None) -> None:
     axis.set_ylabel("Frequency\n(kHz)")
     axis.set_ylim(0, SAMPLING_RATE / 2000)
     if audio is None:
-        axis.text(0.5, 0.5, "the audio is not at hand", transform=axis.transAxes, ha="center", va="center")
+        axis.text(0.5, 0.5, "there is no audio at hand", transform=axis.transAxes, ha="center", va="center")
         axis.set_yticks([])
         return
     frequencies, times, power = spectrogram(audio, SAMPLING_RATE, nperseg=512, noverlap=256)

@@ -31,7 +31,9 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     logger = log.start("steer_attention")
     settings = PassSettings.from_json(args.settings)
-    batches = jobs.batches_of(args.shard, settings.model.batch_samples, args.samples, args.clips, settings.n_absent)
+    batches = jobs.batches_of(
+        args.shard, settings.model.batch_samples, args.samples, args.clips, settings.n_absent, settings.symbols
+    )
     if args.sample is not None:
         batches = jobs.only(batches, args.sample, args.shard)
     positions, absent = passes.positions_of(batches[0].examples), passes.absent_of(batches[0].examples)

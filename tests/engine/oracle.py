@@ -1,7 +1,7 @@
 """The obvious way to compute what the engine computes: one prompt at a time, eager attention, every map and state kept.
 
-Shares no code with the engine or the adapters: the checkpoint's own processor, the whole model with its head, and hooks
-that steer one token after the other.
+Shares no code with the engine or the adapters but the random numbers of symbols: the checkpoint's own processor, the
+whole model with its head, and hooks that steer one token after the other.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+
+from wheretolisten.clips.randomness import generator
+from wheretolisten.models.adapter import Symbols
 
 
 @dataclass
@@ -28,6 +31,25 @@ class OracleReading:
     heads: np.ndarray
     head_mass: np.ndarray
     audio_share: np.ndarray
+
+
+@torch.no_grad()
+def embedded(
+    model: transformers.PreTrainedModel, tokenizer: transformers.PreTrainedTokenizerBase, symbols: Symbols
+) -> torch.Tensor:
+    """Embeddings of words in the place of audio, [audio_token, hidden], token by token."""
+    table, heard = model.get_input_embeddings(), []
+    spoken = [table(torch.tensor(tokenizer(f" {words}")["input_ids"])) for words, _, _ in symbols.spans]
+    for token in range(symbols.n_tokens):
+        sounding = [
+            of_words[(token - first) % len(of_words)]
+            for of_words, (_, first, after) in zip(spoken, symbols.spans, strict=True)
+            if first <= token < after
+        ]
+        heard.append(sum(sounding, torch.zeros(table.weight.shape[1])))
+    noise = generator(*symbols.stream).standard_normal((len(heard), len(heard[0])), dtype=np.float32)
+    level = torch.cat(spoken).square().mean().sqrt() if spoken else 0
+    return torch.stack(heard) + symbols.noise * level * torch.from_numpy(noise)
 
 
 class Oracle:
@@ -48,15 +70,25 @@ class Oracle:
         self.model = model
         self.blocks = self.model.model.language_model.layers
 
-    def inputs(self, recording: np.ndarray | None, prompt: str):
-        """What the processor makes of one recording and one prompt, or the tokenizer of the prompt alone."""
+    def inputs(self, recording: np.ndarray | Symbols | None, prompt: str):
+        """What the processor makes of one recording and one prompt, or the tokenizer of the prompt alone.
+
+        In the place of symbols' audio tokens there are embeddings.
+        """
         content = [{"type": "text", "text": prompt}]
         if recording is not None:
             content.insert(0, {"type": "audio", "audio": "the recording"})
         text = self.processor.apply_chat_template(
             [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
         )
-        if recording is None:
+        if isinstance(recording, Symbols):
+            text = text.replace(self.processor.audio_token, self.processor.audio_token * recording.n_tokens)
+            inputs = self.processor.tokenizer([text], return_tensors="pt")
+            embeddings = self.model.get_input_embeddings()(inputs["input_ids"]).detach()
+            is_audio = inputs["input_ids"] == self.model.config.audio_token_id
+            embeddings[is_audio] = embedded(self.model, self.processor.tokenizer, recording)
+            inputs["inputs_embeds"] = embeddings
+        elif recording is None:
             inputs = self.processor.tokenizer([text], return_tensors="pt")
         else:
             inputs = self.processor(text=[text], audio=[recording], sampling_rate=16_000, return_tensors="pt")

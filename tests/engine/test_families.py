@@ -14,8 +14,10 @@ import transformers
 from tests.engine import families
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
+from wheretolisten.engine import answering
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
+from wheretolisten.models.adapter import Symbols
 from wheretolisten.models.families import FAMILIES
 from wheretolisten.models.registry import load
 
@@ -171,6 +173,30 @@ def test_a_family_answers_like_its_plain_model(family):
         heard, [PROMPTS[prompt] for _, prompt in ROWS], [index for index, _ in ROWS], max_new_tokens=5
     )
     assert answers == [plain.generate(heard[index], PROMPTS[prompt], 5) for index, prompt in ROWS]
+
+
+def test_a_family_reads_words_in_the_place_of_audio(family):
+    _, adapter, _ = family
+    spans = (("rooster", 0, 7), ("dog", 9, 15))
+    symbols = [Symbols(spans, 16, 0.5, ("symbols", 0)), Symbols(spans[:1], 10, 0.5, ("symbols", 1))]
+    engine, asked = Engine(adapter), list(PROMPTS[:2])
+    if adapter.family.converses:
+        with pytest.raises(UserError, match="symbols are not read by models of this type; give recordings"):
+            engine.read(symbols, asked)
+        return
+    found = engine.read(symbols, asked)
+    assert found.n_audio_tokens.tolist() == [16, 10]
+    for attention, n_tokens in zip(found.attention, (16, 10), strict=True):
+        attends = np.isfinite(attention[:, :n_tokens])
+        assert attends.any()
+        assert (attends.all(axis=1) | ~attends.any(axis=1)).all()  # some blocks have no attention
+    # Embeddings that go into the engine's passes, and into the whole model where transformers runs it.
+    answers = engine.answer(symbols, asked, max_new_tokens=4)
+    with torch.inference_mode():
+        tokens = answering.generate_one_by_one(
+            adapter, engine.meter, engine.hear(symbols), list(enumerate(asked)), max_new_tokens=4
+        )
+    assert answers == adapter.tokenizer.batch_decode(tokens, skip_special_tokens=True)
 
 
 def test_what_a_family_would_cut_off_is_refused(family):

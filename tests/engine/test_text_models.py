@@ -1,4 +1,4 @@
-"""Language models without ears, behind the same engine: a passage of text stands where audio would."""
+"""Language models without ears, behind the same engine: a passage of text, or symbols, stand where audio would."""
 
 import numpy as np
 import pytest
@@ -6,15 +6,22 @@ import torch
 import transformers
 
 from tests.engine import families
+from tests.engine.oracle import embedded
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
 from wheretolisten.engine.traits import traits_of
 from wheretolisten.errors import UserError
+from wheretolisten.models.adapter import Symbols
 from wheretolisten.models.registry import load
 
 _PASSAGES = ("When does the dog bark, and is it before or after the rain?", "Focus on the entire audio of the rooster.")
+# Of several tokens each, and with one word in the other.
+_SYMBOLS = (
+    Symbols((("rooster", 0, 7), ("sound of rain", 9, 20), ("dog", 12, 15)), 20, 0.5, ("symbols", 3, "00000")),
+    Symbols((("dog", 2, 12),), 13, 2.0, ("symbols", 3, "00001")),
+)
 _PROMPTS = ("Describe the audio.", "Which part of the audio has the sound of rooster? Answer in seconds.")
 ROWS = [(0, 0), (1, 1), (0, 1), (1, 0)]
 
@@ -68,22 +75,37 @@ def text_model(request, tmp_path_factory):
     return request.param, load(Model(checkpoint=str(folder), device="cpu", dtype="float32")), plain.eval(), tokens
 
 
-def plain_reading(plain, tokens, passage, prompt, vectors=None):
-    """States at the last token and attention from what follows the passage to it, one prompt, eager."""
-    message = [{"role": "user", "content": f"{passage}\n{prompt}"}]
+@torch.no_grad()
+def plain_inputs(plain, tokens, heard, prompt):
+    """What a plain model takes, and the first token of what is heard with the one after its last."""
+    said = heard if isinstance(heard, str) else "<there>"
+    message = [{"role": "user", "content": f"{said}\n{prompt}"}]
     text = tokens.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
-    encoded = tokens(text, return_offsets_mapping=True, return_tensors="pt")
-    offsets = encoded["offset_mapping"][0].tolist()
-    first = text.index(passage)
-    inside = [n for n, (start, end) in enumerate(offsets) if start < first + len(passage) and end > first]
+    if isinstance(heard, str):
+        encoded = tokens(text, return_offsets_mapping=True, return_tensors="pt")
+        first, offsets = text.index(heard), encoded["offset_mapping"][0].tolist()
+        inside = [n for n, (start, end) in enumerate(offsets) if start < first + len(heard) and end > first]
+        return {"input_ids": encoded["input_ids"]}, (inside[0], inside[-1] + 1)
+    before, after = (torch.tensor(tokens(part)["input_ids"]) for part in text.split(said))
+    table, own = plain.get_input_embeddings(), embedded(plain, tokens, heard)
+    return {"inputs_embeds": torch.cat([table(before), own, table(after)])[None]}, (len(before), len(before) + len(own))
+
+
+@torch.no_grad()
+def plain_reading(plain, tokens, heard, prompt, vectors=None, positions="all"):
+    """States at the last token and attention from what follows what is heard to it, one prompt, eager."""
+    inputs, (first, after) = plain_inputs(plain, tokens, heard, prompt)
     decoder, states, handles = plain.get_decoder(), [], []
+    steered = slice(after if positions == "after_audio" else 0, None)
 
     def hook_of(layer):
         def hook(_module, _args, output):
             hidden = output[0] if isinstance(output, tuple) else output
             if vectors is not None:
-                moved = hidden + 0.5 * torch.tensor(vectors[layer])
-                hidden = moved * hidden.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True)
+                before = hidden[:, steered]
+                moved = before + 0.5 * torch.tensor(vectors[layer])
+                hidden = hidden.clone()
+                hidden[:, steered] = moved * before.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True)
             states.append(hidden[0, -1])
             return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
@@ -91,52 +113,52 @@ def plain_reading(plain, tokens, passage, prompt, vectors=None):
 
     for layer, block in enumerate(decoder.layers if hasattr(decoder, "layers") else decoder.h):
         handles.append(block.register_forward_hook(hook_of(layer)))
-    with torch.no_grad():
-        outputs = plain(input_ids=encoded["input_ids"], output_attentions=True)
+    outputs = plain(**inputs, output_attentions=True)
     for handle in handles:
         handle.remove()
     maps = [weights for weights in outputs.attentions if weights is not None]
-    rows = [weights[0, :, inside[-1] + 1 :, inside].mean(dim=0).sum(dim=0).numpy() for weights in maps]
-    return torch.stack(states).numpy(), np.stack(rows), encoded["input_ids"]
+    rows = [weights[0, :, after:, first:after].mean(dim=0).sum(dim=0).numpy() for weights in maps]
+    return torch.stack(states).numpy(), np.stack(rows)
 
 
-def test_a_language_model_agrees_with_its_plain_self(text_model):
+@pytest.mark.parametrize("about", [_PASSAGES, _SYMBOLS], ids=["passages", "symbols"])
+def test_a_language_model_agrees_with_its_plain_self(text_model, about):
     name, adapter, plain, tokens = text_model
     vectors = np.random.default_rng(0).normal(size=(len(ROWS), adapter.n_layers, adapter.hidden_size))
     vectors = vectors.astype(np.float32)
-    asked = (_PASSAGES, [_PROMPTS[prompt] for _, prompt in ROWS], [passage for passage, _ in ROWS])
-    for settings in ({}, {"vectors": vectors, "steering": Steering(scale=0.5)}):
+    asked = (about, [_PROMPTS[prompt] for _, prompt in ROWS], [heard for heard, _ in ROWS])
+    for positions in (None, "all", "after_audio"):
+        settings = {"vectors": vectors, "steering": Steering(scale=0.5, positions=positions)} if positions else {}
         expected = [
-            plain_reading(plain, tokens, _PASSAGES[passage], _PROMPTS[prompt], vectors[row] if settings else None)
-            for row, (passage, prompt) in enumerate(ROWS)
+            plain_reading(plain, tokens, about[heard], _PROMPTS[prompt], vectors[row] if settings else None, positions)
+            for row, (heard, prompt) in enumerate(ROWS)
         ]
         for shared in (True, False):
             found = Engine(adapter, share_prefix=shared).read(*asked, want_states=True, **settings)
-            for row, (states, attention, _) in enumerate(expected):
+            for row, (states, attention) in enumerate(expected):
                 assert found.n_audio_tokens[row] == attention.shape[1]
                 attends = np.isfinite(found.attention[row]).any(axis=-1)
                 own = found.attention[row][attends][:, : attention.shape[1]]
-                np.testing.assert_allclose(own, attention, rtol=0, atol=1e-5)
+                np.testing.assert_allclose(own, attention, rtol=1e-5, atol=1e-5)
                 np.testing.assert_allclose(found.states[row], states, rtol=0, atol=1e-5 * np.abs(states).max())
     assert traits_of(adapter).side_by_side == (name not in MIXING)
 
 
-def test_a_language_model_answers_like_its_plain_self(text_model):
+@pytest.mark.parametrize("about", [_PASSAGES, _SYMBOLS], ids=["passages", "symbols"])
+def test_a_language_model_answers_like_its_plain_self(text_model, about):
     _, adapter, plain, tokens = text_model
-    asked = (_PASSAGES, [_PROMPTS[prompt] for _, prompt in ROWS], [passage for passage, _ in ROWS])
+    asked = (about, [_PROMPTS[prompt] for _, prompt in ROWS], [heard for heard, _ in ROWS])
     answers = Engine(adapter).answer(*asked, max_new_tokens=5)
-    for answer, (passage, prompt) in zip(answers, ROWS, strict=True):
-        _, _, ids = plain_reading(plain, tokens, _PASSAGES[passage], _PROMPTS[prompt])
+    for answer, (heard, prompt) in zip(answers, ROWS, strict=True):
+        inputs, _ = plain_inputs(plain, tokens, about[heard], _PROMPTS[prompt])
+        (of_prompt,) = inputs.values()
+        mask = torch.ones(of_prompt.shape[:2], dtype=torch.long)
+        settings = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": 2, "pad_token_id": 0}
         with torch.no_grad():
-            whole = plain.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                max_new_tokens=5,
-                do_sample=False,
-                eos_token_id=2,
-                pad_token_id=0,
-            )
-        assert answer == tokens.decode(whole[0, ids.shape[1] :], skip_special_tokens=True)
+            whole = plain.generate(**inputs, attention_mask=mask, **settings)[0]
+        # Of embeddings, new tokens alone are returned.
+        new = whole[of_prompt.shape[1] :] if "input_ids" in inputs else whole
+        assert answer == tokens.decode(new, skip_special_tokens=True)
 
 
 def test_the_self_check_passes_and_hears_no_recordings(text_model):

@@ -561,7 +561,7 @@ def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, 
         (
             "config.json",
             {"model_type": "llama", "architectures": ["LlamaForCausalLM"]},
-            r"reads text only, and all studies are about recordings",
+            r"reads text only, and study 'localization' is about recordings \('sequences'\); take one of the two out",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from wheretolisten.config.directions import State
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.examples import Composition
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.passes import PassSettings
+from wheretolisten.config.passes import PassSettings, SymbolSettings
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.prompts import PROMPTS, Wording
 from wheretolisten.config.workflow import load
@@ -231,7 +231,7 @@ def test_compositions_of_any_number_of_events(raw_config, root):
         ("figures/reading_sample", 500, r"figures\.reading_sample: 500 is beyond study 'localization'"),
         ("models", {}, r"models: .*at least one"),
         ("examples/mine", {"type": "tape"}, r"examples\.mine: .*tape"),
-        ("examples/mine", {"n_items": 3}, r"examples\.mine: the key type is missing; add sequences, questions or mmau"),
+        ("examples/mine", {"n_items": 3}, r"examples\.mine: the key type is missing; add sequences, symbolic, q"),
         (
             "examples/mine",
             {"type": "questions", "about": "other"},
@@ -634,6 +634,74 @@ def test_the_rehearsal_is_one_shard_of_full_size_models(raw_config, root):
     assert all(model.weights == "random" for model in config.models.values())
 
 
+def symbolic(**keys):
+    return {"type": "symbolic", "sounds": "synthetic", "n_samples": 8} | keys
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"noise": -1}, r"noise: input should be greater than or equal to 0, not -1"),
+        ({"tokens_per_second": 50}, r"tokens_per_second: input should be less than or equal to 25, not 50"),
+        ({"composition": {"gap_noise": "pink"}}, r"composition\.gap_noise: symbolic examples have no audio that it"),
+        ({"composition": {"loudness": "rms"}}, r"composition\.loudness: symbolic examples have no audio that it could"),
+        ({"composition": {"overlap": {"level_db": -6}}}, r"composition\.overlap\.level_db: symbolic examples have no"),
+        (
+            {"composition": {"clip_seconds": [0.1, 0.2]}, "tokens_per_second": 4},
+            r"tokens_per_second: events of 0\.1 s are shorter than half a token at 4 tokens per second; raise it, or",
+        ),
+        ({"sounds": "none"}, r"sounds: 'none' is not in sounds \(synthetic\)"),
+    ],
+)
+def test_symbolic_examples_that_make_no_sense_are_refused(raw_config, root, keys, message):
+    raw_config["examples"]["words"] = symbolic(**keys)
+    with pytest.raises(UserError, match=rf"^config\.yaml: examples\.words[.:] ?{message}") as caught:
+        load(raw_config, root)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_symbolic_examples_cannot_be_used_for_is_refused(raw_config, root):
+    raw_config["examples"]["words"] = symbolic()
+    raw_config["examples"]["questions"]["about"] = "words"
+    with pytest.raises(UserError, match=r"questions\.about: 'words' are symbolic, and questions are about recordings;"):
+        load(raw_config, root)
+    raw_config["examples"]["questions"]["about"] = "sequences"
+    raw_config["studies"]["listening"]["examples"] = "words"
+    with pytest.raises(UserError, match=r"readout: share is read about questions, and 'words' are of type symbolic"):
+        load(raw_config, root)
+
+
+def test_a_model_without_ears_runs_where_all_studies_are_about_symbolic_examples(raw_config, root, tmp_path):
+    description = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 4}
+    hub = {"checkpoint": "someone/text", "revision": "0" * 40}
+    snapshot = tmp_path / f"models--someone--text/snapshots/{hub['revision']}"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(description | {"max_position_embeddings": 200}))
+    raw_config |= {"models": {"text": hub}, "model_cache": str(tmp_path)}
+    raw_config["examples"]["words"] = symbolic(composition={"clip_seconds": [5.0, 5.0]})
+    raw_config["studies"] = {"words": {"examples": "words"}}
+    raw_config["figures"] |= {"attention_change": "words", "overlap": "words", "audio_share": None}
+    config = load(raw_config, root)
+    assert {"sample", "absent_label", "silence"} <= set(config.methods_of("words"))
+    settings = [
+        config.unsteered_settings("text", "words"),
+        config.direct_settings("text", "words"),
+        config.steering_settings("text", "words"),
+        config.map_settings("text"),
+    ]
+    for each in settings:
+        assert each.symbols == SymbolSettings(tokens_per_second=6.25, noise=1.0, seed=2606)
+        assert PassSettings.from_json(each.as_json()) == each
+    # 17 s at 12.5 tokens per second are 213 tokens.
+    raw_config["examples"]["words"]["tokens_per_second"] = 12.5
+    with pytest.raises(UserError, match=r"reads at most 200 tokens, but samples of 'words' have up to 213; lower tok"):
+        load(raw_config, root)
+    raw_config["examples"]["words"]["tokens_per_second"] = 6.25
+    raw_config["studies"]["heard"] = {"examples": "sequences"}
+    with pytest.raises(UserError, match=r"'someone/text' reads text only, and study 'heard' is about recordings"):
+        load(raw_config, root)
+
+
 def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config, root):
     few = load(raw_config, root)
     raw_config["examples"]["sequences"]["n_samples"] = 1234
@@ -663,7 +731,8 @@ def test_steering_settings_hold_nothing_that_extraction_depends_on_alone(raw_con
     after = load(raw_config, root)
     model = "tiny-qwen2-audio"
     assert before.unsteered_settings(model, "sequences") == after.unsteered_settings(model, "sequences")
-    assert before.direct_settings(model).as_json() == after.direct_settings(model).as_json()
+    direct = [config.direct_settings(model, "sequences").as_json() for config in (before, after)]
+    assert direct[0] == direct[1]
     assert before.steering_settings(model, "localization") != after.steering_settings(model, "localization")
 
 
@@ -875,11 +944,11 @@ def test_published_checkpoints_that_leave_out_defaults_are_accepted(raw_config, 
 
 
 def test_direct_prompting_depends_on_no_other_prompt(raw_config, root):
-    before = load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json()
+    before = load(raw_config, root).direct_settings("tiny-qwen2-audio", "sequences").as_json()
     raw_config["prompts"]["inference"] = "What is this?"
-    assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() == before
+    assert load(raw_config, root).direct_settings("tiny-qwen2-audio", "sequences").as_json() == before
     raw_config["wording"]["labels"] = {"dog": "a dog"}
-    assert load(raw_config, root).direct_settings("tiny-qwen2-audio").as_json() != before
+    assert load(raw_config, root).direct_settings("tiny-qwen2-audio", "sequences").as_json() != before
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,17 @@ def sequences(clips, tmp_path_factory) -> Path:
     return folder
 
 
+def test_without_audio_events_have_the_same_labels_and_times(sequences, clips, tmp_path):
+    shard = tmp_path / "shards/0.csv"
+    of_samples = ["--first", "0", "--stop", "6", "--shard", str(shard)]
+    compose_sequences.main(["--settings", json.dumps(SETTINGS), "--clips", str(clips), *of_samples])
+    assert [path.name for path in tmp_path.rglob("*")] == ["shards", "0.csv"]
+    found, heard = read_shard(shard), read_shard(sequences / "shards/0.csv")
+    of_audio = ["path", "digest", "audible"]
+    pd.testing.assert_frame_equal(found.drop(columns=of_audio), heard.drop(columns=of_audio))
+    assert found[of_audio].drop_duplicates().to_numpy().tolist() == [["", "", 1.0]]
+
+
 def test_the_tables_agree_with_each_other_and_with_the_audio(sequences, clips):
     events = read_shard(sequences / "events.csv")
     samples = pd.read_csv(sequences / "samples.csv", dtype={"sample_id": str})

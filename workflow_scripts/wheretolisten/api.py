@@ -17,7 +17,7 @@ from wheretolisten.engine.passes import Engine, Reading
 from wheretolisten.errors import UserError
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
 from wheretolisten.models import registry
-from wheretolisten.models.adapter import Adapter
+from wheretolisten.models.adapter import Adapter, Symbols
 
 __all__ = [
     "Engine",
@@ -25,6 +25,7 @@ __all__ = [
     "Model",
     "Reading",
     "Steering",
+    "Symbols",
     "UserError",
     "Window",
     "contrast",

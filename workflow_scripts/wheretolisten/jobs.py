@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from wheretolisten import passes, provenance, store
-from wheretolisten.config.passes import Pass, PassSettings
+from wheretolisten.config.passes import Pass, PassSettings, SymbolSettings
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
@@ -23,7 +23,7 @@ from wheretolisten.examples import load_audio, read_shard
 from wheretolisten.examples.absent import absent_sounds, read_vocabulary
 from wheretolisten.files import atomic_path
 from wheretolisten.models import registry
-from wheretolisten.models.adapter import Adapter
+from wheretolisten.models.adapter import Adapter, Recording, Symbols
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
 from wheretolisten.passes import Example
 
@@ -36,10 +36,10 @@ class Batch:
 
     number: int
     examples: list[Example]
-    load: Callable[[int], np.ndarray]
+    load: Callable[[int], Recording]
 
-    def recording(self, index: int, adapter: Adapter) -> np.ndarray:
-        """Audio of one example, float32 [frame], 16 kHz mono.
+    def recording(self, index: int, adapter: Adapter) -> Recording:
+        """Audio of one example, float32 [frame], 16 kHz mono, or the symbols that stand for it.
 
         Raises
         ------
@@ -47,20 +47,28 @@ class Batch:
             If the file is missing or is not the one that the example describes, or is too long for the model.
         """
         recording = self.load(index)
-        adapter.check_length(len(recording), f"{self.examples[index].example_id} ({self.examples[index].recording_id})")
+        if isinstance(recording, np.ndarray):
+            example = self.examples[index]
+            adapter.check_length(len(recording), f"{example.example_id} ({example.recording_id})")
         return recording
 
-    def recordings(self, adapter: Adapter) -> list[np.ndarray]:
+    def recordings(self, adapter: Adapter) -> list[Recording]:
         """Audio of all examples, as `recording`."""
         return [self.recording(index, adapter) for index in range(len(self.examples))]
 
 
 def batches_of(
-    shard: Path, size: int, n_samples: int | None = None, clips: Path | None = None, n_absent: int = 0
+    shard: Path,
+    size: int,
+    n_samples: int | None = None,
+    clips: Path | None = None,
+    n_absent: int = 0,
+    symbols: SymbolSettings | None = None,
 ) -> list[Batch]:
     """The samples of a shard, or its first `n_samples`, cut into batches of `size` in order; nothing else matters.
 
-    With `n_absent` sounds, at most, that a sample does not hold, of the labels of a table of `clips`.
+    What is heard of them is their audio, or words where `symbols` says so. They have `n_absent` sounds, at most, that a
+    sample does not hold, of the labels of a table of `clips`.
 
     Raises
     ------
@@ -81,11 +89,21 @@ def batches_of(
         )
         for events in samples
     ]
+    if symbols:
+        return cut(examples, size, lambda example: symbols_of(example, symbols))
     return cut(examples, size, lambda example: load_audio(example.events[0], folder))
 
 
-def cut(examples: Sequence[Example], size: int, load: Callable[[Example], np.ndarray]) -> list[Batch]:
-    """Examples cut into batches of `size` in order; `load` yields the audio of one."""
+def symbols_of(example: Example, settings: SymbolSettings) -> Symbols:
+    """A sample as words: every label sounds from the token at its onset to that at its offset, both rounded."""
+    rate = settings.tokens_per_second
+    spans = tuple((each["label"], round(each["onset"] * rate), round(each["offset"] * rate)) for each in example.events)
+    n_tokens = round(example.events[0]["sample_seconds"] * rate)
+    return Symbols(spans, n_tokens, settings.noise, ("symbols", settings.seed, example.example_id))
+
+
+def cut(examples: Sequence[Example], size: int, load: Callable[[Example], Recording]) -> list[Batch]:
+    """Examples cut into batches of `size` in order; `load` yields what is heard of one."""
     return [
         Batch(number, here := list(examples[first : first + size]), lambda index, here=here: load(here[index]))
         for number, first in enumerate(range(0, len(examples), size))
@@ -216,7 +234,8 @@ class Job:
         self.identity, self.attributes = provenance.of_job(script, settings, inputs)
         selfcheck.check(self.adapter, settings.model, self.attributes)
         facts = {"device": str(self.adapter.device), "dtype": str(self.adapter.model.dtype).removeprefix("torch.")}
-        self.attributes |= facts | {"tokens_per_second": self.adapter.tokens_per_second}
+        rate = settings.symbols.tokens_per_second if settings.symbols else self.adapter.tokens_per_second
+        self.attributes |= facts | {"tokens_per_second": rate}
         name, (device, dtype) = settings.model.checkpoint, facts.values()
         _log.info("%s on %s in %s, %d CPU threads", name, device, dtype, threads)
 

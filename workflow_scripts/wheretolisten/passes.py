@@ -13,6 +13,7 @@ from wheretolisten.config.passes import Answers, Pass, PassSettings
 from wheretolisten.config.prompts import Wording
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.passes import Engine, Reading
+from wheretolisten.models.adapter import Recording, silence_like
 
 _KEPT: dict[str, dict[str, bool]] = {
     "attention": {},
@@ -303,7 +304,7 @@ def _stack(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def describe(
-    engine: Engine, columns: Sequence[tuple[Pass, str]], recording: np.ndarray, example: Example, wording: Wording
+    engine: Engine, columns: Sequence[tuple[Pass, str]], recording: Recording, example: Example, wording: Wording
 ) -> str:
     """What is steered and read, for the log: once for passes that have it in common."""
     lines: dict[tuple[str | None, str], tuple[list[str], Pass, str]] = {}
@@ -326,10 +327,10 @@ def _with_nothing(engine: Engine, heard: Heard, kinds: set[str]) -> tuple[Heard,
     """What is heard, with silence of equal length and nothing at all where they are asked for, and where each lies."""
     n = len(heard.recordings)
     place: dict[str, Sequence[int]] = {"recording": range(n)}
-    further: list[np.ndarray | None] = []
+    further: list[Recording] = []
     if "silence" in kinds:
         place["silence"] = range(n, 2 * n)
-        further += [np.zeros_like(recording) for recording in heard.recordings]
+        further += map(silence_like, heard.recordings)
     if "none" in kinds:
         place["none"] = [n + len(further)] * n
         further.append(None)

@@ -106,6 +106,10 @@ class Composition(Section):
         return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
+_OF_AUDIO = ("gap_noise", "loudness", "rms_level")
+"""Keys of a composition that say how its audio sounds, and nothing of when."""
+
+
 class Sequences(Section):
     """Recordings made of clips in sequence: every event is asked for."""
 
@@ -115,6 +119,45 @@ class Sequences(Section):
     sounds: str = Field(description="name of the sounds that clips are taken from")
     n_samples: int = Field(500, ge=1, description="recordings; adding some later changes none of the earlier ones")
     composition: Composition = Field(Composition(), description="what a recording is made of")
+
+
+class Symbolic(Sequences):
+    """The same sequences without audio: in its place, models hear their own embeddings of labels, in noise."""
+
+    type: Literal["symbolic"] = Field(description="words in sequence, in the place of sounds; every event is asked for")
+    sounds: str = Field(description="name of the sounds that labels, and the lengths of clips, are taken from")
+    composition: Composition = Field(
+        Composition(), description="what a recording is made of; keys that say how it sounds keep their defaults"
+    )
+    tokens_per_second: float = Field(
+        6.25, ge=1, le=25, description="audio tokens per second; the families of audio-language models have 6.25 to 25"
+    )
+    noise: float = Field(
+        1.0,
+        ge=0,
+        le=100,
+        description="standard deviation of the noise in all audio tokens, relative to the root mean square of the "
+        "embeddings of the words that sound",
+    )
+
+    @model_validator(mode="after")
+    def _check_sound(self) -> "Symbolic":
+        composition, default = self.composition, Composition()
+        changed = [key for key in _OF_AUDIO if getattr(composition, key) != getattr(default, key)]
+        if composition.overlap is not None and composition.overlap.level_db != 0:
+            changed.append("overlap.level_db")
+        if changed:
+            raise ValueError(
+                f"composition.{changed[0]}: symbolic examples have no audio that it could change; take it out"
+            )
+        overlap = composition.overlap
+        shortest = composition.clip_seconds[0] * (1 if overlap is None else overlap.fraction)
+        if round(shortest * self.tokens_per_second) < 1:
+            raise ValueError(
+                f"tokens_per_second: events of {shortest:g} s are shorter than half a token at "
+                f"{self.tokens_per_second:g} tokens per second; raise it, or lengthen the events"
+            )
+        return self
 
 
 class MmauQuestions(Section):
@@ -157,5 +200,5 @@ class Questions(Section):
         return min(self.n_items, n_samples * len(QUESTION_KINDS))
 
 
-Examples = Annotated[Sequences | Questions | MmauQuestions, Field(discriminator="type")]
+Examples = Annotated[Sequences | Symbolic | Questions | MmauQuestions, Field(discriminator="type")]
 """`has` is what prompts about an example may name in braces."""

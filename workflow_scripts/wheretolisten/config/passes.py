@@ -40,6 +40,14 @@ class Answers(Section):
     max_new_tokens: int
 
 
+class SymbolSettings(Section):
+    """How words stand for audio, as in `examples.Symbolic`."""
+
+    tokens_per_second: float
+    noise: float
+    seed: int = Field(description="of the noise")
+
+
 class PassSettings(Section):
     """All that a job depends on, beside the examples and the files that directions come from."""
 
@@ -53,6 +61,7 @@ class PassSettings(Section):
     states: dict[str, State] = Field(default_factory=dict, description="states that are kept, or that directions need")
     wording: Wording = Wording()
     answers: Answers | None = None
+    symbols: SymbolSettings | None = Field(None, description="null: the audio of the examples is heard")
     kernel: Literal["sdpa", "flash"] = "sdpa"
     variation: Variation | None = Field(
         None, description="a key that the passes take at every value, one after the other"

@@ -23,7 +23,7 @@ an entry out.
 
 def schema() -> dict[str, Any]:
     """JSON schema of a configuration file. A file may be an overlay: no key is required, and entries may be null."""
-    found = _without_required(Config.model_json_schema())
+    found = _of_overlays(Config.model_json_schema())
     for name in NAMED_ENTRIES:
         section = found["properties"][name]
         section["additionalProperties"] = {"anyOf": [section["additionalProperties"], {"type": "null"}]}
@@ -41,10 +41,12 @@ def as_markdown() -> str:
     return _HEAD + "".join(_section("", Config))
 
 
-def _without_required(node: Any) -> Any:
+def _of_overlays(node: Any) -> Any:
+    """A schema that requires no key; without its key type, an entry may then fit more than one kind."""
     if isinstance(node, dict):
-        return {key: _without_required(value) for key, value in node.items() if key != "required"}
-    return [_without_required(each) for each in node] if isinstance(node, list) else node
+        kept = {"anyOf" if key == "oneOf" else key: value for key, value in node.items() if key != "required"}
+        return {key: _of_overlays(value) for key, value in kept.items()}
+    return [_of_overlays(each) for each in node] if isinstance(node, list) else node
 
 
 def _section(path: str, model: type[BaseModel]) -> Iterator[str]:

@@ -100,8 +100,9 @@ def problems_of(error: ValidationError) -> list[str]:
         elif item["type"] in {"dict_type", "model_type"}:
             message = f"must hold keys of its own, not {item['input']!r}"
         elif item["type"] == "union_tag_not_found":
-            types = {"sounds": "procedural, folder, esc50 or sakura", "examples": "sequences, questions or mmau"}
-            message = f"the key type is missing; add {types[item['loc'][0]]}"
+            types = "procedural, folder, esc50 or sakura"
+            types = types if item["loc"][0] == "sounds" else "sequences, symbolic, questions or mmau"
+            message = f"the key type is missing; add {types}"
         elif item["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"
         problems.append(f"{location}: {message}" if location else message)

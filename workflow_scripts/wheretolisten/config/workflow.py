@@ -20,10 +20,17 @@ from pydantic import (
 from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
-from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Sequences
+from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Sequences, Symbolic
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
-from wheretolisten.config.passes import UNSTEERED_SHARES, Answers, ItemSettings, Pass, PassSettings
+from wheretolisten.config.passes import (
+    UNSTEERED_SHARES,
+    Answers,
+    ItemSettings,
+    Pass,
+    PassSettings,
+    SymbolSettings,
+)
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
 from wheretolisten.config.probe import Method, Probe, Steering, row_of
 from wheretolisten.config.prompts import ABOUT_EVENT
@@ -177,6 +184,11 @@ class Config(Probe):
                 f"({', '.join(self.sequences) or 'there are none'}); name one of them, or take the questions out "
                 f"({name}: null)"
             )
+        if isinstance(about, Symbolic):
+            raise ValueError(
+                f"examples.{name}.about: {questions.about!r} are symbolic, and questions are about recordings; name "
+                f"other sequences, or take the questions out ({name}: null)"
+            )
         if about.composition.overlap:
             raise ValueError(
                 f"examples.{name}.about: they ask which sound comes next, and sounds of {questions.about!r} overlap; "
@@ -299,7 +311,7 @@ class Config(Probe):
 
     @property
     def sequences(self) -> dict[str, Sequences]:
-        """Examples that are recordings with known events, by name."""
+        """Examples that have known events, symbolic ones too, by name."""
         return {name: examples for name, examples in self.examples.items() if isinstance(examples, Sequences)}
 
     @property
@@ -388,6 +400,14 @@ class Config(Probe):
         """Whether a study steers for sounds that recordings do not hold."""
         return any(each.absent for each in self._steered_passes(study))
 
+    def symbols_of(self, examples: str) -> SymbolSettings | None:
+        """How words stand for the audio of examples; None where there is audio."""
+        settings = self.examples[examples]
+        if not isinstance(settings, Symbolic):
+            return None
+        rate, noise = settings.tokens_per_second, settings.noise
+        return SymbolSettings(tokens_per_second=rate, noise=noise, seed=settings.composition.seed)
+
     def unsteered_settings(self, model: str, examples: str) -> PassSettings:
         """What the un-steered passes of a model about sequences depend on, which leave states and attention."""
         asked = {"positive": 0}
@@ -399,20 +419,27 @@ class Config(Probe):
             passes=[self._base_pass(), *(self._prompted_pass(*each) for each in sorted(asked.items()))],
             states=self.states_of(examples),
             wording=self.wording,
+            symbols=self.symbols_of(examples),
             kernel=self.readout.kernel,
         )
 
-    def direct_settings(self, model: str) -> PassSettings:
-        """What `prompt_directly` of a model depends on."""
+    def direct_settings(self, model: str, examples: str) -> PassSettings:
+        """What `prompt_directly` of a model about sequences depends on."""
         return PassSettings(
             model=self.models[model],
             answers=Answers(question=self.direct_prompt.question, max_new_tokens=self.direct_prompt.max_new_tokens),
             wording=self.wording,
+            symbols=self.symbols_of(examples),
         )
 
     def steering_settings(self, model: str, study: str) -> PassSettings:
         """What the steered passes of a model in a study that reads windows depend on."""
-        return PassSettings(model=self.models[model], passes=self._steered_passes(study), kernel=self.readout.kernel)
+        return PassSettings(
+            model=self.models[model],
+            passes=self._steered_passes(study),
+            symbols=self.symbols_of(self.studies[study].examples),
+            kernel=self.readout.kernel,
+        )
 
     def _steered_passes(self, study: str) -> list[Pass]:
         methods, absent = self.methods_of(study), {}
@@ -461,6 +488,7 @@ class Config(Probe):
             passes=[each.model_copy(update={"text_rows": "all"}) for each in passes],
             readout="text",
             wording=self.wording,
+            symbols=self.symbols_of(self.studies[self.figures.overlap].examples),
         )
 
     def _base_pass(self) -> Pass:
@@ -565,6 +593,7 @@ class Config(Probe):
             model=self.models[model],
             passes=[_without_varied(each, variation.vary) for each in passes],
             readout="heads" if by_head else "attention",
+            symbols=self.symbols_of(self.sweep_examples(sweep)),
             kernel=self.readout.kernel,
             variation=variation,
         )
@@ -812,10 +841,7 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     text_stack = checkpoint.text_stack_of(description)
     n_layers = None if text_stack is None else text_stack.get("num_hidden_layers")
     if checkpoint.reads_text_only(description):
-        raise UserError(
-            f"models.{name}.checkpoint: {model.checkpoint!r} reads text only, and all studies are about recordings; "
-            "take the model out, or name an audio-language model"
-        )
+        _check_symbolic(name, model, config)
     steerings = config.steerings
     localizations = {f"methods.{key}.localization": method.localization for key, method in config.methods.items()}
     for key, section in (steerings | {"localization": config.localization} | localizations).items():
@@ -838,8 +864,17 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
             except UserError as error:
                 raise UserError(f"{error} (model {name!r})") from None
     seconds = checkpoint.longest_audio(folder, description)
+    n_positions = None if text_stack is None else text_stack.get("max_position_embeddings")
     for examples, settings in config.examples.items():
         longest = config.longest_seconds(examples)
+        if isinstance(settings, Symbolic):
+            n_tokens = math.ceil(longest * settings.tokens_per_second)
+            if n_positions is not None and n_tokens >= n_positions:
+                raise UserError(
+                    f"models.{name}.checkpoint: {model.checkpoint!r} reads at most {n_positions} tokens, but samples "
+                    f"of {examples!r} have up to {n_tokens}; lower tokens_per_second, or take the model out"
+                )
+            continue
         if seconds is None or longest <= seconds:
             continue
         if isinstance(settings, MmauQuestions):
@@ -852,3 +887,14 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
             f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but {problem}, or take the "
             "model out"
         )
+
+
+def _check_symbolic(name: str, model: Model, config: Config) -> None:
+    """Refuse a model without ears where a study is about recordings."""
+    for study, settings in config.studies.items():
+        if isinstance(settings, Study) and not isinstance(config.examples[settings.examples], Symbolic):
+            raise UserError(
+                f"models.{name}.checkpoint: {model.checkpoint!r} reads text only, and study {study!r} is about "
+                f"recordings ({settings.examples!r}); take one of the two out, or give the study examples of type "
+                "symbolic"
+            )

@@ -1,5 +1,6 @@
 """Greedy answers: prompts behind their shared prefixes in a key-value cache, then one token after the other."""
 
+import contextlib
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from wheretolisten.engine.cache import with_room
 from wheretolisten.engine.forward import EnoughError, Heard, forward
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
-from wheretolisten.models.adapter import Adapter, Recording
+from wheretolisten.models.adapter import Adapter, Symbols
 
 
 def generate(
@@ -52,14 +53,17 @@ def generate(
 
 
 def generate_one_by_one(
-    adapter: Adapter, meter: Meter, about: Sequence[tuple[Recording, str]], max_new_tokens: int
+    adapter: Adapter, meter: Meter, heard: Heard, asked: Sequence[tuple[int, str]], max_new_tokens: int
 ) -> list[list[int]]:
-    """The same by transformers' `generate`, for stacks with caches of other kinds, from recordings and prompts."""
+    """The same by transformers' `generate`, for stacks with caches of other kinds; asked are recordings and prompts."""
     answers = []
-    for recording, prompt in about:
+    for index, prompt in asked:
+        recording = heard.recordings[index]
         inputs = adapter.accepted(adapter.process(recording, prompt)) | dict(adapter.family.model_arguments)
-        n_prompt = inputs["input_ids"].shape[1]
-        with meter.stage("answer", n_prompt):
+        n_prompt, in_place = inputs["input_ids"].shape[1], contextlib.nullcontext()
+        if isinstance(recording, Symbols):
+            in_place = adapter.in_place(heard.audio[index], adapter.prepare([recording], [prompt]))
+        with meter.stage("answer", n_prompt), in_place:
             found = adapter.model.generate(**inputs, max_new_tokens=max_new_tokens)[0, n_prompt:].tolist()
         meter.tokens["answer"] += len(found)
         answers.append(_until(adapter.eos_token_ids, found))

@@ -17,7 +17,7 @@ from wheretolisten.models.adapter import Adapter, Recording
 class Heard:
     """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each.
 
-    Passages of text, and no audio, None, have none.
+    Those of symbols are embeddings of words. Passages of text, and no audio, None, have none.
     """
 
     recordings: tuple[Recording, ...]

@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from wheretolisten.engine.attention import Rows
-from wheretolisten.models.adapter import AUDIO, Inputs
+from wheretolisten.models.adapter import AUDIO, Inputs, has_audio
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def queries_of(inputs: Inputs, first_read: torch.Tensor, first_steered: torch.Te
     for row, (start, last) in enumerate(zip(inputs.first.tolist(), inputs.last.tolist(), strict=True)):
         ids = inputs.input_ids[row, start : last + 1].tolist()
         first, after = inputs.audio_span[row].tolist()
-        if isinstance(inputs.recordings[int(inputs.audio_index[row])], np.ndarray):
+        if has_audio(inputs.recordings[int(inputs.audio_index[row])]):
             before, behind = first - start, int(inputs.text_start[row]) - start
             ids[before:behind] = [AUDIO] * (behind - before)
         queries.append(

@@ -15,7 +15,7 @@ from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.traits import traits_of
 from wheretolisten.errors import UserError
-from wheretolisten.models.adapter import Adapter, Inputs, Recording
+from wheretolisten.models.adapter import Adapter, Inputs, Recording, Symbols, has_audio
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Engine:
     def hear(self, recordings: Sequence[Recording] | Heard) -> Heard:
         """Encode recordings, float32 [frame] each, 16 kHz mono; for several calls of `read` and `answer` about them.
 
-        Passages of text, and None, no audio at all, are left as they are.
+        Symbols become embeddings of their words. Passages of text, and None, no audio at all, are left as they are.
 
         Raises
         ------
@@ -119,9 +119,13 @@ class Engine:
         sounds = [recording for recording in recordings if isinstance(recording, np.ndarray)]
         with self.meter.stage("encode"):
             parts = self._recordings.run(len(sounds), lambda part: self.adapter.encode(sounds[part]))
-        encoded = (audio for part in parts for audio in part)
+            symbols = [self.adapter.encode_symbols(each) for each in recordings if isinstance(each, Symbols)]
+        encoded, of_words = (audio for part in parts for audio in part), iter(symbols)
         nothing = self.adapter.model.get_input_embeddings().weight.new_empty(0, self.adapter.hidden_size)
-        audio = tuple(next(encoded) if isinstance(recording, np.ndarray) else nothing for recording in recordings)
+        audio = tuple(
+            next(of_words if isinstance(recording, Symbols) else encoded) if has_audio(recording) else nothing
+            for recording in recordings
+        )
         return Heard(tuple(recordings), audio)
 
     def read(
@@ -145,8 +149,9 @@ class Engine:
         Parameters
         ----------
         recordings
-            float32 [frame] each, 16 kHz mono, or what `hear` made of them. A passage of text (str) stands in its place,
-            its tokens in those of the audio. None is no audio at all: the prompt stands alone, its attention is NaN.
+            float32 [frame] each, 16 kHz mono, or symbols in their place, or what `hear` made of them. A passage of text
+            (str) stands in the audio's place, its tokens in those of the audio. None is no audio at all: the prompt
+            stands alone, its attention is NaN.
         prompts
             One per row.
         audio_index
@@ -233,9 +238,8 @@ class Engine:
         inputs = self.adapter.prepare(heard.recordings, prompts, audio_index)
         queries = layout.queries_of(inputs, inputs.last, None)
         if not traits_of(self.adapter).plain:
-            asked = zip(prompts, inputs.audio_index.tolist(), strict=True)
-            about = [(heard.recordings[index], prompt) for prompt, index in asked]
-            tokens = answering.generate_one_by_one(self.adapter, self.meter, about, max_new_tokens)
+            asked = list(zip(inputs.audio_index.tolist(), prompts, strict=True))
+            tokens = answering.generate_one_by_one(self.adapter, self.meter, heard, asked, max_new_tokens)
             return self.adapter.tokenizer.batch_decode(tokens, skip_special_tokens=True)
         rows = [group.queries for group in layout.share_prefixes(queries)]
 
@@ -267,7 +271,8 @@ class Engine:
         (first, after), last = inputs.audio_span[0].tolist(), int(inputs.last[0])
         audio = f"the audio tokens {first}-{after - 1}, at {self.adapter.tokens_per_second:g} audio tokens per second"
         if not isinstance(recording, np.ndarray):
-            audio = "no audio tokens" if recording is None else f"the tokens {first}-{after - 1} of the passage"
+            what = "that stand for words" if isinstance(recording, Symbols) else "of the passage"
+            audio = "no audio tokens" if recording is None else f"the tokens {first}-{after - 1} {what}"
         if max_new_tokens is not None:
             return (
                 "nothing is steered\n"

@@ -33,6 +33,7 @@ COLUMNS = {
 
 `path` is the sample's audio file relative to the examples' folder, `digest` the SHA-256 of its int16 audio, `audible`
 the share of the event that can be heard, from 0 to 1 (see `clips.audibility`). Tables of earlier versions lack it.
+Of symbolic examples, which have no audio, both are empty, and all of every event is heard.
 """
 
 

@@ -1,11 +1,12 @@
 """What the engine needs from a model: prompts and audio in, token embeddings and the blocks of the text stack out."""
 
+import contextlib
 import functools
 import inspect
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 from transformers import BatchEncoding, BatchFeature, GenerationConfig
 
+from wheretolisten.clips.randomness import generator
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
 from wheretolisten.models.families import Family
@@ -27,9 +29,44 @@ AUDIO = -1
 padding, or lie outside the vocabulary."""
 
 
-Recording = np.ndarray | str | None
-"""What a prompt is about: audio, float32 [frame], 16 kHz mono; a passage of text, which stands before the prompt as
-audio would; or nothing at all."""
+@dataclass(frozen=True)
+class Symbols:
+    """Words in the place of audio: where a word sounds, audio tokens are the model's own embeddings of it, in noise.
+
+    Attributes
+    ----------
+    spans
+        Words, the first audio token that they sound in, and the one after the last; where several overlap, they add up.
+    n_tokens
+        Number of audio tokens.
+    noise
+        Standard deviation of the Gaussian noise in all audio tokens, relative to the root mean square of the words'
+        embeddings.
+    stream
+        Names the noise: equal streams have equal noise, different ones independent noise.
+    """
+
+    spans: tuple[tuple[str, int, int], ...]
+    n_tokens: int
+    noise: float
+    stream: tuple[str | int, ...]
+
+
+Recording = np.ndarray | Symbols | str | None
+"""What a prompt is about: audio, float32 [frame], 16 kHz mono; symbols in its place; a passage of text, which stands
+before the prompt as audio would; or nothing at all."""
+
+
+def has_audio(recording: Recording) -> bool:
+    """Whether a recording has audio tokens of its own, whose embeddings are not those of its token ids."""
+    return isinstance(recording, np.ndarray | Symbols)
+
+
+def silence_like(recording: np.ndarray | Symbols) -> np.ndarray | Symbols:
+    """Silence of the length of a recording: zeros, in audio as in the embeddings of symbols."""
+    if isinstance(recording, Symbols):
+        return replace(recording, spans=(), noise=0.0)
+    return np.zeros_like(recording)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +296,7 @@ class Adapter:
         Parameters
         ----------
         recordings
-            Audio, passages of text, or None.
+            Audio, symbols, passages of text, or None.
         prompts
             What is asked, one per row.
         audio_index
@@ -273,7 +310,8 @@ class Adapter:
         ------
         UserError
             If a recording is too long or too short for the model, a prompt contains the audio placeholder, or audio
-            tokens do not stand in one row; if the place of words is not known in prompts for models of this type.
+            tokens do not stand in one row, or are not as many as there are symbols; if the place of words is not known
+            in prompts for models of this type.
         """
         audio_index = list(range(len(prompts))) if audio_index is None else list(audio_index)
         if len(audio_index) != len(prompts) or not all(0 <= index < len(recordings) for index in audio_index):
@@ -294,23 +332,30 @@ class Adapter:
         n_all = is_audio.sum(dim=1)
         n_heard = torch.tensor(
             [
-                self._n_heard(len(recording), int(n)) if isinstance(recording, np.ndarray) else 0
+                self._n_heard(len(recording), int(n)) if isinstance(recording, np.ndarray) else int(n)
                 for recording, n in zip(about, n_all, strict=True)
             ]
         )
         first = torch.where(n_all > 0, is_audio.argmax(dim=1), start)
         after = torch.where(n_all > 0, n_total - is_audio.flip(1).argmax(dim=1), start)
-        lacking = torch.tensor([isinstance(recording, np.ndarray) for recording in about]) & (n_all == 0)
+        lacking = torch.tensor([self.hears and has_audio(recording) for recording in about]) & (n_all == 0)
         if not torch.equal(after - first, n_all) or lacking.any():
             raise UserError(
                 f"{self.name}: the audio tokens of a prompt do not stand in one row ({n_all.tolist()} tokens over "
                 f"{(after - first).tolist()}); use the processor and tokenizer files that belong to the weights"
             )
         span = torch.stack([first, first + n_heard], dim=1)
-        for row, passage in enumerate(about):
-            if isinstance(passage, str):
-                span[row] = start[row] + torch.tensor(self._span_of(passage, texts[row]))
+        for row, passage in enumerate(map(self._passage, about)):
+            if passage is not None:
+                where = texts[row].index(f"{passage}\n")
+                span[row] = start[row] + torch.tensor(self._span_of(where, where + len(passage), texts[row]))
                 after[row] = span[row, 1]
+        for recording, n_tokens in zip(about, (span[:, 1] - span[:, 0]).tolist(), strict=True):
+            if isinstance(recording, Symbols) and n_tokens != recording.n_tokens:
+                raise UserError(
+                    f"{self.name}: {recording.n_tokens} symbols become {n_tokens} tokens of a prompt; use the "
+                    "tokenizer files that belong to the weights"
+                )
         last = n_total - 1 - mask.flip(1).argmax(dim=1)
         taken = last.clone()
         for row, n_characters in enumerate(state_at or ()):
@@ -339,10 +384,17 @@ class Adapter:
         masks = [torch.ones_like(row) for row in rows]
         return pad_sequence(list(rows), padding_value=pad), pad_sequence(masks, padding_value=0)
 
-    def _span_of(self, passage: str, text: str) -> tuple[int, int]:
-        """First token of a passage in a rendered prompt, and the one after its last, counted from the first of all."""
-        first = text.index(passage)
-        after = first + len(passage)
+    def _passage(self, recording: Recording) -> str | None:
+        """What stands before the prompt in a recording's place, as text; None where nothing does.
+
+        Symbols of a model without ears are so many tokens that have no meaning there: their ids are not looked up.
+        """
+        if isinstance(recording, Symbols):
+            return None if self.hears else self.tokenizer.eos_token * recording.n_tokens
+        return recording if isinstance(recording, str) else None
+
+    def _span_of(self, first: int, after: int, text: str) -> tuple[int, int]:
+        """First token of some characters of a text, and the one after their last, counted from the first of all."""
         inside = [number for number, (start, end) in enumerate(self._offsets(text)) if start < after and end > first]
         return inside[0], inside[-1] + 1
 
@@ -366,6 +418,54 @@ class Adapter:
             # Texts of several lengths would be padded with audio tokens, or cannot be padded at all.
             return [audio for recording in recordings for audio in self.encode([recording])]
         return self._take(self._process(recordings))
+
+    @torch.inference_mode()
+    def encode_symbols(self, symbols: Symbols) -> torch.Tensor:
+        """Embeddings of the audio tokens that stand for words, [audio_token, hidden], on the device.
+
+        The tokens of a word take turns while it sounds, from its first one on. They are those that it has within a
+        text: at its begin, tokenizers that see blanks as parts of words take another word.
+        """
+        table = self.model.get_input_embeddings()
+        heard = torch.zeros(symbols.n_tokens, table.weight.shape[1], device=self.device)
+        spoken = [table(self._tokens_of(words).to(self.device)).float() for words, _, _ in symbols.spans]
+        for embeddings, (_, first, after) in zip(spoken, symbols.spans, strict=True):
+            turns = torch.arange(after - first, device=self.device) % len(embeddings)
+            heard[first:after] += embeddings[turns]
+        if symbols.noise:
+            level = symbols.noise * torch.cat(spoken).square().mean().sqrt()
+            drawn = generator(*symbols.stream).standard_normal(tuple(heard.shape), dtype=np.float32)
+            heard += level * torch.from_numpy(drawn).to(self.device)
+        return heard
+
+    def _tokens_of(self, words: str) -> torch.Tensor:
+        """Ids of the tokens of words, as they stand behind other words, [token]."""
+        text = f"of {words}"
+        first, after = self._span_of(len(text) - len(words), len(text), text)
+        return torch.tensor(self._tokenize(text)["input_ids"][first:after])
+
+    @contextlib.contextmanager
+    def in_place(self, audio: torch.Tensor, inputs: Inputs) -> Iterator[None]:
+        """Put embeddings [audio_token, hidden] in the place of the audio tokens of one prompt, in the whole model.
+
+        Where transformers runs a model by itself, they go to the door of its text stack, as those of a recording do.
+        """
+        is_audio = torch.zeros_like(inputs.input_ids, dtype=torch.bool)
+        is_audio[0, inputs.audio_span[0, 0] : inputs.audio_span[0, 1]] = True
+
+        def at_stack(_: nn.Module, args: tuple, kwargs: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+            ids, embeddings = kwargs.pop("input_ids", None), kwargs.get("inputs_embeds")
+            embeddings = self.model.get_input_embeddings()(ids) if embeddings is None else embeddings
+            if embeddings.shape[1] == is_audio.shape[1]:  # the prompt, and not a token of the answer
+                mask = is_audio.to(embeddings.device).unsqueeze(-1)
+                embeddings = embeddings.masked_scatter(mask, audio.to(embeddings))
+            return args, kwargs | {"inputs_embeds": embeddings}
+
+        hook = self.text_stack.register_forward_pre_hook(at_stack, with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
 
     @torch.inference_mode()
     def _take(self, processed: BatchFeature) -> list[torch.Tensor]:
@@ -437,7 +537,7 @@ class Adapter:
         """What the model's own processor makes of one recording and one prompt."""
         if self.family.converses:
             return self._converse(recording, prompt)
-        text = self._render(prompt, recording, expand=False)
+        text = self._render(prompt, recording, expand=isinstance(recording, Symbols))
         if not isinstance(recording, np.ndarray):
             return self._tokenize([text], return_tensors="pt")
         processed = self._run_processor([text], [recording])
@@ -471,10 +571,11 @@ class Adapter:
         Raises
         ------
         UserError
-            If there is a passage of text in the recording's place.
+            If there is a passage of text, or are symbols, in the recording's place.
         """
-        if isinstance(recording, str):
-            raise UserError(f"{self.name}: passages of text are not read by models of this type; give recordings")
+        if isinstance(recording, str | Symbols):
+            what = "passages of text" if isinstance(recording, str) else "symbols"
+            raise UserError(f"{self.name}: {what} are not read by models of this type; give recordings")
         parts = [{"type": "text", "text": prompt}]
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:
             if isinstance(recording, np.ndarray):
@@ -490,8 +591,14 @@ class Adapter:
         behind = len(self._tokenize(after, add_special_tokens=False)["input_ids"])
         return "".join(self.tokenizer.convert_ids_to_tokens(ids[first : len(ids) - behind]))
 
-    def _expansion(self, recording: np.ndarray) -> str:
+    def _expansion(self, recording: np.ndarray | Symbols) -> str:
         """What a recording's placeholder is replaced by, markers included."""
+        if isinstance(recording, Symbols):
+            # Between the markers of a recording of a second, which is long enough for every model.
+            token = self.tokenizer.convert_ids_to_tokens(self._audio_id)
+            of_second = self._expansion(np.zeros(SAMPLING_RATE, dtype=np.float32))
+            before, after = of_second.partition(token)[0], of_second.rpartition(token)[2]
+            return before + token * recording.n_tokens + after
         if len(recording) not in self._expansions:
             self._process([recording])
         return self._expansions[len(recording)]
@@ -527,9 +634,10 @@ class Adapter:
         )
 
     def _render(self, prompt: str, recording: Recording, expand: bool = True) -> str:
-        is_audio = isinstance(recording, np.ndarray)
-        if isinstance(recording, str):
-            prompt = f"{recording}\n{prompt}"
+        is_audio = self.hears and has_audio(recording)
+        passage = self._passage(recording)
+        if passage is not None:
+            prompt = f"{passage}\n{prompt}"
         n_expected, text = int(is_audio), self._chat(prompt, is_audio)
         if not self.hears:
             return text

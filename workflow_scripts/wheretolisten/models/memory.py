@@ -16,6 +16,9 @@ ROWS_PER_SAMPLE = 2 + len(POSITIONS)
 
 _TEXT_TOKENS = 128
 
+_SYMBOLS = 750
+"""Audio tokens of a model without ears: 30 s of words at the highest rate that examples may have, 25 per second."""
+
 _AUDIO_PARTS = ("audio_config", "encoder_config", "acoustic_tokenizer_encoder_config", "audio_encoder_config")
 """Where configs describe what hears."""
 
@@ -74,11 +77,11 @@ def estimate(config: PretrainedConfig, model_class: type, dtype: torch.dtype) ->
 
 
 def _audio_part(config: PretrainedConfig, size: int) -> tuple[int, int]:
-    """Bytes of the audio part's largest block for one sample, and audio tokens that it makes of it; 0 without ears."""
+    """Bytes of the audio part's largest block for one sample, 0 without ears; and audio tokens of the sample."""
     parts = [getattr(config, name, None) for name in _AUDIO_PARTS]
     audio = next((part for part in parts if part is not None), None)
     if audio is None:
-        return 0, 0
+        return 0, _SYMBOLS
     # Positions of the tower, of which every second is a token at most.
     positions = _largest(audio, "max_source_positions") or 1500
     width = _largest(audio, "hidden_size", "d_model", "hidden_dim", "output_dim") or 1280

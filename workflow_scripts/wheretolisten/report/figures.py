@@ -90,7 +90,7 @@ _ALL = (
         "Localization",
         "One recording",
         "one recording, read by each model",
-        "One query in detail. Spectrogram (empty where the audio is not at hand) and true events; share of attention "
+        "One query in detail. Spectrogram (empty where there is no audio at hand) and true events; share of attention "
         "in the base and the steered pass; score of every window and the chosen one. "
         f"{_OF_THE_READING} An example, not evidence: n = 1.",
     ),
