@@ -7,11 +7,13 @@ from wheretolisten import passes
 from wheretolisten.config.directions import DIRECTIONS, Direction, State
 from wheretolisten.config.models import Model
 from wheretolisten.config.passes import Pass, PassSettings
-from wheretolisten.config.probe import Steering
+from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.config.prompts import PROMPTS
 from wheretolisten.directions.sources import Groups, Sample
 from wheretolisten.directions.vectors import directions_of
 from wheretolisten.engine.passes import Engine
+from wheretolisten.localization.references import rank_p_value, reference_of
+from wheretolisten.localization.windows import find_window
 from wheretolisten.passes import Example
 
 WHERE, NEGATIVE, INFERENCE = (PROMPTS[name] for name in ("positive", "negative", "inference"))
@@ -104,3 +106,23 @@ def test_the_same_injection_for_absent_sounds_agrees_with_the_oracle(pair, recor
     for column, vector in enumerate(expected):
         steered = oracle.read(recordings[1], INFERENCE, "all", vector, 0.3, layers, positions)
         np.testing.assert_allclose(values[0, column], steered.attention, rtol=0, atol=1e-5)
+
+
+def test_at_strength_zero_every_window_ties(shipped_pair, recordings):
+    adapter, _ = shipped_pair
+    steering = Steering(scale=0.0, positions="after_audio")
+    each = Pass(name="x", prompt=INFERENCE, about="event", direction=DIRECTIONS["sample"], steering=steering, absent=3)
+    columns = passes.columns_of([each], EVENTS, ABSENT)
+    vectors = np.random.default_rng(2).normal(size=(1, len(columns), adapter.n_layers, adapter.hidden_size))
+    engine = Engine(adapter)
+    settings = PassSettings(model=Model(checkpoint=adapter.name), passes=[each])
+    values, _ = passes.read(
+        engine, engine.hear(recordings[:1]), [EXAMPLE], columns, settings, lambda *_: vectors.astype(np.float32)
+    )
+    n_tokens, rate = values.shape[-1], adapter.tokens_per_second
+    reference = reference_of(list(values[0, 2:]), n_tokens, "mean")
+    for event in range(2):
+        window = find_window(reference, values[0, event], 5.0, rate, n_tokens, Localization(reference="absent"))
+        assert window.tied_starts.size == n_tokens - round(5.0 * rate) + 1
+        _, p = rank_p_value(values[0, event], list(values[0, 2:]), 5.0, rate, n_tokens, Localization())
+        assert p == 1.0

@@ -1197,6 +1197,12 @@ def test_methods_that_differ_in_their_reference_share_passes_and_states_serve_wh
         "prompted": 3,
         "prompted_positive_1": 1,
     }
+    # What the section says holds for the prompt that is always asked, too.
+    raw_config["localization"] |= {"reference": "absent", "absent_sounds": 7}
+    raw_config["methods"]["sample"]["localization"] = {"reference": "base"}
+    everywhere = load(raw_config, root)
+    assert everywhere.unsteered_settings("tiny-qwen2-audio", "sequences").passes[1].absent == 7
+    assert everywhere.scoring_settings("localization").methods["prompt_only"].localization.n_absent == 7
     # Five others for each of three absent sounds.
     assert {name: state.absent for name, state in unsteered.states.items()} == {"negative": 0, "positive": 6}
     assert config.steers("localization")

@@ -410,7 +410,7 @@ class Config(Probe):
 
     def unsteered_settings(self, model: str, examples: str) -> PassSettings:
         """What the un-steered passes of a model about sequences depend on, which leave states and attention."""
-        asked = {"positive": 0}
+        asked = {"positive": self.localization.n_absent}
         for study, name, method in self._methods_about(examples):
             if not method.steers:
                 asked[method.prompt] = max(asked.get(method.prompt, 0), self.n_absent(study, name))
