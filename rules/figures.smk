@@ -115,7 +115,7 @@ rule plot_references:
     input:
         unsteered=of_models(reading_unsteered),
         steered=of_models(reading_steered),
-        shard=f"results/examples/{examples_of(CONFIG.figures.overlap)}/shards/{READING_SHARD}.csv",
+        events=f"results/events/{CONFIG.figures.overlap}.csv",
     output:
         **drawn("references"),
     log:
@@ -132,7 +132,7 @@ rule plot_references:
         position=CONFIG.figures.reading_position,
     shell:
         "python {params.code[0]:q} --models {params.models} --unsteered {input.unsteered:q}"
-        " --steered {input.steered:q} --shard {input.shard:q} --settings {params.settings:q}"
+        " --steered {input.steered:q} --events {input.events:q} --settings {params.settings:q}"
         " --sample {params.sample} --position {params.position}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 

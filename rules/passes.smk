@@ -30,27 +30,20 @@ rule steer_attention:
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
-# On this machine one job takes all events of a shard, because most of its time goes into starting. The files are the same.
+# On this machine one job takes all events of a shard, because most of its time goes into starting. The files are the same;
+# that about absent sounds is there, and holds no pass, where no method is held against them.
 use rule steer_attention as steer_events with:
     output:
-        attention=expand("results/passes/{study}/{model}/{position}/{shard}.h5", position=POSITIONS, allow_missing=True),
+        attention=expand(
+            "results/passes/{study}/{model}/{position}/{shard}.h5", position=[*POSITIONS, ABSENT], allow_missing=True
+        ),
     log:
         text="results/logs/steer_events/{study}/{model}/{shard}.log",
         performance="results/performance/steer_events/{study}/{model}/{shard}.json",
     benchmark:
         "results/performance/steer_events/{study}/{model}/{shard}.tsv"
     wildcard_constraints:
-        study=one_of([study for study in TOGETHER if not CONFIG.steers_absent(study)]),
-
-
-# The same where methods are held against absent sounds.
-use rule steer_events as steer_events_and_absent with:
-    output:
-        attention=expand(
-            "results/passes/{study}/{model}/{position}/{shard}.h5", position=[*POSITIONS, ABSENT], allow_missing=True
-        ),
-    wildcard_constraints:
-        study=one_of([study for study in TOGETHER if CONFIG.steers_absent(study)]),
+        study=one_of(TOGETHER),
 
 
 rule sweep_attention:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from wheretolisten import arguments, log
 from wheretolisten.config.settings import ScoredMethod, ScoringSettings
-from wheretolisten.examples import read_shard
 from wheretolisten.figures.events import Event, draw_events, fit_names
 from wheretolisten.localization.readings import Readings
 from wheretolisten.localization.references import NO_REFERENCE
@@ -33,7 +33,8 @@ _log = logging.getLogger("plot_references")
 def main(argv: list[str] | None = None) -> None:
     """Write the scores of one sample and position by each model as PDF and PNG.
 
-    Passes are those of the shard that holds the sample, model by model, steered ones event by event.
+    Passes are those of the shard that holds the sample, model by model, steered ones event by event; `events` are all
+    of the study.
     """
     args = arguments.parse(
         __doc__,
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         models=[str],
         unsteered=[Path],
         steered=[Path],
-        shard=Path,
+        events=Path,
         settings=ScoringSettings.from_json,
         sample=int,
         position=str,
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         png=[Path],
     )
     log.start("plot_references")
-    events = read_shard(args.shard)
+    events = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
     events = events[events["sample_id"].astype(int) == args.sample].set_index("position", drop=False)
     event = events.loc[args.position]
     drawn = [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)]
@@ -69,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
             _log.info("%s, %s: overlap %.0f %% against base, %.0f %% against absent: %s", model, name, *shares, pdf)
 
 
-def _windows_of(readings: Readings, method: ScoredMethod, event) -> tuple[Window, Window]:
+def _windows_of(readings: Readings, method: ScoredMethod, event: pd.Series) -> tuple[Window, Window]:
     """The windows of the method's passes, held against the base pass and against absent sounds."""
     sample_id, position = event["sample_id"], event["position"]
     rate, found = readings.unsteered.tokens_per_second, []

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.workflow
 
 CATEGORIES = {"Localization", "Controls", "Attention", "Sweeps", "Run"}
 SWEEPS = ("strength", "scored-layers")
-KINDS = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
+KINDS = ("attention_change", "attention_map", "audio_share", "reading", "references", "specificity")
 TABLES = (
     "overlap.md",
     "overlap_by_label.csv",
@@ -26,6 +26,7 @@ TABLES = (
     "metrics.md",
     "unknown_duration.md",
     "specificity.csv",
+    "detection.csv",
 )
 TABLES += ("audio_share.csv", "audio_share_second_half.csv", *(f"sweeps/{sweep}.csv" for sweep in SWEEPS))
 PAGES = ("run.html", *(f"tables/{table}.html" for table in TABLES))
@@ -36,7 +37,7 @@ FIGURES = (
 )
 ITEMS = {*(f"results/report/{name}" for name in PAGES), *(f"results/figures/{name}.png" for name in FIGURES)}
 COUNTS = {"overlap": "the 6 recordings", "attention_change": "the 2 recordings", "reading": "n = 1"}
-COUNTS |= {"attention_map": "n = 1", "tables": "sequences (6), sequences-exact (2)."}
+COUNTS |= {"attention_map": "n = 1", "references": "n = 1", "tables": "sequences (6), sequences-exact (2)."}
 """What a caption says about the number of recordings, by figure."""
 
 REDRAWN = dict.fromkeys(
@@ -45,7 +46,7 @@ REDRAWN = dict.fromkeys(
 REDRAWN |= {"plot_sweeps": 1} | {f"plot_{kind}": 1 for kind in KINDS}
 
 ATTENTION = ("unsteered", "passes", "maps")
-CACHED = (*ATTENTION, "scores", "unknown_duration", "events")
+CACHED = (*ATTENTION, "scores", "unknown_duration", "detection", "events")
 """Folders of results that tables, figures and report are made from; those of them that hold what passes left."""
 
 REDRAW = ("--workflow-profile", "profiles/redraw")

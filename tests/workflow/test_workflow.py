@@ -18,6 +18,7 @@ import yaml
 
 from wheretolisten import store
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.probe import row_of
 from wheretolisten.statistics.summary import COLUMNS
 
 from .conftest import MODEL, Copy, contents, kill
@@ -29,13 +30,11 @@ METHODS = {
     "random",
     "direct_prompt",
     "prompt_only",
-    *(f"steering_{name}" for name in CONFIG["studies"]["localization"]["methods"]),
+    *map(row_of, CONFIG["studies"]["localization"]["methods"]),
 }
 # Those about questions steer for no event.
-ALL_METHODS = METHODS | {
-    f"steering_{name}" for name in CONFIG["methods"].keys() - CONFIG["studies"]["listening"]["methods"]
-}
-FIGURES = ("attention_change", "attention_map", "audio_share", "reading", "specificity")
+ALL_METHODS = METHODS | set(map(row_of, CONFIG["methods"].keys() - CONFIG["studies"]["listening"]["methods"]))
+FIGURES = ("attention_change", "attention_map", "audio_share", "reading", "references", "specificity")
 
 
 def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, monkeypatch):
@@ -97,7 +96,8 @@ def test_every_result_is_there_and_no_parts_are_left(finished_run):
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
         assert (results / "figures" / f"{name}.png").stat().st_size > 10_000
     assert len(list(results.glob("unsteered/sequences/*/*.h5"))) == 2
-    assert len(list(results.glob("passes/localization/*/*/*.h5"))) == 3 * 2
+    # By event, and about absent sounds.
+    assert len(list(results.glob("passes/localization/*/*/*.h5"))) == 4 * 2
     assert not list(results.rglob("*.parts"))
 
 
@@ -247,13 +247,15 @@ def test_a_method_that_needs_another_state_extracts_it_where_it_answers(changed_
 
 
 def test_a_second_study_about_the_same_examples_needs_yaml_alone_and_its_own_passes_alone(changed_copy):
-    # Both methods are made of states that the other study left.
+    # Both methods are made of states that the other study left; a study that only asks steers nothing.
     methods = ["sample", "silence_weighted"]
-    overlay = {"studies": {"weighted": {"examples": "sequences", "methods": methods}}}
+    asking = {"examples": "sequences", "methods": ["prompt_matched"], "direct_prompt": False}
+    overlay = {"studies": {"weighted": {"examples": "sequences", "methods": methods}, "asking": asking}}
     plan = changed_copy.planned(overlay=overlay)
     # Of all studies there is one set of tables, whose rows some figures draw; the summary states the configuration.
-    once = ("localize_events", "score_random", "tabulate_scores", "plot_overlap", "plot_specificity")
-    assert plan == {"steer_events": 2} | dict.fromkeys((*once, "render_tables", "summarize_run"), 1)
+    twice, once = ("steer_events", "localize_events", "score_random"), ("tabulate_scores", "plot_overlap")
+    once += ("plot_specificity", "render_tables", "summarize_run")
+    assert plan == dict.fromkeys(twice, 2) | dict.fromkeys(once, 1)
 
     def overlaps() -> pd.DataFrame:
         keys = ["study", "model", "method", "position"]
@@ -266,12 +268,14 @@ def test_a_second_study_about_the_same_examples_needs_yaml_alone_and_its_own_pas
     changed = {name for name in before if after.get(name) != before[name]}
     assert {name.split("/")[0] for name in changed} == {"tables"}
     new = after.keys() - before.keys()
-    assert {name.split("/")[0] for name in new} == {"passes", "scores", "unknown_duration", "events"}
-    assert all(re.match(r"\w+/weighted[/.]", name) for name in new)
+    assert {name.split("/")[0] for name in new} == {"passes", "scores", "unknown_duration", "detection", "events"}
+    assert all(re.match(r"\w+/(weighted|asking)[/.]", name) for name in new)
+    assert not any(name.startswith("passes/asking") for name in new)
     found = overlaps()
     rows = {"random", "direct_prompt", "prompt_only", *(f"steering_{name}" for name in methods)}
     assert set(found.loc["weighted"].index.get_level_values("method")) == rows
-    pd.testing.assert_frame_equal(found.drop("weighted"), table)
+    assert set(found.loc["asking"].index.get_level_values("method")) == {"random", "prompt_only", "prompt_matched"}
+    pd.testing.assert_frame_equal(found.drop(["weighted", "asking"]), table)
     # The same vector about the same recordings finds the same windows, whichever study steers with it.
     windows = []
     for study in ("localization", "weighted"):
