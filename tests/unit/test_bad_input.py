@@ -240,7 +240,7 @@ CONFIG = [
         "a method without a direction",
         "methods > mine",
         {"steering": {"scale": 1}},
-        r"methods\.mine\.direction: the key is missing; add it",
+        r"methods\.mine: it takes a direction, or a prompt that is asked instead; write one of the two",
     ),
     (
         "a method with an unknown key",

@@ -293,10 +293,13 @@ def written(tmp_path):
     return tmp_path
 
 
+def settings_of(variation: Variation, direction: str = "sample") -> str:
+    return ScoreSettings(variation=variation, probe=Probe(), direction=DIRECTIONS[direction]).as_json()
+
+
 def score_arguments(folder, **replaced) -> list[str]:
-    variation = Variation(vary="steering.scale", values=[0, 0.1])
     values = {
-        "settings": [ScoreSettings(variation=variation, probe=Probe()).as_json()],
+        "settings": [settings_of(Variation(vary="steering.scale", values=[0, 0.1]))],
         "sweep": ["strength"],
         "models": ["tiny-qwen2-audio"],
         "identities": ["mine"],
@@ -304,7 +307,7 @@ def score_arguments(folder, **replaced) -> list[str]:
         "samples": ["3"],
         "shards": [str(folder / "0.csv")],
         "events": [str(folder / "0.csv")],
-        "direction": [DIRECTIONS["sample"].as_json()],
+        "passes": ["sample"],
         "attention": [str(folder / "0.h5")],
         "unsteered": [str(folder / "unsteered/0.h5")],
         "steered": [],
@@ -367,7 +370,8 @@ def test_a_sweep_of_a_method_without_vectors_has_no_overlap(written, caplog):
     events = events_of(2)
     events["label"] = ["cat", "dog", "cow", "hen", "dog", "pig"]
     write_shard(events, written / "all.csv")
-    more = {"events": [str(written / "all.csv")], "direction": [DIRECTIONS["label_mean"].as_json()], "samples": ["1"]}
+    settings = [settings_of(Variation(vary="steering.scale", values=[0, 0.1]), "label_mean")]
+    more = {"events": [str(written / "all.csv")], "settings": settings, "samples": ["1"]}
     score_sweep.main(score_arguments(written, **more))
     drawn(written, "localization.layers")
     table = drawn(written).set_index(["value", "position"]).loc["0.1"]
@@ -401,8 +405,8 @@ def test_a_sweep_without_passes_reads_the_attention_of_its_study(written):
         names = [(name, position) for name in ("sample", "label_mean", "random_direction")]
         files.append(write_passes(written / position / "0.h5", names, values, N_TOKENS, **origin))
     variation = Variation(vary="localization.layers", values=["all", "each"], method="label_mean")
-    settings = [ScoreSettings(variation=variation, probe=Probe()).as_json()]
-    score_sweep.main(score_arguments(written, attention=[], settings=settings, steered=list(map(str, files))))
+    more = {"settings": [settings_of(variation)], "passes": ["label_mean"], "steered": list(map(str, files))}
+    score_sweep.main(score_arguments(written, attention=[], **more))
     table = (
         drawn(written, "localization.layers", "all").query("position == 'overall'").set_index("value")["overlap_pct"]
     )

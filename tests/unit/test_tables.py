@@ -21,6 +21,7 @@ from wheretolisten.report import tables as descriptions
 from wheretolisten.report.names import method_name, model_name
 from wheretolisten.statistics import summary
 from wheretolisten.statistics.coverage import count_coverage
+from wheretolisten.statistics.detection import QUERIES
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.scoring import score_answer, score_draws, score_window
 from wheretolisten.statistics.specificity import summarize_specificity
@@ -31,6 +32,7 @@ from wheretolisten.statistics.summary import (
     read_published,
     summarize_overlap,
 )
+from wheretolisten.statistics.tables import write_table
 
 PUBLISHED = Path(__file__).parents[2] / "resources" / "published_overlap.csv"
 
@@ -91,6 +93,8 @@ def tables(tmp_path_factory):
 def tabulate(folder: Path, *localizations: Path) -> None:
     """Write all tables of localization tables into a folder."""
     windows = ["--localizations", *map(str, localizations), "--unknown-durations", *map(str, localizations)]
+    write_table(pd.DataFrame(columns=list(QUERIES)), folder / "detected.csv")
+    windows += ["--detections", str(folder / "detected.csv")]
     tabulate_scores.main([*windows, "--published", str(PUBLISHED), "--other-event", "--tables", str(folder)])
 
 

@@ -49,7 +49,7 @@ METHOD_COLOURS = {
     "steering_matched": VERMILLION,
 }
 
-_FURTHER_COLOURS = ("#882255", "#44AA99", "#332288", "#999933", "#661100", "#F0E442")
+_FURTHER_COLOURS = ("#882255", "#44AA99", "#332288", "#999933", "#661100", "#F0E442", "#6699CC", "#DDCC77")
 """For methods that have no colour of their own; most are from Tol's muted palette."""
 
 _FONT = "DejaVu Sans"  # ships with matplotlib, so figures look alike on every machine
