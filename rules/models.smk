@@ -5,6 +5,7 @@ localrules:
     fetch_model,
     tabulate_checks,
     convert_smollm2,
+    convert_small_qwen2_audio,
 
 
 rule fetch_model:
@@ -87,3 +88,29 @@ rule convert_smollm2:
     shell:
         # Progress bars would fill the log with control characters.
         "TQDM_DISABLE=1 python {params.code[0]:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+rule convert_small_qwen2_audio:
+    input:
+        language_model=rules.convert_smollm2.output.weights,
+        projector=from_repository("resources/small-qwen2-audio/projector.safetensors"),
+    output:
+        weights="results/checkpoints/small-qwen2-audio/model.safetensors",
+        card="results/checkpoints/small-qwen2-audio/README.md",
+    log:
+        "results/logs/convert_small_qwen2_audio/small-qwen2-audio.log",
+    benchmark:
+        "results/performance/convert_small_qwen2_audio/small-qwen2-audio.tsv"
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=doubled(4000),
+        runtime=doubled(30),
+    params:
+        code=code("convert_small_qwen2_audio"),
+        language_model=subpath(input.language_model, parent=True),
+        projector=subpath(input.projector, parent=True),
+        folder=subpath(output.card, parent=True),
+    shell:
+        "TQDM_DISABLE=1 python {params.code[0]:q} --language-model {params.language_model:q}"
+        " --projector {params.projector:q} --output {params.folder:q} > {log:q} 2>&1"

@@ -20,6 +20,8 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers.audio_utils import mel_filter_bank
 from transformers.models.granite_speech import feature_extraction_granite_speech
 
+from wheretolisten.models import small
+
 _LINES = (
     "Describe the audio.",
     "Focus on the entire audio",
@@ -109,6 +111,17 @@ def _qwen2_audio():
     tokens = tokenizer(["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>"])
     chat = template("<|audio_bos|><|AUDIO|><|audio_eos|>")
     return config, transformers.Qwen2AudioProcessor(_whisper(), tokens, chat_template=chat)
+
+
+def _small_qwen2_audio():
+    config = small.SmallQwen2AudioConfig(
+        audio_config={"model_type": "small_qwen2_audio_encoder", "frames_per_token": 4, **_WHISPER},
+        text_config={"model_type": "llama", **_TEXT},
+        n_words=3,
+        tie_word_embeddings=True,
+    )
+    tokens, chat = tokenizer(["<|AUDIO|>"]), template("<|AUDIO|>")
+    return config, small.SmallQwen2AudioProcessor(_whisper(), tokens, chat_template=chat, frames_per_token=4)
 
 
 def _flamingo(name: str, specials: list[str]):
@@ -487,6 +500,7 @@ def stand_in_for_torchaudio(monkeypatch: pytest.MonkeyPatch) -> None:
 
 BUILT: dict[str, tuple[Callable, str]] = {
     "qwen2_audio": (_qwen2_audio, "Qwen2AudioForConditionalGeneration"),
+    "small_qwen2_audio": (_small_qwen2_audio, "SmallQwen2AudioForConditionalGeneration"),
     "audioflamingo3": (lambda: _flamingo("AudioFlamingo3", ["<sound>"]), "AudioFlamingo3ForConditionalGeneration"),
     "musicflamingo": (
         lambda: _flamingo("MusicFlamingo", ["<sound>", "<|sound_bos|>", "<|sound_eos|>"]),
@@ -510,6 +524,11 @@ BUILT: dict[str, tuple[Callable, str]] = {
 """Family → what makes its configuration and processor, and the class of its model."""
 
 
+def class_of(class_name: str) -> type:
+    """A class of transformers, or one of this project's own."""
+    return small.CLASSES.get(class_name) or getattr(transformers, class_name)
+
+
 def save(name: str, folder: Path) -> Path:
     """A checkpoint of a family in a folder."""
     build, class_name = BUILT[name]
@@ -520,7 +539,7 @@ def save(name: str, folder: Path) -> Path:
         known = getattr(processor, f"{kind}_token_id", None)
         if hasattr(config, f"{kind}_token_id") and known is not None:
             setattr(config, f"{kind}_token_id", known)
-    save_random(getattr(transformers, class_name)(config), folder)
+    save_random(class_of(class_name)(config), folder)
     processor.save_pretrained(folder)
     return folder
 

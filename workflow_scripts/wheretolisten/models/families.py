@@ -17,7 +17,8 @@ class Family:
     model_type
         The value.
     class_name
-        Class in transformers that loads it; None: the first of `architectures` in config.json, which may be missing.
+        Class in transformers, or of `models.small`, that loads it; None: the first of `architectures` in config.json,
+        which may be missing.
     seconds_per_token
         Duration of an audio token; None: measured on silence, which counts rounded to blocks or padded would spoil.
     max_seconds
@@ -56,6 +57,8 @@ FAMILIES = {
     family.model_type: family
     for family in (
         Family("qwen2_audio", "Qwen2AudioForConditionalGeneration"),
+        # A subclass of this project's own (`models.small`).
+        Family("small_qwen2_audio", "SmallQwen2AudioForConditionalGeneration"),
         Family("audioflamingo3", "AudioFlamingo3ForConditionalGeneration"),
         Family("musicflamingo", "MusicFlamingoForConditionalGeneration"),
         # Checkpoints of the whole model, talker included, and of the thinker alone.

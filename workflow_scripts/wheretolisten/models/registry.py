@@ -16,7 +16,7 @@ from wheretolisten import checkpoint
 from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.files import refusal
-from wheretolisten.models import hub, memory
+from wheretolisten.models import hub, memory, small
 from wheretolisten.models.adapter import Adapter
 from wheretolisten.models.families import Family, family_of
 
@@ -93,7 +93,7 @@ def _class_of(name: str, family: Family, description: dict[str, Any]) -> type:
         If this version of transformers has none.
     """
     named = family.class_name or checkpoint.architecture_of(description)
-    found = getattr(transformers, named, None)
+    found = small.CLASSES.get(named) or getattr(transformers, named, None)
     if found is None:
         raise UserError(
             f"{name}: transformers {transformers.__version__} has no class {named!r}, which config.json asks for; "
