@@ -70,8 +70,9 @@ def assemble(
         tie_word_embeddings=True,
     )
     model = SmallQwen2AudioForConditionalGeneration(config)
-    model.model.language_model.to(torch.bfloat16).load_state_dict(text.model.state_dict())
-    model.model.audio_tower.to(torch.float16).load_state_dict(whisper.encoder_weights(encoder, N_BLOCKS))
+    # Assigned, not converted: what a module computes from the config (rotary frequencies) stays in float32.
+    model.model.language_model.load_state_dict(text.model.state_dict(), assign=True)
+    model.model.audio_tower.load_state_dict(whisper.encoder_weights(encoder, N_BLOCKS), assign=True)
     model.tie_weights()
     model.generation_config = text.generation_config
     return model.eval(), processor
