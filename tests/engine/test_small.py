@@ -205,6 +205,7 @@ def tolerance(shipped):
 
 @needs_packages
 @pytest.mark.slow
+@pytest.mark.measured
 def test_scores_of_synthesised_sounds_are_those_of_the_card(root, adapter, shipped):
     Projector.load(root / "resources/small-qwen2-audio" / PROJECTOR).put_into(adapter.model, adapter.tokenizer)
     settings = FittingSettings()
@@ -214,6 +215,7 @@ def test_scores_of_synthesised_sounds_are_those_of_the_card(root, adapter, shipp
 
 @needs_packages
 @pytest.mark.slow
+@pytest.mark.measured
 def test_scores_of_held_out_recordings_are_those_of_the_card(root, adapter, shipped, esc10):
     Projector.load(root / "resources/small-qwen2-audio" / HELD_OUT).put_into(adapter.model, adapter.tokenizer)
     settings = settings_of(shipped, esc10)
@@ -223,6 +225,7 @@ def test_scores_of_held_out_recordings_are_those_of_the_card(root, adapter, ship
 
 @needs_packages
 @pytest.mark.slow
+@pytest.mark.measured
 def test_the_shipped_projectors_are_fitted_again_to_the_byte(root, adapter, shipped, esc10, tmp_path):
     found = fit_projectors(adapter, settings_of(shipped, esc10))
     for name, projector in zip((PROJECTOR, HELD_OUT), found, strict=True):
