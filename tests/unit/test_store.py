@@ -532,3 +532,20 @@ def test_tables_go_on_after_their_finished_parts(tmp_path):
     read = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert read["answer"].tolist() == ['5.0, "about"\nhalf way', "null\r5.0"]
     assert not path.with_name("answers.csv.parts").exists()
+
+
+def test_a_file_may_hold_no_pass(tmp_path):
+    result = store.PartedFile(
+        tmp_path / "0.h5",
+        store.schema.passes("attention", "steer_attention"),
+        "id",
+        {"passes": [], "tokens_per_second": 6.25, "model": "m"},
+    )
+    empty = {"target": np.zeros((1, 0), "S1"), "label": store.texts([[]]), "attention": np.empty((1, 0, 4, 0), "f4")}
+    for part in range(2):
+        known = {"sample_id": np.array([b"0"]), "recording": np.array([b"a"]), "n_audio_tokens": np.array([3])}
+        result.write(part, known | empty)
+    result.merge(2)
+    passes = store.read_passes([tmp_path / "0.h5"])
+    assert passes.passes == ()
+    assert passes.values.shape == (2, 0, 4, 0)

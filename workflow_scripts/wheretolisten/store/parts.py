@@ -174,8 +174,9 @@ def _create(file: h5py.File, column: Column, shape: tuple[int, ...]) -> h5py.Dat
         column.name,
         shape=shape,
         dtype=column.dtype,
-        # A shard all of whose items were skipped has no rows, and chunks fit into axes that can grow only.
-        maxshape=None if shape[0] else (None, *shape[1:]),
+        # A shard all of whose items were skipped has no rows, a file about sounds that nobody asks about no passes; chunks
+        # fit into axes that can grow only.
+        maxshape=None if all(shape) else tuple(size or None for size in shape),
         chunks=(1, *(max(size, 1) for size in shape[1:])),
         fletcher32=True,
         fillvalue=np.nan if column.dtype.startswith("f") else None,
