@@ -174,8 +174,8 @@ def _create(file: h5py.File, column: Column, shape: tuple[int, ...]) -> h5py.Dat
         column.name,
         shape=shape,
         dtype=column.dtype,
-        # A shard all of whose items were skipped has no rows, a file about sounds that nobody asks about no passes; chunks
-        # fit into axes that can grow only.
+        # A shard all of whose items were skipped has no rows, a file about sounds that nobody asks about has no passes;
+        # chunks fit into axes that can grow only.
         maxshape=None if all(shape) else tuple(size or None for size in shape),
         chunks=(1, *(max(size, 1) for size in shape[1:])),
         fletcher32=True,
