@@ -92,7 +92,7 @@ def test_the_summary_tells_what_was_run(finished_run, root):
     coverage = pd.read_csv(folder / "coverage.csv")
     answered = coverage[coverage["study"] == "localization"]
     assert (answered["n_queries"] == 18).all()
-    assert len(answered) == 1 + 8
+    assert len(answered) == 1 + 10
     parts = coverage[["n_answered", "n_unparsed", "n_failed", "n_without_vector", "n_skipped"]].sum(axis=1)
     assert (parts == coverage["n_queries"]).all()
     throughput = pd.read_csv(folder / "throughput.csv").set_index(["model", "rule"])
@@ -123,8 +123,9 @@ def test_timings_that_change_or_are_lost_redo_nothing(changed_copy):
     changed_copy.run("results/report/run.html")
     throughput = pd.read_csv(changed_copy.folder / "results/report/throughput.csv")
     files = attention_files(changed_copy)
-    # A job writes all events of a shard.
-    jobs = {path.parent.with_suffix("") if path.parent.name in ("middle", "end") else path for path in files}
+    # A job writes all events of a shard, and what is steered for absent sounds.
+    others = ("middle", "end", "absent")
+    jobs = {path.parent.with_suffix("") if path.parent.name in others else path for path in files}
     assert throughput["n_jobs"].sum() == len({path for path in jobs if path.suffix == ".h5"}) > 3 + 3 + 1
     assert (throughput["n_measured"] == 0).all()
 

@@ -287,7 +287,9 @@ def part_of(
         "recording": store.texts([example.recording_id for example in batch.examples]),
         "n_audio_tokens": np.array([len(audio) for audio in heard.audio]),
         "target": nobody,
-        "label": store.texts([[labels.get(event, "") for _, event in columns] for labels in absent]),
+        "label": store.texts([labels.get(event, "") for labels in absent for _, event in columns]).reshape(
+            nobody.shape
+        ),
         store.schema.VALUES[readout].name: values,
     }
 
