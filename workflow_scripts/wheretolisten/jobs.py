@@ -282,6 +282,7 @@ def part_of(
     """What a part of a file of passes holds (`store.schema.passes`); nobody's vector steers yet."""
     nobody = np.zeros((len(batch.examples), len(columns)), "S1")
     absent = [{sound["position"]: sound["label"] for sound in example.absent} for example in batch.examples]
+    labels = store.texts([of_example.get(event, "") for of_example in absent for _, event in columns])
     return {
         "sample_id": store.texts([example.example_id for example in batch.examples]),
         "recording": store.texts([example.recording_id for example in batch.examples]),
