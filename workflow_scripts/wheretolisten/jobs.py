@@ -288,9 +288,7 @@ def part_of(
         "recording": store.texts([example.recording_id for example in batch.examples]),
         "n_audio_tokens": np.array([len(audio) for audio in heard.audio]),
         "target": nobody,
-        "label": store.texts([labels.get(event, "") for labels in absent for _, event in columns]).reshape(
-            nobody.shape
-        ),
+        "label": labels.reshape(nobody.shape),
         store.schema.VALUES[readout].name: values,
     }
 
