@@ -6,6 +6,7 @@ localrules:
     plot_attention_change,
     plot_attention_map,
     plot_reading,
+    plot_references,
     plot_specificity,
     plot_audio_share,
     plot_sweep,

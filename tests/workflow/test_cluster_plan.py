@@ -25,14 +25,15 @@ def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_
     table = {line.split()[0]: line.split()[1:] for line in estimate.stdout.splitlines()}
     # 500 samples: two shards, and one of the others, for two models; three shards share a job.
     assert table["extract_activations"][:2] == ["6", "2"]
-    assert table["steer_attention"][:2] == ["18", "6"]
+    assert table["steer_attention"][:2] == ["24", "8"]
     assert table["compose_sequences"][:2] == ["3", "3"]
     assert table["localize_events"][:2] == ["4", "-"]
     assert table["sweep_attention"][:2] == ["4", "4"]
-    # Minutes of the jobs of one model: shards of 254, 246 and 48 samples (three positions), and two sweeps of 7 and 5.
-    minutes = (22 + 21 + 18) + 3 * (29 + 28 + 22) + (26 + 26 + 18) + (21 + 19)
+    # Minutes of the jobs of one model: shards of 254, 246 and 48 samples (three positions and the absent sounds), and two
+    # sweeps of 7 and 5.
+    minutes = (24 + 24 + 18) + 4 * (31 + 31 + 23) + (26 + 26 + 18) + (21 + 19)
     minutes += 16 + 19  # one recording drawn in detail, and one set of questions
-    assert table["total"] == ["71", "25", f"{2 * minutes / 60:.1f}", "6.5"]
+    assert table["total"] == ["78", "27", f"{2 * minutes / 60:.1f}", "6.5"]
 
 
 def test_names_of_partitions_are_in_one_file(root):
