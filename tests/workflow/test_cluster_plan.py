@@ -29,7 +29,7 @@ def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_
     assert table["compose_sequences"][:2] == ["3", "3"]
     assert table["localize_events"][:2] == ["4", "-"]
     assert table["sweep_attention"][:2] == ["4", "4"]
-    # Minutes of the jobs of one model: shards of 254, 246 and 48 samples (three positions and the absent sounds), and two
+    # Minutes of the jobs of one model: shards of 254, 246 and 48 samples (three positions and absent sounds), and two
     # sweeps of 7 and 5.
     minutes = (24 + 24 + 18) + 4 * (31 + 31 + 23) + (26 + 26 + 18) + (21 + 19)
     minutes += 16 + 19  # one recording drawn in detail, and one set of questions
