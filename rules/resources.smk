@@ -36,7 +36,7 @@ def answers_work(wildcards):
 
 
 def steering_work(wildcards):
-    passes = CONFIG.steering_settings(next(iter(CONFIG.models)), wildcards.study).passes
+    passes = CONFIG.steered_passes(wildcards.study)
     absent, together = sum(each.absent for each in passes), wildcards.study in TOGETHER
     n_passes = len(passes) * len(POSITIONS) + absent if together else max(len(passes), absent)
     return sizing.Work(*samples_of(examples_of(wildcards.study), wildcards.shard), n_passes, n_passes)

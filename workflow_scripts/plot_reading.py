@@ -18,11 +18,10 @@ from wheretolisten import arguments, log
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.positions import order_positions
 from wheretolisten.config.probe import Localization
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
-from wheretolisten.figures.events import Event, draw_events, fit_names
+from wheretolisten.figures.events import Event, as_events, draw_events, events_of, fit_names
 from wheretolisten.files import refusal
 from wheretolisten.localization.windows import Window, find_window, without_vector
 from wheretolisten.report.names import model_name
@@ -60,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     log.start("plot_reading")
     of_examples = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    events = _events_of(of_examples, args.events, args.sample, args.position)
+    events = events_of(of_examples, args.events, args.sample, args.position)
     sample_id = events["sample_id"].iloc[0]
     event = events.loc[args.position]
     reason = missing_vectors(args.direction, of_examples).get((sample_id, args.position))
@@ -82,7 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         shares = [mean_share(values[:, :n_tokens], layers) for values in (base, steered)]
         figure = draw_reading(
             sound,
-            [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)],
+            as_events(events),
             events.index.get_loc(args.position),
             *shares,
             window,
@@ -91,17 +90,6 @@ def main(argv: list[str] | None = None) -> None:
         )
         style.save(figure, pdf, png)
         _log.info("sample %s, %s: %s: %s", sample_id, args.position, found, pdf)
-
-
-def _events_of(events: pd.DataFrame, path: Path, sample: int, position: str) -> pd.DataFrame:
-    """Events of a sample by position, in order of time."""
-    positions = order_positions(events["position"])
-    if position not in positions:
-        raise UserError(f"{path}: there is no event {position!r} ({', '.join(positions)}); choose one of these")
-    events = events[events["sample_id"].astype(int) == sample].set_index("position", drop=False)
-    if set(events["position"]) != set(positions):
-        raise UserError(f"{path}: sample {sample} is not listed with all its positions; choose another sample")
-    return events.loc[positions]
 
 
 def _row_of(sample_id: str, sample_ids: np.ndarray, paths: list[Path]) -> int:

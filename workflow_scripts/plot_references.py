@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from wheretolisten import arguments, log
 from wheretolisten.config.settings import ScoredMethod, ScoringSettings
-from wheretolisten.figures.events import Event, draw_events, fit_names
+from wheretolisten.figures.events import Event, as_events, draw_events, events_of, fit_names
 from wheretolisten.localization.readings import Readings
 from wheretolisten.localization.references import NO_REFERENCE
 from wheretolisten.localization.table import METHODS
@@ -50,10 +50,9 @@ def main(argv: list[str] | None = None) -> None:
         png=[Path],
     )
     log.start("plot_references")
-    events = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
-    events = events[events["sample_id"].astype(int) == args.sample].set_index("position", drop=False)
-    event = events.loc[args.position]
-    drawn = [Event(*times) for times in zip(events["label"], events["onset"], events["offset"], strict=True)]
+    table = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
+    events = events_of(table, args.events, args.sample, args.position)
+    event, drawn = events.loc[args.position], as_events(events)
     matched = {name: each for name, each in args.settings.methods.items() if each.localization.reference == "absent"}
     names = sorted(matched, key=lambda name: name not in METHODS)[:_MOST]
     for model, unsteered, steered, (pdf,), (png,) in arguments.by_model(

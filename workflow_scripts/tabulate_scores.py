@@ -18,7 +18,7 @@ from wheretolisten.report.layout import (
     overlap_sections,
 )
 from wheretolisten.statistics.coverage import count_reasons
-from wheretolisten.statistics.detection import summarize_detection
+from wheretolisten.statistics.detection import QUERIES, summarize_detection
 from wheretolisten.statistics.specificity import summarize_specificity
 from wheretolisten.statistics.summary import (
     compare_methods,
@@ -27,7 +27,7 @@ from wheretolisten.statistics.summary import (
     summarize_metrics,
     summarize_overlap,
 )
-from wheretolisten.statistics.tables import write_table
+from wheretolisten.statistics.tables import read_table, write_table
 
 _log = logging.getLogger("tabulate_scores")
 
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
             _log.info("%s: %s, %s, %s: IoU %.2f %%", about.title, row.study, row.model, row.method, row.value)
         _write(args.tables, about, metrics, metric_sections(metrics, about.name.replace("_", "-")))
 
-    queries = pd.concat([pd.read_csv(path, dtype={"sample_id": str, "model": str}) for path in args.detections])
+    queries = pd.concat([read_table(path, QUERIES[:7], QUERIES[7:], "localize_events") for path in args.detections])
     _write(args.tables, tables.DETECTION, summarize_detection(queries))
 
     specificity = summarize_specificity(localization, args.other_event)

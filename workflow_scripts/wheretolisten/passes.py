@@ -80,7 +80,7 @@ def fill(template: str, example: Example, position: str, wording: Wording) -> st
     return template.format(label=words, duration=event.get("duration"), **example.fields)
 
 
-def end_of_label(request: "_Request", example: Example, wording: Wording) -> int | None:
+def _end_of_label(request: "_Request", example: Example, wording: Wording) -> int | None:
     """Characters of a prompt up to the end of the label's words, where a request is about the token that ends there."""
     if request.token == "last":
         return None
@@ -207,7 +207,7 @@ def _read(
         [fill(each.prompt, example, each.position, settings.wording) for example, each in asked],
         audio_index=[place[each.heard][example] for example in range(n_examples) for each in requests],
         want_states=want_states,
-        state_at=[end_of_label(each, example, settings.wording) for example, each in asked],
+        state_at=[_end_of_label(each, example, settings.wording) for example, each in asked],
         **_KEPT[settings.readout],
     )
     states, values = (

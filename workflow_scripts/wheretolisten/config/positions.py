@@ -27,9 +27,21 @@ def absent_positions(n_sounds: int) -> tuple[str, ...]:
     return tuple(f"{ABSENT}-{number}" for number in range(1, n_sounds + 1))
 
 
+def is_absent(position: str) -> bool:
+    """Whether it stands for a sound that the recording does not hold."""
+    return position.startswith(f"{ABSENT}-")
+
+
 def is_position(name: str) -> bool:
     """Whether events can have this name."""
     return re.fullmatch(PATTERN, name) is not None
+
+
+def others_of(position: str, names: Iterable[str]) -> list[str]:
+    """The other events among the positions of a sample, from the next one on, in a circle; absent sounds are none."""
+    events = order_positions(name for name in names if not is_absent(name))
+    here = events.index(position)
+    return events[here + 1 :] + events[:here]
 
 
 def order_positions(names: Iterable[str]) -> list[str]:

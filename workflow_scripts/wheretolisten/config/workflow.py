@@ -398,7 +398,7 @@ class Config(Probe):
 
     def steers_absent(self, study: str) -> bool:
         """Whether a study steers for sounds that recordings do not hold."""
-        return any(each.absent for each in self._steered_passes(study))
+        return any(each.absent for each in self.steered_passes(study))
 
     def symbols_of(self, examples: str) -> SymbolSettings | None:
         """How words stand for the audio of examples; None where there is audio."""
@@ -436,12 +436,13 @@ class Config(Probe):
         """What the steered passes of a model in a study that reads windows depend on."""
         return PassSettings(
             model=self.models[model],
-            passes=self._steered_passes(study),
+            passes=self.steered_passes(study),
             symbols=self.symbols_of(self.studies[study].examples),
             kernel=self.readout.kernel,
         )
 
-    def _steered_passes(self, study: str) -> list[Pass]:
+    def steered_passes(self, study: str) -> list[Pass]:
+        """Passes of a study that are steered, in alphabetical order."""
         methods, absent = self.methods_of(study), {}
         for name, method in methods.items():
             if method.steers:

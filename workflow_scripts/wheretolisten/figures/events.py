@@ -2,11 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 
+from wheretolisten.config.positions import order_positions
+from wheretolisten.errors import UserError
 from wheretolisten.figures import style
 
 
@@ -17,6 +21,28 @@ class Event:
     label: str
     onset: float
     offset: float
+
+
+def events_of(table: pd.DataFrame, path: Path, sample: int, position: str) -> pd.DataFrame:
+    """Rows of a sample, by its index, in a table of events, by position, in order of time.
+
+    Raises
+    ------
+    UserError
+        If the table, which `path` names, has no such position, or lacks one of the sample.
+    """
+    positions = order_positions(table["position"])
+    if position not in positions:
+        raise UserError(f"{path}: there is no event {position!r} ({', '.join(positions)}); choose one of these")
+    events = table[table["sample_id"].astype(int) == sample].set_index("position", drop=False)
+    if set(events["position"]) != set(positions):
+        raise UserError(f"{path}: sample {sample} is not listed with all its positions; choose another sample")
+    return events.loc[positions]
+
+
+def as_events(rows: pd.DataFrame) -> list[Event]:
+    """Rows of a table of events, to be drawn."""
+    return [Event(*times) for times in zip(rows["label"], rows["onset"], rows["offset"], strict=True)]
 
 
 def draw_events(

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from wheretolisten.config.positions import ABSENT, order_positions
+from wheretolisten.config.positions import ABSENT, is_absent, others_of
 from wheretolisten.config.probe import Localization
-from wheretolisten.localization.references import absent_passes, reference_of
+from wheretolisten.localization.references import absent_passes, absent_reference
 from wheretolisten.store import Passes
 
 
@@ -53,32 +53,33 @@ class Readings:
         """What the pass about an event is held against, [layer, audio_token]; None where no absent sound has one."""
         if settings.reference == "base":
             return self.of("base", sample_id)
-        absent = self.absent(name, sample_id, position, settings)
-        if not absent:
-            return None
-        return reference_of(absent, self.n_audio_tokens(sample_id), settings.absent_average)
+        return absent_reference(
+            self.about_absent(name, sample_id, position),
+            self._about_others(name, sample_id, position, settings),
+            self.n_audio_tokens(sample_id),
+            settings,
+        )
 
     def absent(self, name: str, sample_id: str, position: str, settings: Localization) -> list[np.ndarray]:
         """The passes that a reference of absent sounds is averaged over, [layer, audio_token] each."""
-        others = [self.of(name, sample_id, other) for other in self._others(name, position)[: settings.absent_mistaken]]
+        others = self._about_others(name, sample_id, position, settings)
         return absent_passes(self.about_absent(name, sample_id, position), others, settings)
 
-    def _others(self, name: str, position: str) -> list[str]:
-        """The sample's other events, from the next one on, in a circle."""
-        unsteered = {event for each, event in self.unsteered.passes if each == name}
-        events = unsteered if name in self._unsteered_names else self._steered
-        positions = order_positions(event for event in events if not event.startswith(ABSENT))
-        here = positions.index(position)
-        return positions[here + 1 :] + positions[:here]
+    def _about_others(self, name: str, sample_id: str, position: str, settings: Localization) -> list[np.ndarray]:
+        """As many passes about the sample's other events as are mistaken for absent sounds."""
+        if not settings.absent_mistaken:
+            return []
+        events = {event for places in self._places.values() for each, event in places if each == name}
+        return [self.of(name, sample_id, other) for other in others_of(position, events)[: settings.absent_mistaken]]
 
     def _absent_of(self, name: str) -> Sequence[str]:
         key = "" if name in self._unsteered_names else ABSENT
-        return [event for each, event in self._places.get(key, ()) if each == name and event.startswith(f"{ABSENT}-")]
+        return [event for each, event in self._places.get(key, ()) if each == name and is_absent(event)]
 
     def _find(self, name: str, position: str) -> tuple[Passes, int]:
         key = position
         if name in self._unsteered_names:
             key = ""
-        elif position.startswith(f"{ABSENT}-"):
+        elif is_absent(position):
             key = ABSENT
         return (self._steered[key] if key else self.unsteered), self._places[key][name, position]

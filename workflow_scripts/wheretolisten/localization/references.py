@@ -36,6 +36,17 @@ def absent_passes(
     return [each for each in found if np.isfinite(each).any(axis=-1).all()]
 
 
+def absent_reference(
+    about_absent: Sequence[np.ndarray],
+    about_events: Sequence[np.ndarray],
+    n_audio_tokens: int,
+    settings: Localization,
+) -> np.ndarray | None:
+    """What a pass is held against in place of the base pass: `reference_of` the `absent_passes`; None without any."""
+    passes = absent_passes(about_absent, about_events, settings)
+    return reference_of(passes, n_audio_tokens, settings.absent_average) if passes else None
+
+
 def reference_of(passes: Sequence[np.ndarray], n_audio_tokens: int, average: str) -> np.ndarray:
     """Attention that any such intervention brings about: mean or median of shares, token by token.
 

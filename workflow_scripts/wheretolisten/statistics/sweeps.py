@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.config.layers import select_layers
-from wheretolisten.config.positions import ABSENT, order_positions
+from wheretolisten.config.positions import is_absent, others_of
 from wheretolisten.config.probe import Localization, Probe, row_of
 from wheretolisten.config.studies import AVERAGED, HEADS, Variation, check_heads, points
 from wheretolisten.errors import UserError
-from wheretolisten.localization.references import NO_REFERENCE, absent_passes, reference_of
+from wheretolisten.localization.references import NO_REFERENCE, absent_reference
 from wheretolisten.localization.table import no_vector
 from wheretolisten.localization.windows import Window, find_window, without_vector
 from wheretolisten.statistics.intervals import Dependence, estimate
@@ -271,19 +271,16 @@ class _Reading:
         """What the steered pass is held against, [point, layer, audio_token]; None where there is nothing."""
         if settings.reference == "base":
             return self.base
-        found = absent_passes(self.absent, self.others, settings)
-        return reference_of(found, self.n_audio_tokens, settings.absent_average) if found else None
+        return absent_reference(self.absent, self.others, self.n_audio_tokens, settings)
 
 
 def _readings(attention: SweptAttention, events: pd.DataFrame) -> list[_Reading]:
     """What is read of every event; they may be some of those that the attention is about."""
     row_of = {sample_id: row for row, sample_id in enumerate(attention.sample_id)}
-    absent = [sound for sound in attention.steered if sound.startswith(ABSENT)]
-    positions = order_positions(attention.steered.keys() - set(absent))
+    absent = [sound for sound in attention.steered if is_absent(sound)]
     readings = []
     for event in events.to_dict("records"):
-        sample, here = row_of[event["sample_id"]], positions.index(event["position"])
-        others = positions[here + 1 :] + positions[:here]
+        sample, others = row_of[event["sample_id"]], others_of(event["position"], attention.steered)
         steered, *further = (attention.steered[key][sample] for key in (event["position"], *absent, *others))
         n_absent, n_tokens = len(absent), int(attention.n_audio_tokens[sample])
         base = attention.base[sample]
