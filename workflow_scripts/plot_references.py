@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from wheretolisten import arguments, log
 from wheretolisten.config.settings import ScoredMethod, ScoringSettings
+from wheretolisten.errors import UserError
 from wheretolisten.figures.events import Event, as_events, draw_events, events_of, fit_names
 from wheretolisten.localization.readings import Readings
 from wheretolisten.localization.references import NO_REFERENCE
@@ -54,6 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     events = events_of(table, args.events, args.sample, args.position)
     event, drawn = events.loc[args.position], as_events(events)
     matched = {name: each for name, each in args.settings.methods.items() if each.localization.reference == "absent"}
+    if not matched:
+        raise UserError("no method of the study is held against absent sounds; add one with reference: absent")
     names = sorted(matched, key=lambda name: name not in METHODS)[:_MOST]
     for model, unsteered, steered, (pdf,), (png,) in arguments.by_model(
         args.models, args.unsteered, args.steered, args.pdf, args.png

@@ -644,6 +644,7 @@ def symbolic(**keys):
         ({"noise": -1}, r"noise: input should be greater than or equal to 0, not -1"),
         ({"tokens_per_second": 50}, r"tokens_per_second: input should be less than or equal to 25, not 50"),
         ({"composition": {"gap_noise": "pink"}}, r"composition\.gap_noise: symbolic examples have no audio that it"),
+        ({"composition": {"heard": "noise"}}, r"composition\.heard: symbolic examples have no audio that it could"),
         ({"composition": {"loudness": "rms"}}, r"composition\.loudness: symbolic examples have no audio that it could"),
         ({"composition": {"overlap": {"level_db": -6}}}, r"composition\.overlap\.level_db: symbolic examples have no"),
         (

@@ -106,7 +106,7 @@ class Composition(Section):
         return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
-_OF_AUDIO = ("gap_noise", "loudness", "rms_level")
+_OF_AUDIO = ("gap_noise", "heard", "loudness", "rms_level")
 """Keys of a composition that say how its audio sounds, and nothing of when."""
 
 
