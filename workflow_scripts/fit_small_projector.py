@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from wheretolisten import log
-from wheretolisten.errors import UserError
+from wheretolisten.arguments import wrong_settings
 from wheretolisten.small.fitting import FittingSettings, fit_shipped
 
 
@@ -22,9 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         settings = FittingSettings.model_validate_json(arguments.settings)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "the whole"
-        raise UserError(f"--settings: {place}: {problem['msg']}; see FittingSettings for the fields") from error
+        raise wrong_settings(error, FittingSettings) from error
     fit_shipped(arguments.language_model, arguments.output, settings)
 
 

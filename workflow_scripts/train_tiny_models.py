@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from wheretolisten import log
-from wheretolisten.errors import UserError
+from wheretolisten.arguments import wrong_settings
 from wheretolisten.tiny.architecture import FAMILIES
 from wheretolisten.tiny.train import SHIPPED, TinyTrainingSettings, train
 
@@ -22,9 +22,7 @@ def main(argv: list[str] | None = None) -> None:
         changes = TinyTrainingSettings.model_validate_json(arguments.settings).model_dump(exclude_unset=True)
         settings = TinyTrainingSettings(**SHIPPED[arguments.model].model_dump() | changes)
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"])) or "the whole"
-        raise UserError(f"--settings: {place}: {problem['msg']}; see TinyTrainingSettings for the fields") from error
+        raise wrong_settings(error, TinyTrainingSettings) from error
     train(arguments.model, arguments.output, settings)
 
 

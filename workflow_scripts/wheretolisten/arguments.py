@@ -4,6 +4,10 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
+from wheretolisten.errors import UserError
+
 
 def parse(
     about: str | None, argv: Sequence[str] | None, **kinds: Callable[[str], Any] | list[Callable[[str], Any]]
@@ -25,6 +29,13 @@ def parse(
         number = {"type": kind[0], "nargs": "*"} if isinstance(kind, list) else {"type": kind}
         parser.add_argument(f"--{name.replace('_', '-')}", required=True, **number)
     return parser.parse_args(argv)
+
+
+def wrong_settings(error: ValidationError, kind: type[BaseModel]) -> UserError:
+    """What to tell of settings in JSON that are not of their kind: the first problem."""
+    problem = error.errors()[0]
+    place = ".".join(map(str, problem["loc"])) or "the whole"
+    return UserError(f"--settings: {place}: {problem['msg']}; see {kind.__name__} for the fields")
 
 
 def by_model(models: Sequence[str], *files: Sequence[Any]) -> Iterator[tuple[str, *tuple[Sequence[Any], ...]]]:
