@@ -210,9 +210,6 @@ def answer_shards(model, examples):
 # Where jobs take turns on a GPU (set-resource-scopes, as profiles/slurm has it), each event of a shard has a job of its own.
 # This is known in a dry-run, too, and handed on to the jobs of a cluster, which parse this file again.
 PACKED = "gpu" in workflow.resource_settings.overwrite_resource_scopes
-# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study, so that other compositions
-# have a job for each event.
-TOGETHER = [study for study in CONFIG.localizations if not PACKED and positions_of(examples_of(study)) == POSITIONS]
 
 
 def event_shards(model, study, position):
@@ -223,6 +220,15 @@ def event_shards(model, study, position):
 def steered_events(study):
     """Folders of a study's steered passes: events, and absent sounds where some method is held against them."""
     return [*positions_of(examples_of(study)), *([ABSENT] if CONFIG.steers_absent(study) else [])]
+
+
+# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study, so that other compositions,
+# and studies without absent sounds beside those with them, have a job for each event.
+EVENTS_TOGETHER = [
+    *POSITIONS,
+    *([ABSENT] if any(CONFIG.steers_absent(study) for study in CONFIG.localizations) else []),
+]
+TOGETHER = [study for study in CONFIG.localizations if not PACKED and steered_events(study) == EVENTS_TOGETHER]
 
 
 def steered_shards(model, study):

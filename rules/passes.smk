@@ -30,12 +30,11 @@ rule steer_attention:
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
-# On this machine one job takes all events of a shard, because most of its time goes into starting. The files are the same;
-# that about absent sounds is there, and holds no pass, where no method is held against them.
+# On this machine one job takes all events of a shard, because most of its time goes into starting. The files are the same.
 use rule steer_attention as steer_events with:
     output:
         attention=expand(
-            "results/passes/{study}/{model}/{position}/{shard}.h5", position=[*POSITIONS, ABSENT], allow_missing=True
+            "results/passes/{study}/{model}/{position}/{shard}.h5", position=EVENTS_TOGETHER, allow_missing=True
         ),
     log:
         text="results/logs/steer_events/{study}/{model}/{shard}.log",

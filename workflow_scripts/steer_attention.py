@@ -105,8 +105,6 @@ def _part(
         )
 
     values, _ = passes.read(job.engine, heard, batch.examples, columns, job.settings, vectors)
-    if values is None:  # a file about absent sounds, and none is asked about
-        values = np.empty((len(batch.examples), 0, job.adapter.n_layers, 0), np.float32)
     part = jobs.part_of(batch, heard, columns, values, job.settings.readout)
     part |= {"target": texts("targets"), "label": texts("labels")}
     if job.settings.readout == "text":
