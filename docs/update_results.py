@@ -1,4 +1,7 @@
-"""Put the tables of a finished default run into docs/results.md: `uv run python docs/update_results.py`."""
+"""Put the tables of a finished run into docs/results.md: `uv run python docs/update_results.py`.
+
+Those of another run than the default one have a place of their own there: `--results … --run small-esc10`.
+"""
 
 import argparse
 import re
@@ -6,12 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 
-BEGIN, END = (f"<!-- written by docs/update_results.py: {end} -->" for end in ("begin", "end"))
+
+def marks(run: str) -> tuple[str, str]:
+    """What stands before and after the tables of a run."""
+    return tuple(f"<!-- written by docs/update_results.py, {run}: {end} -->" for end in ("begin", "end"))
 
 
-def block(results: Path) -> str:
-    """The overlap as the run tabulated it, its headings a level down, under what the results were computed with."""
-    overlap = re.sub(r"^#", "##", (results / "tables/overlap.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+def block(results: Path, run: str) -> str:
+    """The overlap as the run tabulated it, its headings a level down, under what the results were computed with.
+
+    What tables mean, and what others published, stands once, with the default run.
+    """
+    overlap = (results / "tables/overlap.md").read_text(encoding="utf-8")
+    if run != DEFAULT:
+        overlap = re.search(r"^## Study.*?(?=^## Published|\Z)", overlap, re.MULTILINE | re.DOTALL)[0]
+    overlap = re.sub(r"^#", "##", overlap, flags=re.MULTILINE)
     origins = pd.read_csv(results / "report/origins.csv", dtype=str, keep_default_na=False)
     facts = {
         name: ", ".join(sorted(set(origins[name])))
@@ -25,18 +37,23 @@ def block(results: Path) -> str:
     )
 
 
+DEFAULT = "default run"
 _UNANSWERED = ("n_unparsed", "n_failed", "n_skipped")
 
 
 def main(argv: list[str] | None = None) -> None:
     """Replace what stands between the marks."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--run", default=DEFAULT, help="whose marks on the page are meant")
     parser.add_argument("--results", type=Path, default=Path("results"))
     parser.add_argument("--page", type=Path, default=Path(__file__).with_name("results.md"))
     arguments = parser.parse_args(argv)
-    before, _, rest = arguments.page.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    text = f"{before}{BEGIN}\n\n{block(arguments.results)}\n\n{END}{after}"
+    begin, end = marks(arguments.run)
+    before, found, rest = arguments.page.read_text(encoding="utf-8").partition(begin)
+    _, also_found, after = rest.partition(end)
+    if not (found and also_found):
+        parser.error(f"{arguments.page} has no marks for {arguments.run!r}: {begin} and {end}")
+    text = f"{before}{begin}\n\n{block(arguments.results, arguments.run)}\n\n{end}{after}"
     arguments.page.write_text(text, encoding="utf-8")
 
 

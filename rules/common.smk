@@ -26,7 +26,7 @@ def from_repository(path):
 
 sys.path.insert(0, os.path.join(workflow.basedir, "workflow_scripts"))
 
-from wheretolisten import cache, provenance, sizing
+from wheretolisten import cache, checkpoint, provenance, sizing
 from wheretolisten.clips import listing
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.constants import POSITIONS
@@ -114,6 +114,8 @@ def code(script):
 def checkpoint_files(wildcards):
     """Files of a model's checkpoint, where it is a folder; a hub repository is identified by its revision."""
     folder = Path(from_repository(CONFIG.models[wildcards.model].checkpoint))
+    if folder.as_posix() in checkpoint.MADE:  # by a rule, perhaps in this very run
+        return [f"{folder}/model.safetensors", f"{folder}/README.md"]
     if not folder.is_dir():
         return []
     return [str(path) for path in provenance.checkpoint_files(folder)]
@@ -191,6 +193,11 @@ def example_shards(examples):
 
 def state_shards(model, examples):
     return [f"results/states/{examples}/{model}/{shard}.h5" for shard in shards_of(examples)]
+
+
+def frame_shards(model, examples):
+    """What the text stack is given of the audio, averaged over frames."""
+    return [f"results/frames/{examples}/{model}/{shard}.h5" for shard in shards_of(examples)]
 
 
 def unsteered_shards(model, examples):

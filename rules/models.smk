@@ -6,6 +6,7 @@ localrules:
     tabulate_checks,
     convert_smollm2,
     convert_small_qwen2_audio,
+    convert_held_out_small_qwen2_audio,
 
 
 rule fetch_model:
@@ -109,8 +110,21 @@ rule convert_small_qwen2_audio:
     params:
         code=code("convert_small_qwen2_audio"),
         language_model=subpath(input.language_model, parent=True),
-        projector=subpath(input.projector, parent=True),
         folder=subpath(output.card, parent=True),
     shell:
         "TQDM_DISABLE=1 python {params.code[0]:q} --language-model {params.language_model:q}"
-        " --projector {params.projector:q} --output {params.folder:q} > {log:q} 2>&1"
+        " --projector {input.projector:q} --output {params.folder:q} > {log:q} 2>&1"
+
+
+# The same ears without the fold of recordings that scores are of.
+use rule convert_small_qwen2_audio as convert_held_out_small_qwen2_audio with:
+    input:
+        language_model=rules.convert_smollm2.output.weights,
+        projector=from_repository("resources/small-qwen2-audio/held_out.safetensors"),
+    output:
+        weights="results/checkpoints/small-qwen2-audio-held-out/model.safetensors",
+        card="results/checkpoints/small-qwen2-audio-held-out/README.md",
+    log:
+        "results/logs/convert_held_out_small_qwen2_audio/small-qwen2-audio.log",
+    benchmark:
+        "results/performance/convert_held_out_small_qwen2_audio/small-qwen2-audio.tsv"

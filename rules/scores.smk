@@ -12,6 +12,11 @@ rule localize_events:
         shards=lambda wildcards: example_shards(examples_of(wildcards.study)),
         unsteered=lambda wildcards: unsteered_shards(wildcards.model, examples_of(wildcards.study)),
         steered=lambda wildcards: steered_shards(wildcards.model, wildcards.study),
+        frames=lambda wildcards: (
+            frame_shards(wildcards.model, examples_of(wildcards.study))
+            if CONFIG.studies[wildcards.study].frame_probe
+            else []
+        ),
         answers=lambda wildcards: (
             answer_shards(wildcards.model, examples_of(wildcards.study))
             if CONFIG.studies[wildcards.study].direct_prompt
@@ -34,7 +39,8 @@ rule localize_events:
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --model {wildcards.model}"
         " --identity {params.identity:q} --study {wildcards.study} --shards {input.shards:q}"
-        " --unsteered {input.unsteered:q} --steered {input.steered:q} --answers {input.answers:q}"
+        " --unsteered {input.unsteered:q} --steered {input.steered:q} --frames {input.frames:q}"
+        " --answers {input.answers:q}"
         " --output {output.localization:q} --unknown-duration {output.unknown_duration:q}"
         " --detection {output.detection:q} > {log:q} 2>&1"
 

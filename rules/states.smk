@@ -9,6 +9,7 @@ rule extract_activations:
     output:
         states="results/states/{examples}/{model}/{shard}.h5",
         passes="results/unsteered/{examples}/{model}/{shard}.h5",
+        frames="results/frames/{examples}/{model}/{shard}.h5",
     log:
         text="results/logs/extract_activations/{examples}/{model}/{shard}.log",
         performance="results/performance/extract_activations/{examples}/{model}/{shard}.json",
@@ -26,7 +27,8 @@ rule extract_activations:
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q} --clips {input.clips:q}"
-        " --threads {threads} --states {output.states:q} --passes {output.passes:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        " --threads {threads} --states {output.states:q} --passes {output.passes:q} --frames {output.frames:q}"
+        " --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
 rule prompt_directly:

@@ -1,4 +1,4 @@
-"""Un-steered passes over one shard: states that vectors are made of, attention to the audio, and answers in words."""
+"""Un-steered passes over one shard: states that vectors are made of, attention to the audio, audio tokens, answers."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pandas as pd
 from wheretolisten import jobs, log, passes, store
 from wheretolisten.config.passes import PassSettings
 from wheretolisten.engine.forward import Heard
+from wheretolisten.localization.frames import frames_of, tokens_per_frame
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,6 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--clips", type=Path, help="table of the sounds, whose labels may be absent from a sample, csv")
     parser.add_argument("--states", type=Path, help="states, HDF5")
     parser.add_argument("--passes", type=Path, help="attention, HDF5")
+    parser.add_argument("--frames", type=Path, help="audio tokens, averaged over frames, HDF5")
     parser.add_argument("--answers", type=Path, help="answers, csv")
     args = parser.parse_args(argv)
     logger = log.start("extract_activations")
@@ -38,6 +40,10 @@ def main(argv: list[str] | None = None) -> None:
         job.describe(columns, batches[0])
         schema = store.schema.passes(settings.readout, "extract_activations")
         results.append(job.file(args.passes, schema, passes=[(each.name, event) for each, event in columns]))
+    if args.frames:
+        rate = job.attributes["tokens_per_second"]
+        n_tokens = tokens_per_frame(rate)
+        results.append(job.file(args.frames, store.schema.frames(), frames_per_second=rate / n_tokens))
     if args.answers:
         first = passes.fill(settings.answers.question, batches[0].examples[0], positions[0], settings.wording)
         recording = batches[0].recording(0, job.adapter)
@@ -54,6 +60,15 @@ def main(argv: list[str] | None = None) -> None:
                 contents.append({"sample_id": ids} | {f"states/{name}": state for name, state in of_events.items()})
             if args.passes:
                 contents.append(jobs.part_of(batch, heard, columns, values, settings.readout))
+        if args.frames:
+            frames = [frames_of(audio.float().cpu().numpy(), n_tokens) for audio in heard.audio]
+            contents.append(
+                {
+                    "sample_id": store.texts([example.example_id for example in batch.examples]),
+                    "n_frames": np.array([len(each) for each in frames]),
+                    "frames": _padded(frames),
+                }
+            )
         if args.answers:
             contents.append(
                 pd.DataFrame(passes.answer(job.engine, heard, batch.examples, settings.answers, settings.wording))
@@ -61,7 +76,17 @@ def main(argv: list[str] | None = None) -> None:
         return contents
 
     job.run(batches, results, work, args.performance)
-    logger.info("wrote %s", ", ".join(str(path) for path in (args.states, args.passes, args.answers) if path))
+    logger.info(
+        "wrote %s", ", ".join(str(path) for path in (args.states, args.passes, args.frames, args.answers) if path)
+    )
+
+
+def _padded(frames: list[np.ndarray]) -> np.ndarray:
+    """Frames of recordings, [sample, frame, hidden], with NaN after the last one."""
+    found = np.full((len(frames), max(map(len, frames)), frames[0].shape[1]), np.nan, np.float32)
+    for row, each in zip(found, frames, strict=True):
+        row[: len(each)] = each
+    return found
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from wheretolisten.config.settings import ScoredMethod, ScoringSettings
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.examples import read_shard
 from wheretolisten.files import sha256_of_file
+from wheretolisten.localization.frames import FrameProbe
 from wheretolisten.localization.readings import Readings
 from wheretolisten.localization.references import NO_REFERENCE, rank_p_value
-from wheretolisten.localization.table import no_vector, write_localization
+from wheretolisten.localization.table import FRAME_PROBE, no_vector, write_localization
 from wheretolisten.localization.windows import Window, find_window_of_any_width, find_windows, without_vector
 from wheretolisten.statistics.coverage import count_reasons
 from wheretolisten.statistics.detection import QUERIES
@@ -36,6 +37,7 @@ def main(argv: list[str] | None = None) -> None:
         shards=[str],
         unsteered=[Path],
         steered=[Path],
+        frames=[Path],
         answers=[str],
         output=str,
         unknown_duration=str,
@@ -52,6 +54,10 @@ def main(argv: list[str] | None = None) -> None:
     answer_of = {(row.sample_id, row.position): row.answer for table in answers for row in table.itertuples()}
     missing = {name: missing_vectors(method.direction, events) for name, method in methods.items() if method.direction}
     rate = unsteered.tokens_per_second
+    probe = None
+    if args.frames:
+        frames, frames_per_second = store.read_frames(args.frames, digests, args.identity)
+        probe = FrameProbe(frames, events, frames_per_second)
 
     @functools.cache
     def candidates_of(n_tokens: int) -> Window:
@@ -75,6 +81,10 @@ def main(argv: list[str] | None = None) -> None:
                 window = of_any_width = without_vector(reasons.get(name, NO_REFERENCE), rate)
             rows.append(score_window(event, window, name, args.model, args.study))
             unknown.append(score_unknown_duration(event, of_any_width, candidates, name, args.model, args.study))
+        if probe:
+            window, of_any_width = probe.windows(event, args.settings.localization)
+            rows.append(score_window(event, window, FRAME_PROBE, args.model, args.study))
+            unknown.append(score_unknown_duration(event, of_any_width, candidates, FRAME_PROBE, args.model, args.study))
         detected += _detections_of(readings, event, {name: methods[name] for name in windows})
         if answers:
             rows.append(score_answer(event, answer_of[key], args.model, args.study))

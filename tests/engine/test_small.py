@@ -12,6 +12,7 @@ import torch
 
 from tests.engine import families
 from tests.engine.oracle import Oracle
+from wheretolisten import checkpoint, sizing
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.engine import selfcheck
@@ -110,7 +111,7 @@ def real(root, tmp_path_factory):
     convert_small_qwen2_audio.main(
         [
             *("--language-model", str(folder / "smollm2"), "--output", str(folder / "small")),
-            *("--projector", str(root / "resources/small-qwen2-audio")),
+            *("--projector", str(root / "resources/small-qwen2-audio" / PROJECTOR)),
         ]
     )
     return folder / "small"
@@ -182,6 +183,19 @@ def test_the_engine_computes_what_the_model_computes(real, adapter):
         np.testing.assert_allclose(found.attention[0], expected.attention, rtol=0, atol=1e-5)
         largest = np.abs(expected.states).max()
         np.testing.assert_allclose(found.states[0], expected.states, rtol=0, atol=1e-5 * largest)
+
+
+@needs_packages
+@pytest.mark.slow
+def test_a_plan_knows_checkpoints_that_are_yet_to_be_made(real):
+    for folder, name in ((real, "small-qwen2-audio"), (real.parent / "smollm2", "smollm2-135m-instruct")):
+        known = checkpoint.MADE[f"results/checkpoints/{name}"]
+        config = checkpoint.read_json(folder / "config.json")
+        assert checkpoint.architecture_of(config) == checkpoint.architecture_of(known.description)
+        text_stack, expected = checkpoint.text_stack_of(config), checkpoint.text_stack_of(known.description)
+        assert expected["num_hidden_layers"] == 30
+        assert {key: text_stack[key] for key in expected} == expected
+        assert sizing.weight_bytes(folder, "float32", "cpu") == 4 * known.n_parameters
 
 
 @needs_packages

@@ -33,6 +33,16 @@ def test_the_tables_of_a_run_replace_what_was_there_and_nothing_else(update_resu
     assert "3 unparsed, 0 failed, 4 skipped" in after
     assert "| Tiny Qwen2-Audio " in before
     assert "| Tiny Qwen2-Audio " not in after
-    begin, end = update_results.BEGIN, update_results.END
+    # Another run has its own place, and only what its studies show.
+    (tmp_path / "tables/overlap.md").write_text("# Overlap\n\nMeans.\n\n## Study b\n\n| B |\n\n## Published numbers\n")
+    own = "\n{}\n{}\n".format(*update_results.marks("own"))
+    (tmp_path / "results.md").write_text(after + own)
+    update_results.main(["--results", str(tmp_path), "--page", str(tmp_path / "results.md"), "--run", "own"])
+    both = (tmp_path / "results.md").read_text()
+    assert both.startswith(after)
+    assert both.endswith(f"skipped.*\n\n### Study b\n\n| B |\n\n{update_results.marks('own')[1]}\n")
+    with pytest.raises(SystemExit):
+        update_results.main(["--page", str(tmp_path / "results.md"), "--run", "nobody's"])
+    begin, end = update_results.marks("default run")
     assert before.split(begin)[0] == after.split(begin)[0]
     assert before.split(end)[1] == after.split(end)[1]

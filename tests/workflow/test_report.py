@@ -123,8 +123,8 @@ def test_timings_that_change_or_are_lost_redo_nothing(changed_copy):
     changed_copy.run("results/report/run.html")
     throughput = pd.read_csv(changed_copy.folder / "results/report/throughput.csv")
     files = attention_files(changed_copy)
-    # A job writes all events of a shard.
-    others = ("middle", "end")
+    # A job writes all events of a shard, and what is steered for absent sounds.
+    others = ("middle", "end", "absent")
     jobs = {path.parent.with_suffix("") if path.parent.name in others else path for path in files}
     assert throughput["n_jobs"].sum() == len({path for path in jobs if path.suffix == ".h5"}) > 3 + 3 + 1
     assert (throughput["n_measured"] == 0).all()

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,55 @@ _UNQUANTISED = (
 )
 
 
+@dataclass(frozen=True)
+class Made:
+    """What is known of a checkpoint that a rule of this workflow makes, before it has made it.
+
+    Attributes
+    ----------
+    description
+        What matters of its config.json before a job loads it.
+    n_parameters
+        Parameters of all its tensors.
+    """
+
+    description: Mapping[str, Any]
+    n_parameters: int
+
+
+_SMOLLM2 = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "num_hidden_layers": 30,
+    "num_attention_heads": 9,
+    "max_position_embeddings": 8192,
+}
+_SMALL = Made(
+    {
+        "architectures": ["SmallQwen2AudioForConditionalGeneration"],
+        "model_type": "small_qwen2_audio",
+        "text_config": _SMOLLM2,
+    },
+    145_677_209,
+)
+MADE = {
+    "results/checkpoints/smollm2-135m-instruct": Made(_SMOLLM2, 134_515_008),
+    "results/checkpoints/small-qwen2-audio": _SMALL,
+    "results/checkpoints/small-qwen2-audio-held-out": _SMALL,
+}
+"""By folder. A run whose models name one makes it first (rules/models.smk)."""
+
+
 def folder_of(checkpoint: str) -> Path:
     """Folder of a checkpoint that is one. A relative path starts from the repository, wherever the job runs."""
     return Path(__file__).resolve().parents[2] / checkpoint
+
+
+def made(folder: Path) -> Made | None:
+    """What is known of a checkpoint that the workflow has yet to make; None of any other, and when it is there."""
+    if folder.is_dir():
+        return None
+    return next((known for path, known in MADE.items() if folder_of(path) == Path(os.path.abspath(folder))), None)
 
 
 def check(where: str, folder: Path, weights: str = "pretrained") -> dict[str, Any]:

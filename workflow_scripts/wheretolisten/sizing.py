@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from wheretolisten.checkpoint import read_header, read_json, text_stack_of
+from wheretolisten.checkpoint import made, read_header, read_json, text_stack_of
 
 _OVERHEAD_MB = 2500
 """Python, torch and one batch of a small model, in MB (measured: about 1 GB; the rest is headroom)."""
@@ -29,11 +29,14 @@ def weight_bytes(folder: Path, dtype: str, device: str) -> int:
     Parameters
     ----------
     folder
-        Checkpoint; where it holds no weights (not fetched yet, or a rehearsal), a large model's size is assumed.
+        Checkpoint; where it holds no weights (not fetched yet, or a rehearsal), a large model's size is assumed, but of
+        one that the workflow makes its own.
     dtype, device
         As in the configuration: `auto` is float32 on the device `cpu` and bfloat16 otherwise.
     """
-    n_parameters = sum(map(_n_parameters, folder.glob("*.safetensors"))) or _USUAL_PARAMETERS
+    to_make = made(folder)
+    usual = _USUAL_PARAMETERS if to_make is None else to_make.n_parameters
+    n_parameters = sum(map(_n_parameters, folder.glob("*.safetensors"))) or usual
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "bfloat16"
     return n_parameters * _BYTES[dtype]
@@ -46,7 +49,8 @@ def _n_parameters(path: Path) -> int:
 
 def n_layers(folder: Path) -> int:
     """Blocks of a checkpoint's text stack, or a usual number of them where its config.json does not say."""
-    text_stack = text_stack_of(read_json(folder / "config.json")) or {}
+    to_make = made(folder)
+    text_stack = text_stack_of(read_json(folder / "config.json") if to_make is None else to_make.description) or {}
     return text_stack.get("num_hidden_layers") or _USUAL_LAYERS
 
 

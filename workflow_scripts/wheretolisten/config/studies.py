@@ -63,6 +63,10 @@ class Study(Section):
         True, description="whether the onset is asked for in words, too, where windows are read"
     )
 
+    frame_probe: bool = Field(
+        True, description="whether a linear probe on the audio tokens stands beside the methods, where windows are read"
+    )
+
     @property
     def needs(self) -> frozenset[str]:
         """What its examples must have: events, or questions."""

@@ -800,6 +800,10 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
     """Refuse what a checkpoint's files already show to be wrong; all of a hub repository's when it is fetched."""
     where = f"models.{name}.checkpoint"
     folder = root / model.checkpoint
+    to_make = checkpoint.made(folder)
+    if to_make is not None and model.revision is None and model.weights == "pretrained":
+        _check_fit(name, model, config, folder, to_make.description)
+        return
     if not folder.is_dir():
         if model.weights == "random":
             raise UserError(
@@ -836,7 +840,7 @@ def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> No
     _check_fit(name, model, config, folder, description)
 
 
-def _check_fit(name: str, model: Model, config: Config, folder: Path, description: dict[str, Any]) -> None:
+def _check_fit(name: str, model: Model, config: Config, folder: Path, description: Mapping[str, Any]) -> None:
     """Refuse layers that a model does not have, and samples that are too long for it."""
     # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
     text_stack = checkpoint.text_stack_of(description)

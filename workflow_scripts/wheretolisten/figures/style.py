@@ -41,6 +41,7 @@ LIGHT_GREY = "#BBBBBB"
 METHOD_COLOURS = {
     "random": GREY,
     "direct_prompt": ORANGE,
+    "frame_probe": BLACK,
     "prompt_only": SKY,
     "prompt_matched": PURPLE,
     "steering_random_direction": LIGHT_GREY,

@@ -11,9 +11,11 @@ from wheretolisten.config.positions import PATTERN, order_positions
 from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path, refusal
 
+FRAME_PROBE = "frame_probe"
 METHODS = (
     "random",
     "direct_prompt",
+    FRAME_PROBE,
     "prompt_only",
     "prompt_matched",
     "steering_random_direction",
@@ -23,11 +25,12 @@ METHODS = (
 )
 """How a window was predicted, in the order of the tables; these are the methods that the figure of overlap shows.
 
-random: drawn uniformly; direct_prompt: the model's answer in words; prompt_only: the window score with the positive
-instruction in place of steering; steering_*: the window score, steered with a random direction as long as the vector of
-the query's own sample (a control), with that vector, or with the mean of its label over the other samples; *_matched:
-either one, held against the same intervention for sounds that the recording does not hold (docs/matched.md). Any other
-`prompt_<name>` and `steering_<name>` is a method, too, and follows these.
+random: drawn uniformly; direct_prompt: the model's answer in words; frame_probe: a linear probe on the audio tokens,
+trained on other recordings, which says what the ears hear and is no method (docs/controls.md); prompt_only: the window
+score with the positive instruction in place of steering; steering_*: the window score, steered with a random direction
+as long as the vector of the query's own sample (a control), with that vector, or with the mean of its label over the
+other samples; *_matched: either one, held against the same intervention for sounds that the recording does not hold
+(docs/matched.md). Any other `prompt_<name>` and `steering_<name>` is a method, too, and follows these.
 """
 
 RANDOM_MODEL = "-"

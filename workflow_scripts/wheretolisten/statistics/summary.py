@@ -9,7 +9,7 @@ import pandas as pd
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.positions import order_positions
 from wheretolisten.errors import UserError
-from wheretolisten.localization.table import no_vector, order_methods
+from wheretolisten.localization.table import FRAME_PROBE, no_vector, order_methods
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
 from wheretolisten.statistics.measures import MEASURES
@@ -189,6 +189,8 @@ def _with_effects(table: pd.DataFrame, study: _Study) -> pd.DataFrame:
     keys, differences = [], []
     for model, method in study.answers:
         overlap = study.values(model, method, "overlap")
+        if method == FRAME_PROBE:
+            continue  # what the ears hear is not tested, and corrects no method's test
         if method != "random":
             keys.append({"model": model, "method": method, "other": "random"})
             differences.append(overlap - study.values(model, method, "chance"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from wheretolisten.errors import UserError
 from wheretolisten.store.hdf5 import open_hdf5
-from wheretolisten.store.schema import DIRECTIONS, PASSES, STATES, digest_of_attributes
+from wheretolisten.store.schema import DIRECTIONS, FRAMES, PASSES, STATES, digest_of_attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,23 @@ def read_passes_by_event(
                 "workflow again"
             )
     return found
+
+
+def read_frames(
+    paths: Sequence[str | Path], examples_digests: Sequence[str] | None = None, model: str | None = None
+) -> tuple[list[np.ndarray], float]:
+    """What the text stack is given of each sample's audio, [frame, hidden] each, and the rate of frames in Hz.
+
+    Parameters and errors are those of `read_passes`.
+    """
+    frames: list[np.ndarray] = []
+    for number, path in enumerate(paths):
+        with _open(path, FRAMES, model) as file:
+            if examples_digests is not None:
+                _check_examples(file, [file.attrs["examples_digest"]], examples_digests[number])
+            counts, rate = file["n_frames"][()], float(file.attrs["frames_per_second"])
+            frames += [values[:n] for values, n in zip(file["frames"][()], counts, strict=True)]
+    return frames, rate
 
 
 def read_states(

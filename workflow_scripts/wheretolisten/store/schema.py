@@ -17,7 +17,7 @@ LABEL_BYTES = 256
 
 @dataclass(frozen=True)
 class Column:
-    """One dataset. The first axis is the row; `text_token` and `audio_token` are ragged and padded with NaN.
+    """One dataset. The first axis is the row; `text_token`, `audio_token` and `frame` are ragged and padded with NaN.
 
     Columns of a file with the same first axis have the same rows.
     """
@@ -127,10 +127,23 @@ def passes(readout: str, rebuilt_by: str) -> Schema:
     return Schema(PASSES, (*columns, VALUES[readout]), rebuilt_by)
 
 
+def frames() -> Schema:
+    """What the text stack is given of the audio, averaged over frames (`localization.frames`)."""
+    columns = (
+        _SAMPLE_ID,
+        Column("n_frames", ("sample",), "i4", "frames", "frames of the recording, without padding"),
+        Column(
+            "frames", ("sample", "frame", "hidden"), "f4", "", "average embedding of the audio tokens of each frame"
+        ),
+    )
+    return Schema(FRAMES, columns, "extract_activations")
+
+
 STATES = "where-to-listen/states/1"
 DIRECTIONS = "where-to-listen/directions/1"
 PASSES = "where-to-listen/passes/1"
-"""Names of the three kinds of files, with their versions."""
+FRAMES = "where-to-listen/frames/1"
+"""Names of the four kinds of files, with their versions."""
 
 VALUES = {
     "attention": Column(
