@@ -18,6 +18,7 @@ include: "rules/sounds.smk"
 include: "rules/examples.smk"
 include: "rules/states.smk"
 include: "rules/passes.smk"
+include: "rules/recordings.smk"
 include: "rules/scores.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
@@ -80,6 +81,12 @@ rule attention:
 rule audio_share:
     input:
         results=AUDIO_SHARE,
+    localrule: True
+
+
+rule recordings:
+    input:
+        tables=INTERVALS,
     localrule: True
 
 

@@ -37,6 +37,14 @@ from wheretolisten.files import sha256_of_file
 from wheretolisten.questions import mmau
 from wheretolisten.report import figures, tables
 
+
+def list_recordings(settings):
+    """As `examples.recordings`, which imports what planning has no use for otherwise."""
+    from wheretolisten.examples.recordings import list_recordings as listed
+
+    return listed(settings)
+
+
 DEFAULTS = from_repository("config.yaml")
 try:
     # It may be away, or put out of use by --replace-workflow-config, where another file has all keys.
@@ -59,6 +67,11 @@ try:
         name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
         for name, settings in CONFIG.examples.items()
         if settings.type == "mmau" and not REDRAW
+    }
+    RECORDINGS = {
+        name: list_recordings(settings)
+        for name, settings in CONFIG.examples.items()
+        if settings.type == "recordings" and not REDRAW
     }
     # Not again in the jobs, which parse this file, too.
     if workflow.is_main_process and not REDRAW:
@@ -89,6 +102,7 @@ wildcard_constraints:
     questions=one_of(CONFIG.questions),
     study=one_of(CONFIG.localizations),
     share=one_of(CONFIG.shares),
+    listening=one_of(CONFIG.intervals),
     sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
     position=f"{PATTERN}|{ABSENT}",
@@ -347,6 +361,30 @@ def share_shards(model, study):
     return [str(folder / f"{shard}.h5") for shard in range(n_shards)]
 
 
+def recording_range(study, shard):
+    """First recording of a shard of one's own, and the recording after its last."""
+    size, n = CONFIG.examples_per_shard(examples_of(study)), len(RECORDINGS[examples_of(study)])
+    return shard * size, min((shard + 1) * size, n)
+
+
+def recording_files(wildcards):
+    """What the intervals of a shard depend on: recordings of the user, and the tables that say what is asked about them."""
+    settings = CONFIG.examples_of(wildcards.listening)
+    listed = RECORDINGS[examples_of(wildcards.listening)][
+        slice(*recording_range(wildcards.listening, int(wildcards.shard)))
+    ]
+    tables = [table for table in (settings.csv, settings.events, settings.names) if table]
+    return [*(os.path.join(settings.audio, each.path) for each in listed), *tables]
+
+
+def interval_shards(model, study):
+    folder = Path(f"results/intervals/{study}/{model}")
+    if REDRAW:
+        return sorted(str(path) for path in folder.glob("*.csv"))
+    n_shards = math.ceil(len(RECORDINGS[examples_of(study)]) / CONFIG.examples_per_shard(examples_of(study)))
+    return [str(folder / f"{shard}.csv") for shard in range(n_shards)]
+
+
 def direction_of(method):
     """What a method steers with, as JSON."""
     return CONFIG.direction_of(CONFIG.methods[method]).as_json()
@@ -378,6 +416,10 @@ UNKNOWN_DURATIONS = [
 MAPS = expand("results/maps/{study}/{model}.h5", study=CONFIG.figures.overlap, model=CONFIG.models)
 
 
+# Studies of intervals in recordings of which it is known what they hold.
+SCORED_INTERVALS = [study for study in CONFIG.intervals if CONFIG.examples_of(study).events]
+
+
 def table_files(described):
     return [f"results/tables/{name}" for table in described for name in table.files]
 
@@ -407,6 +449,11 @@ AUDIO_SHARE = []
 if CONFIG.shares and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.AUDIO_SHARES
     AUDIO_SHARE += table_files(tables.AUDIO_SHARES)
+INTERVALS = []
+if CONFIG.intervals and not CONFIG.rehearsal:
+    own = [*tables.INTERVALS, *(tables.SOUND_EVENTS if SCORED_INTERVALS else ())]
+    SHOWN_TABLES += own
+    INTERVALS += table_files(own)
 if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     AUDIO_SHARE += figure_files("audio_share")
     FIGURES += figure_files("audio_share")

@@ -54,6 +54,12 @@ def analysis_work(wildcards):
     return sizing.Work(stop - first, CONFIG.longest_seconds(examples_of(wildcards.share)), n_heard, len(heard))
 
 
+def listening_work(wildcards):
+    # Some sounds are asked about, and as many others again.
+    first, stop = recording_range(wildcards.listening, int(wildcards.shard))
+    return sizing.Work(stop - first, CONFIG.longest_seconds(examples_of(wildcards.listening)), 2, 32)
+
+
 def sweep_work(wildcards):
     # Every event and absent sound under every value, and every value without steering.
     examples = CONFIG.sweep_examples(wildcards.sweep)

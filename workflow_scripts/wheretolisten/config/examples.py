@@ -1,12 +1,13 @@
-"""What is asked about: recordings whose events are known, and questions with choices."""
+"""What is asked about: recordings whose events are known, questions with choices, and recordings of one's own."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.labels import Names
 from wheretolisten.config.positions import name_positions
-from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION
+from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, RECORDED
 from wheretolisten.config.sections import SHORTEST_SECONDS, Section, UserPath, check_interval, check_repetition
 
 QUESTION_KINDS = ("order", "existence", "next", "absence", "previous")
@@ -200,5 +201,42 @@ class Questions(Section):
         return min(self.n_items, n_samples * len(QUESTION_KINDS))
 
 
-Examples = Annotated[Sequences | Symbolic | Questions | MmauQuestions, Field(discriminator="type")]
+class Recordings(Section):
+    """Recordings of one's own, perhaps with what is heard in them, and when."""
+
+    has: ClassVar[frozenset[str]] = RECORDED
+
+    type: Literal["recordings"] = Field(description="recordings of one's own")
+    audio: UserPath = Field(description="folder that they lie in")
+    csv: UserPath | None = Field(
+        None,
+        description="table with the column recording, a path in that folder, and perhaps sounds, which are asked about "
+        "it, with ; between; null: every audio file in the folder and below it",
+    )
+    events: UserPath | None = Field(
+        None,
+        description="table of what is heard: recording, label, onset, offset (seconds), or the columns of DESED or of "
+        "AudioSet's strong labels; null: nobody knows, and nothing is scored",
+    )
+    names: UserPath | None = Field(
+        None, description="table without a heading: label of events, its name in words; null: labels are names"
+    )
+    sounds: Names | None = Field(
+        None,
+        min_length=1,
+        description="asked about every recording that csv names none for; null: the labels of events, or else all that "
+        "the model was made for",
+    )
+    max_seconds: float = Field(
+        60.0, ge=1, le=14400, description="longest recording; says how many one job handles, longer ones are refused"
+    )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> "Recordings":
+        if self.names is not None and self.events is None:
+            raise ValueError("names: there are no events whose labels they could name; add events, or take names out")
+        return self
+
+
+Examples = Annotated[Sequences | Symbolic | Questions | MmauQuestions | Recordings, Field(discriminator="type")]
 """`has` is what prompts about an example may name in braces."""

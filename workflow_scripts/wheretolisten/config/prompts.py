@@ -34,6 +34,9 @@ ABOUT_EVENT = frozenset({"label"})
 ABOUT_QUESTION = frozenset({"question", "choices"})
 """What a prompt about a question with choices may name in braces."""
 
+RECORDED = frozenset({"recording"})
+"""What recordings of one's own have: no prompt can name it, so that no study but one of intervals is about them."""
+
 _MUST_NAME = {"positive": ABOUT_EVENT, "question": ABOUT_QUESTION, "focus": ABOUT_QUESTION, "inference": frozenset()}
 _NUMBERED = ("positive_", "negative_")
 

@@ -1,9 +1,12 @@
 """What one script's job depends on, where no model is run; `config.passes` has the others."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from wheretolisten.config.directions import Direction, StateName
-from wheretolisten.config.examples import Questions
+from wheretolisten.config.examples import Questions, Recordings
+from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization
 from wheretolisten.config.prompts import Wording
 from wheretolisten.config.sections import Section
@@ -28,6 +31,14 @@ class ScoringSettings(Section):
 
     methods: dict[str, ScoredMethod] = Field(description="row of the tables → what is read")
     localization: Localization = Field(description="that of candidates for windows of unknown duration")
+
+
+class ListeningSettings(Section):
+    """All that the intervals of a model in recordings depend on, beside the files."""
+
+    model: Model
+    recordings: Recordings
+    method: Literal["ask", "steer"]
 
 
 class QuestionSettings(Section):

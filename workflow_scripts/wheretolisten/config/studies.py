@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization, Probe, Steering
-from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, check_prompts
+from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, RECORDED, check_prompts
 from wheretolisten.config.sections import Section, first_sentence
 from wheretolisten.errors import UserError
 
@@ -53,12 +53,17 @@ class Study(Section):
     """Examples × methods × readout."""
 
     examples: str = Field(description="name of the examples that are asked about")
-    readout: Literal["windows", "share"] = Field(
+    readout: Literal["windows", "share", "intervals"] = Field(
         "windows",
         description="windows: where attention to the audio grows, event by event; share: how much of all attention "
-        "goes to the audio, of examples that are questions",
+        "goes to the audio, of examples that are questions; intervals: which sounds are heard in recordings of one's "
+        "own, and where (docs/recordings.md)",
     )
-    methods: Chosen = Field("all", description="all that fit the examples, or a list of names from methods")
+    methods: Chosen = Field(
+        "all",
+        description="all that fit the examples, or a list of names from methods; where intervals are read "
+        "[prompt_matched], which is all, or [matched]",
+    )
     direct_prompt: bool = Field(
         True, description="whether the onset is asked for in words, too, where windows are read"
     )
@@ -69,8 +74,15 @@ class Study(Section):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What its examples must have: events, or questions."""
-        return ABOUT_EVENT if self.readout == "windows" else ABOUT_QUESTION
+        """What its examples must have: events, questions, or recordings of one's own."""
+        return {"windows": ABOUT_EVENT, "share": ABOUT_QUESTION, "intervals": RECORDED}[self.readout]
+
+    @property
+    def listening(self) -> Literal["ask", "steer"] | None:
+        """How intervals are read; None where its methods are none of the two ways."""
+        if self.methods == "all":
+            return "ask"
+        return {("prompt_matched",): "ask", ("matched",): "steer"}.get(tuple(self.methods))
 
 
 class Variation(Section):

@@ -20,7 +20,7 @@ from pydantic import (
 from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
-from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Sequences, Symbolic
+from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Recordings, Sequences, Symbolic
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import (
@@ -33,9 +33,14 @@ from wheretolisten.config.passes import (
 )
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
 from wheretolisten.config.probe import Method, Probe, Steering, row_of
-from wheretolisten.config.prompts import ABOUT_EVENT
 from wheretolisten.config.sections import Section, UserPath, problems_of
-from wheretolisten.config.settings import AveragingSettings, QuestionSettings, ScoredMethod, ScoringSettings
+from wheretolisten.config.settings import (
+    AveragingSettings,
+    ListeningSettings,
+    QuestionSettings,
+    ScoredMethod,
+    ScoringSettings,
+)
 from wheretolisten.config.sounds import Library, ProceduralLibrary
 from wheretolisten.config.studies import (
     HEADS,
@@ -202,11 +207,18 @@ class Config(Probe):
                 f"one of them, or take the study out ({name}: null)"
             )
         if not study.needs <= self.examples[study.examples].has:
-            kind = "sequences" if study.needs == ABOUT_EVENT else "questions"
+            kind = {"windows": "sequences", "share": "questions", "intervals": "recordings"}[study.readout]
             raise ValueError(
                 f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
                 f"{self.examples[study.examples].type}; name other examples, or another readout"
             )
+        if study.readout == "intervals":
+            if study.listening is None:
+                raise ValueError(
+                    f"studies.{name}.methods: intervals are read by asking, [prompt_matched], or by steering, "
+                    "[matched]; write one of the two"
+                )
+            return
         taken = [method for method in UNSTEERED_SHARES if method in self.methods_of(name)]
         if study.readout == "share" and taken:
             raise ValueError(
@@ -317,7 +329,8 @@ class Config(Probe):
     @property
     def questions(self) -> dict[str, Questions | MmauQuestions]:
         """Examples that are questions with choices, by name."""
-        return {name: examples for name, examples in self.examples.items() if not isinstance(examples, Sequences)}
+        kinds = Questions | MmauQuestions
+        return {name: examples for name, examples in self.examples.items() if isinstance(examples, kinds)}
 
     @property
     def localizations(self) -> dict[str, Study]:
@@ -330,6 +343,11 @@ class Config(Probe):
         return self._studies("share")
 
     @property
+    def intervals(self) -> dict[str, Study]:
+        """Studies that read which sounds are heard in recordings of one's own, and where, by name."""
+        return self._studies("intervals")
+
+    @property
     def sweeps(self) -> dict[str, Sweep]:
         """Studies that are another one with a key varied, by name."""
         return {name: study for name, study in self.studies.items() if isinstance(study, Sweep)}
@@ -338,7 +356,7 @@ class Config(Probe):
         of_kind = {name: study for name, study in self.studies.items() if isinstance(study, Study)}
         return {name: study for name, study in of_kind.items() if study.readout == readout}
 
-    def examples_of(self, study: str) -> Sequences | Questions | MmauQuestions:
+    def examples_of(self, study: str) -> Sequences | Questions | MmauQuestions | Recordings:
         """What a study asks about."""
         return self.examples[self.studies[study].examples]
 
@@ -509,6 +527,12 @@ class Config(Probe):
         contrasts = {direction.contrast for direction in directions if direction.over == "others_of_label"}
         return AveragingSettings(contrasts=sorted(contrasts))
 
+    def listening_settings(self, model: str, study: str) -> ListeningSettings:
+        """What `listen_recordings` of a model depends on."""
+        settings = self.studies[study]
+        recordings = self.examples[settings.examples]
+        return ListeningSettings(model=self.models[model], recordings=recordings, method=settings.listening)
+
     def question_settings(self, questions: str) -> QuestionSettings:
         """What `compose_questions` depends on."""
         return QuestionSettings(questions=self.examples[questions], wording=self.wording)
@@ -548,7 +572,7 @@ class Config(Probe):
     def longest_seconds(self, examples: str) -> float:
         """Upper bound of the duration of a recording, in seconds."""
         settings = self.examples[examples]
-        if isinstance(settings, MmauQuestions):
+        if isinstance(settings, MmauQuestions | Recordings):
             return settings.max_seconds
         sequences = self.examples[settings.about] if isinstance(settings, Questions) else settings
         return sequences.composition.longest_seconds
@@ -737,9 +761,13 @@ def _without_varied(each: Pass, key: str) -> Pass:
     return each.model_copy(update=changes.get(key, {}))
 
 
+_PATHS = ("path", "csv", "audio", "events", "names")
+"""Keys of sounds and examples that name files of the user."""
+
+
 def _at(root: Path, entry: Section) -> Section:
-    paths = {key: getattr(entry, key) for key in ("path", "csv", "audio") if hasattr(entry, key)}
-    return entry.model_copy(update={key: str(root / path) for key, path in paths.items()})
+    paths = {key: getattr(entry, key, None) for key in _PATHS}
+    return entry.model_copy(update={key: str(root / path) for key, path in paths.items() if path is not None})
 
 
 def _check_files(config: Config, root: Path) -> None:
@@ -752,6 +780,12 @@ def _check_files(config: Config, root: Path) -> None:
         if isinstance(questions, MmauQuestions):
             _check_path(f"examples.{name}.path", questions.path, "file", root)
             _check_path(f"examples.{name}.audio", questions.audio, "folder", root)
+    for name, recordings in config.examples.items():
+        if isinstance(recordings, Recordings):
+            _check_path(f"examples.{name}.audio", recordings.audio, "folder", root)
+            for key in ("csv", "events", "names"):
+                if (path := getattr(recordings, key)) is not None:
+                    _check_path(f"examples.{name}.{key}", path, "file", root)
     for name, model in config.models.items():
         _check_checkpoint(name, model, config, root)
 

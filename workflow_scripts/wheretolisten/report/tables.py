@@ -140,6 +140,29 @@ AUDIO_SHARES = (AUDIO_SHARE, AUDIO_SHARE_SECOND_HALF)
 """What `tabulate_audio_share` writes."""
 
 
+FOUND = Table(
+    "intervals",
+    "Localization",
+    "Sounds in recordings of one's own",
+    "What each model hears in each recording, a row for every interval (onset and offset in seconds), and one without "
+    "times for a sound that is not heard. score, compared with threshold, says whether it is; p is the rank of the "
+    "score among sounds that nobody asked about.",
+    look="which sounds are heard in recordings of your own, and where",
+)
+AGREEMENT = Table(
+    "sound_events",
+    "Localization",
+    "Intervals against what is known to be heard",
+    "How the intervals agree with true events, in percent, for all labels together and for each: overlap, the share of "
+    "an event that is covered; iou, of the event and the best interval; hit, whether that is at least 0.5; with 95 % "
+    "intervals over recordings. false_alarm: recordings without the label in which it is heard. event_f, segment_f: "
+    "F-scores with a collar of 0.2 s, and in segments of 1 s.",
+    look="how the intervals agree with true events",
+)
+INTERVALS, SOUND_EVENTS = (FOUND,), (AGREEMENT,)
+"""What `tabulate_intervals` writes: always, and where true events are known."""
+
+
 def of_sweep(sweep: str) -> Table:
     """The table of a sweep."""
     return Table(
@@ -161,4 +184,4 @@ def described(file: str) -> Table:
     name = file.rpartition(".")[0]
     if name.startswith("sweeps/"):
         return of_sweep(name.removeprefix("sweeps/"))
-    return {table.name: table for table in (*SCORES, *AUDIO_SHARES)}[name]
+    return {table.name: table for table in (*SCORES, *AUDIO_SHARES, *INTERVALS, *SOUND_EVENTS)}[name]
