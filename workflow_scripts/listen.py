@@ -1,0 +1,144 @@
+"""Show where in recordings of one's own a model hears sounds, and which it does not hear (docs/recordings.md)."""
+
+import argparse
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from wheretolisten import log
+from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.config.labels import refuse_alike
+from wheretolisten.errors import UserError
+from wheretolisten.files import write_text
+from wheretolisten.listening import calibration, models, output, recording
+
+_logger = logging.getLogger("listen")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: print what is heard in every recording, and write it into a folder of `output` for each."""
+    arguments = _parser().parse_args(argv)
+    sounds = _checked(arguments.sound)
+    choice = models.choose(arguments.model)
+    files = recording.listed(arguments.recordings)
+    folders = _folders(files, arguments.output)
+    known = calibration.read(models.CALIBRATIONS, choice.folder, arguments.method)
+    if known is None and not sounds:
+        raise UserError(
+            f"nobody knows which sounds {choice.name} can be asked about; name them, as in --sound dog --sound rain"
+        )
+    _introduce(choice, known, sounds, arguments.method, len(files))
+    vocabulary = list(known.words) if known else calibration.every_word(models.CALIBRATIONS)
+    # All of this is read before the model is, which takes longest.
+    read_first = recording.read(files[0], folders[0] / "parts" / "recording")
+
+    from wheretolisten.engine import selfcheck
+    from wheretolisten.engine.passes import Engine
+    from wheretolisten.listening.hear import Listener
+    from wheretolisten.models import registry
+
+    adapter = registry.load(choice.model)
+    selfcheck.check(adapter, choice.model)
+    listener = Listener(Engine(adapter), sounds, vocabulary, arguments.method, known)
+    failed: list[UserError] = []
+    for number, (file, folder) in enumerate(zip(files, folders, strict=True)):
+        parts = folder / "parts"
+        try:
+            pcm = read_first if number == 0 else recording.read(file, parts / "recording")
+        except UserError as error:  # of many files one may be bad
+            _logger.error("%s", error)
+            failed.append(error)
+            continue
+        seconds = len(pcm) / SAMPLING_RATE
+        found = {
+            "version": 1,
+            "file": file.name,
+            "model": choice.name,
+            "trusted": list(known.words) if known else [],
+            **listener.tell(listener.find(pcm, parts), seconds),
+        }
+        output.write(found, folder)
+        shutil.rmtree(parts, ignore_errors=True)
+        print(f"{file} ({output.clock(seconds)} s)\n{output.told(found, not sounds)}\n", flush=True)
+        drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
+        if drawn:
+            output.draw(found, drawn, folder)
+        _logger.info("%s: json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
+    if failed:
+        raise UserError(f"{len(failed)} of {len(files)} recordings could not be heard; the lines above say why")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="listen.py", description=__doc__)
+    add = parser.add_argument
+    add("recordings", nargs="+", type=Path, metavar="recording", help="file, or folder of files, that libsndfile reads")
+    add("--sound", action="append", default=[], help="a sound to listen for; without any, all that the model knows")
+    add("--model", help="name in config.yaml, or folder of a checkpoint; default: the small model, or a tiny one")
+    add("--method", choices=["ask", "steer"], default="ask", help="ask about the sound, or steer for it")
+    add("--output", type=Path, default=Path("listen"), help="folder to write, with one for each recording")
+    return parser
+
+
+def _checked(sounds: Sequence[str]) -> list[str]:
+    cleaned = [" ".join(sound.split()) for sound in sounds]
+    if "" in cleaned:
+        raise UserError("--sound: a sound has no name; write what is to be heard, as in --sound dog")
+    if repeated := [sound for sound in dict.fromkeys(cleaned) if cleaned.count(sound) > 1]:
+        raise UserError(f"--sound: {repeated[0]!r} is asked about twice; name every sound once")
+    try:
+        refuse_alike(cleaned, "sound")
+    except ValueError as error:
+        raise UserError(f"--sound: {error}") from error
+    return cleaned
+
+
+def _folders(files: Sequence[Path], output_folder: Path) -> list[Path]:
+    """A folder for each recording, named by it; with its suffix, or numbered, where two would share one.
+
+    Raises
+    ------
+    UserError
+        If one cannot be written.
+    """
+    stems, names = [file.stem for file in files], [file.name for file in files]
+    folders = []
+    for number, file in enumerate(files):
+        own = file.stem if stems.count(file.stem) == 1 else file.name
+        own = own if names.count(file.name) == 1 else f"{file.name}-{number + 1}"
+        folders.append(output_folder / own)
+    # What fails in the end had better fail now.
+    for folder in folders:
+        trial = folder / "parts" / "trial"
+        write_text(trial, "")
+        trial.unlink()
+        if not any(trial.parent.iterdir()):  # else an interrupted run goes on there
+            trial.parent.rmdir()
+    return folders
+
+
+def _introduce(
+    choice: models.Choice, known: calibration.Calibration | None, sounds: Sequence[str], method: str, n_files: int
+) -> None:
+    """Say who listens, to what, and what it can be trusted with."""
+    _logger.info("%s listens to %d recording%s, %s", choice.name, n_files, "s" * (n_files > 1), method)
+    if known is None:
+        _logger.warning(
+            "%s: nothing is known of what it hears; a sound counts as heard if it stands out more than every other one "
+            "that is tried",
+            choice.name,
+        )
+        return
+    _logger.info("it can be trusted with: %s", ", ".join(known.words))
+    for sound in sounds:
+        if not set(sound.lower().split()) & set(known.words):
+            _logger.warning("%s has no word for %r, and what it says of it means little", choice.name, sound)
+    if known.scores is None:
+        _logger.warning(
+            "%s was not calibrated for --method %s, and tells less well what is not there", choice.name, method
+        )
+
+
+if __name__ == "__main__":
+    log.start("listen")
+    log.run(main)
