@@ -23,7 +23,7 @@ def refuse_orphans():
 
 
 def where_to_look():
-    places = {f"results/tables/{table.shown}": table.look for table in tables.SCORES if table.look}
+    places = {f"results/tables/{table.shown}": table.look for table in tables.ALL if table.look}
     places |= {f"results/figures/{figure.place}": figure.look for figure in (*figures.FIGURES.values(), figures.SWEEP)}
     places |= {
         "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",

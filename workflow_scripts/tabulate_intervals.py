@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     ]
     table = pd.concat(parts, ignore_index=True)
     table = table[["model", "study", *(column for column in table if column not in ("model", "study"))]]
-    write_table(table, args.table, decimals=3)
+    write_table(table, args.table, decimals=6)
     heard = table[table["onset"].notna()]
     logger.info("%d intervals in %d recordings", len(heard), table["recording"].nunique())
     rows = []

@@ -614,6 +614,32 @@ def test_documented_commands_take_no_target_for_a_configuration_file():
         assert all(re.fullmatch(r"[\w./-]+\.yaml[,;:.]?|…", name) for name in files), command
 
 
+@pytest.mark.parametrize(
+    ("overlay", "problem"),
+    [
+        (
+            {"studies": {"own": {"examples": "own"}}},
+            "windows is read about sequences, and 'own' are of type recordings",
+        ),
+        (
+            {"studies": {"own": {"examples": "sequences", "readout": "intervals"}}},
+            "intervals is read about recordings, and 'sequences' are of type sequences",
+        ),
+        (
+            {"studies": {"own": {"examples": "own", "readout": "intervals", "methods": ["sample"]}}},
+            r"read by asking, \[prompt_matched\], or by steering, \[matched\]",
+        ),
+        ({"examples": {"own": {"names": "names.tsv"}}}, "there are no events whose labels they could name"),
+        ({"examples": {"own": {"audio": "nowhere"}}}, "examples.own.audio: 'nowhere' does not exist as a folder"),
+        ({"examples": {"own": {"csv": "nothing.csv"}}}, "examples.own.csv: 'nothing.csv' does not exist as a file"),
+    ],
+)
+def test_studies_of_ones_own_recordings_that_cannot_be_right_are_refused(raw_config, overlay, problem):
+    own = {"examples": {"own": {"type": "recordings", "audio": "resources"}}}
+    with pytest.raises(UserError, match=problem):
+        load(overlaid(overlaid(raw_config, own), overlay), ROOT)
+
+
 def test_the_published_models_are_pinned_and_not_part_of_the_default(raw_config, root, tmp_path):
     overlay = yaml.safe_load((root / "profiles/paper.yaml").read_text())
     overlay["sounds"]["sakura"]["path"] = str(tmp_path)

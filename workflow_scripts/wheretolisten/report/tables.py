@@ -162,6 +162,9 @@ AGREEMENT = Table(
 INTERVALS, SOUND_EVENTS = (FOUND,), (AGREEMENT,)
 """What `tabulate_intervals` writes: always, and where true events are known."""
 
+ALL = (*SCORES, *AUDIO_SHARES, *INTERVALS, *SOUND_EVENTS)
+"""All but those of sweeps."""
+
 
 def of_sweep(sweep: str) -> Table:
     """The table of a sweep."""
@@ -184,4 +187,4 @@ def described(file: str) -> Table:
     name = file.rpartition(".")[0]
     if name.startswith("sweeps/"):
         return of_sweep(name.removeprefix("sweeps/"))
-    return {table.name: table for table in (*SCORES, *AUDIO_SHARES, *INTERVALS, *SOUND_EVENTS)}[name]
+    return {table.name: table for table in ALL}[name]
