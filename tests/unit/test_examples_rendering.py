@@ -51,6 +51,16 @@ def test_gaps_are_as_loud_as_their_neighbours_on_average(kind):
         assert level(gap) == pytest.approx(expected, rel=1e-3)
 
 
+def test_noise_lies_all_through_the_recording_at_the_stated_ratio_and_changes_nothing_else():
+    quiet = render(PLAN, CLIPS, Composition(gap_noise="silence"))
+    noisy = render(PLAN, CLIPS, Composition(gap_noise="silence", snr_db=-3.0))
+    added = noisy.astype(float) - quiet
+    events = np.concatenate([quiet[event.onset : event.offset] for event in PLAN.events])
+    assert 20 * np.log10(level(events) / level(added)) == pytest.approx(-3, abs=0.01)
+    for part in np.array_split(added, 5):
+        assert level(part) == pytest.approx(level(added), rel=0.05)
+
+
 def test_silent_gaps_are_silent():
     sample = render(PLAN, CLIPS, Composition(gap_noise="silence"))
     assert not sample[PLAN.events[0].offset : PLAN.events[1].onset].any()

@@ -318,6 +318,26 @@ def test_answers_of_composed_questions_are_true():
     assert {item["answer"] for item in items if item["sub-category"] == "existence"} == {"yes", "no"}
 
 
+def test_something_false_is_suggested_and_the_questions_stay_what_they_are():
+    events = events_of(12)
+    heard_in = {path: set(table["label"]) for path, table in events.groupby("path")}
+    settings = Questions(type="questions", about="mine", n_items=60, seed=3, suggestion="There is {label}, I think.")
+    plain, misled = questions_about(events, 60), compose(events, settings, Wording())
+    n_named = 0
+    for item, other in zip(plain, misled, strict=True):
+        suggestion, _, question = other["question"].partition(", I think. ")
+        assert other | {"question": question} == item
+        label = suggestion.removeprefix("There is ")
+        assert label in LABELS
+        assert label not in heard_in[item["audio_id"]]
+        n_named += label in item["choices"] or f" {label} " in f" {item['question']} "
+    assert n_named >= 48  # all but those that ask whether a sound is there which is
+    with pytest.raises(UserError, match="nothing false can be said of them; take suggestion out"):
+        compose(events_of(3, LABELS[:3]), settings, Wording())
+    with pytest.raises(ValueError, match=r"suggestion must contain \{label\}"):
+        Questions(type="questions", about="mine", suggestion="Listen.")
+
+
 def test_composed_questions_have_exactly_mmaus_keys_and_pass_the_loader(tmp_path):
     write_shard(events_of(4), tmp_path / "events.csv")
     settings = QuestionSettings(questions=Questions(type="questions", about="mine", n_items=9), wording=Wording())

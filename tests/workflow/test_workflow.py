@@ -51,6 +51,7 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
     scripts -= {"train_tiny_models", "fetch_models", "export_direction", "describe_configuration", "start"}
     scripts -= {"steer_attention", "plot_sweep", "check_model", "tabulate_checks", "convert_smollm2"}
     scripts -= {"fit_small_projector", "convert_small_qwen2_audio"}
+    scripts -= {"listen", "evaluate_listening", "listen_recordings", "tabulate_intervals"}
     ways = {"steer_events", "sweep_attention", "map_attention", "prompt_directly", "plot_sweeps"}
     assert set(plan) == scripts | ways
 

@@ -8,7 +8,14 @@ from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.labels import Names
 from wheretolisten.config.positions import name_positions
 from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, RECORDED
-from wheretolisten.config.sections import SHORTEST_SECONDS, Section, UserPath, check_interval, check_repetition
+from wheretolisten.config.sections import (
+    SHORTEST_SECONDS,
+    Section,
+    UserPath,
+    check_interval,
+    check_repetition,
+    check_template,
+)
 
 QUESTION_KINDS = ("order", "existence", "next", "absence", "previous")
 """What the questions that are made from sequences ask, one of each about a sample at most."""
@@ -53,6 +60,12 @@ class Composition(Section):
         "clips",
         description="where events lie: their clips; white noise as loud as these; or nothing, all through the "
         "recording. Without clips there is no sound to be found",
+    )
+    snr_db: float | None = Field(
+        None,
+        ge=-60,
+        le=60,
+        description="white noise all through the recording, so many dB below its events (RMS); null: none",
     )
     loudness: Literal["untouched", "rms"] = Field("untouched", description="rms: every clip to rms_level first")
     rms_level: float = Field(0.1, gt=0, lt=1, description="root mean square that loudness: rms brings clips to")
@@ -107,7 +120,7 @@ class Composition(Section):
         return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
-_OF_AUDIO = ("gap_noise", "heard", "loudness", "rms_level")
+_OF_AUDIO = ("gap_noise", "heard", "snr_db", "loudness", "rms_level")
 """Keys of a composition that say how its audio sounds, and nothing of when."""
 
 
@@ -195,6 +208,17 @@ class Questions(Section):
     about: str = Field(description="name of the sequences whose samples are asked about")
     n_items: int = Field(60, ge=1, description="at most; a sample yields up to five")
     seed: int = Field(0, ge=0, description="of the choice and order of items")
+    suggestion: str | None = Field(
+        None,
+        description="said before each question of a {label} that is not heard, and that the question or its choices "
+        'name where they name one, as in "There is the sound of {label}."; answers stay what they are; null: nothing',
+    )
+
+    @model_validator(mode="after")
+    def _check_suggestion(self) -> "Questions":
+        if self.suggestion is not None:
+            check_template(self.suggestion, "suggestion", {"label"})
+        return self
 
     def n_items_about(self, n_samples: int) -> int:
         """Number of items about `n_samples`."""

@@ -58,6 +58,11 @@ def render(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> np
         sample[start:stop] = noise(settings.gap_noise, stop - start, rng) * (
             0.5 * (levels[number] + levels[number + 1])
         )
+    if settings.snr_db is not None:
+        lengths = [event.n_frames for event in plan.events]
+        events = math.sqrt(np.average(np.square(levels), weights=lengths))
+        background = noise("white", plan.n_frames, generator("background", settings.seed, plan.index))
+        sample += background * (events * 10 ** (-settings.snr_db / 20))
     peak = float(np.abs(sample).max())
     limit = (FULL_SCALE - 1) / FULL_SCALE
     return quantise(sample * (limit / peak) if peak > limit else sample)

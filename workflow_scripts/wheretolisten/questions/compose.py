@@ -1,5 +1,6 @@
 """Questions made from the events of sequences, whose answers are known, as items in MMAU's format."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def compose(events: pd.DataFrame, settings: Questions, wording: Wording) -> list
     Raises
     ------
     UserError
-        If events of a sample overlap.
+        If events of a sample overlap, or something false is to be suggested of one that holds all labels.
     """
     samples = [table.sort_values("onset", kind="stable") for _, table in events.groupby("sample_id", sort=False)]
     for sample in samples:
@@ -62,6 +63,8 @@ def compose(events: pd.DataFrame, settings: Questions, wording: Wording) -> list
             kind = "order"  # all labels there are can be heard, so nothing else has a wrong answer
         rng = generator("question", settings.seed, number)
         question, choices, answer, difficulty = _ASK[kind](heard, sorted(candidates), rng)
+        if settings.suggestion is not None:
+            question = f"{_suggest(settings, number, question, choices, candidates)} {question}"
         items.append(
             {
                 "id": f"{number:05d}",
@@ -78,6 +81,18 @@ def compose(events: pd.DataFrame, settings: Questions, wording: Wording) -> list
             }
         )
     return items
+
+
+def _suggest(settings: Questions, number: int, question: str, choices: Sequence[str], absent: set[str]) -> str:
+    """That a sound is there which is not: one that the question names, if it names any."""
+    if not absent:
+        raise UserError(
+            f"recordings of {settings.about!r} hold all labels there are, so that nothing false can be said of them; "
+            "take suggestion out, or give the sounds more labels"
+        )
+    named = [word for word in sorted(absent) if word in choices or re.search(rf"\b{re.escape(word)}\b", question)]
+    rng = generator("suggestion", settings.seed, number)  # the question is the one that is asked without it
+    return settings.suggestion.format(label=_some(named or sorted(absent), 1, rng)[0])
 
 
 _Asked = tuple[str, list[str], str, str]
