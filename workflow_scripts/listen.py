@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wheretolisten import log
 from wheretolisten.config.constants import SAMPLING_RATE
@@ -12,6 +13,9 @@ from wheretolisten.config.labels import refuse_alike
 from wheretolisten.errors import UserError
 from wheretolisten.files import write_text
 from wheretolisten.listening import calibration, models, output, recording
+
+if TYPE_CHECKING:
+    from wheretolisten.listening.hear import Listener
 
 _logger = logging.getLogger("listen")
 
@@ -30,43 +34,54 @@ def main(argv: list[str] | None = None) -> None:
         )
     _introduce(choice, known, sounds, arguments.method, len(files))
     vocabulary = list(known.words) if known else calibration.every_word(models.CALIBRATIONS)
-    # All of this is read before the model is, which takes longest.
-    read_first = recording.read(files[0], folders[0] / "parts" / "recording")
+    listener, failed = None, 0
+    for file, folder in zip(files, folders, strict=True):
+        try:
+            pcm = recording.read(file, folder / "parts" / "recording")
+        except UserError as error:  # of many files one may be bad
+            if len(files) == 1:
+                raise
+            _logger.error("%s", error)
+            failed += 1
+            continue
+        if listener is None:  # what takes longest waits for a recording that can be heard
+            listener = _listener(choice, sounds, vocabulary, arguments.method, known)
+        found = {
+            "version": 1,
+            "file": file.name,
+            "model": choice.name,
+            "trusted": list(known.words) if known else [],
+            **listener.tell(listener.find(pcm, folder / "parts"), len(pcm) / SAMPLING_RATE),
+        }
+        output.write(found, folder)
+        shutil.rmtree(folder / "parts", ignore_errors=True)
+        print(f"{file} ({output.clock(found['seconds'])})\n{output.told(found, not sounds)}\n", flush=True)
+        drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
+        if drawn:
+            output.draw(found, drawn, folder)
+        _logger.info("%s: json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
+    if failed:
+        raise UserError(f"{failed} of {len(files)} recordings could not be heard; the lines above say why")
 
+
+def _listener(
+    choice: models.Choice,
+    sounds: Sequence[str],
+    vocabulary: Sequence[str],
+    method: str,
+    known: calibration.Calibration | None,
+) -> "Listener":
+    # torch takes longer to import than what can be wrong takes to find.
     from wheretolisten.engine import selfcheck
     from wheretolisten.engine.passes import Engine
     from wheretolisten.listening.hear import Listener
     from wheretolisten.models import registry
 
     adapter = registry.load(choice.model)
+    if not adapter.hears:
+        raise UserError(f"--model {choice.name}: it reads text only; choose a model that hears")
     selfcheck.check(adapter, choice.model)
-    listener = Listener(Engine(adapter), sounds, vocabulary, arguments.method, known)
-    failed: list[UserError] = []
-    for number, (file, folder) in enumerate(zip(files, folders, strict=True)):
-        parts = folder / "parts"
-        try:
-            pcm = read_first if number == 0 else recording.read(file, parts / "recording")
-        except UserError as error:  # of many files one may be bad
-            _logger.error("%s", error)
-            failed.append(error)
-            continue
-        seconds = len(pcm) / SAMPLING_RATE
-        found = {
-            "version": 1,
-            "file": file.name,
-            "model": choice.name,
-            "trusted": list(known.words) if known else [],
-            **listener.tell(listener.find(pcm, parts), seconds),
-        }
-        output.write(found, folder)
-        shutil.rmtree(parts, ignore_errors=True)
-        print(f"{file} ({output.clock(seconds)} s)\n{output.told(found, not sounds)}\n", flush=True)
-        drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
-        if drawn:
-            output.draw(found, drawn, folder)
-        _logger.info("%s: json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
-    if failed:
-        raise UserError(f"{len(failed)} of {len(files)} recordings could not be heard; the lines above say why")
+    return Listener(Engine(adapter), sounds, vocabulary, method, known)
 
 
 def _parser() -> argparse.ArgumentParser:

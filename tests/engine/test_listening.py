@@ -50,12 +50,12 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
     wide = soxr.resample(sound, 16_000, 48_000)
     soundfile.write(inside / "stereo.flac", np.stack([wide, 0.5 * wide], axis=1).clip(-1, 1), 48_000)
     soundfile.write(inside / "one.ogg", soxr.resample(sound, 16_000, 22_050).clip(-1, 1), 22_050)
-    soundfile.write(inside / "silence.wav", np.zeros(32_000), 16_000)
+    soundfile.write(inside / "a silence.wav", np.zeros(32_000), 16_000)
     sounds = ("dog", "rain", "siren", "clock")
     asked = [word for sound in sounds for word in ("--sound", sound)]
     with pytest.raises(UserError, match="1 of 3 recordings could not be heard"):
         listen.main([str(inside), *asked, *MODEL, "--output", str(tmp_path / "out")])
-    assert "silence.wav: the file is silent; give another recording" in caplog.text
+    assert "a silence.wav: the file is silent; give another recording" in caplog.text
     for name, file in (("stereo", "stereo.flac"), ("one", "one.ogg")):
         found = read(tmp_path / "out" / name)
         assert found["file"] == file
@@ -79,7 +79,7 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
         }
     told = capsys.readouterr().out
     assert told.count("not heard") == 2
-    assert "stereo.flac (16.0 s)" in told
+    assert "stereo.flac (0:16.0)" in told
 
 
 @pytest.mark.slow

@@ -172,7 +172,7 @@ class Listener:
                     "name": name,
                     "heard": bool(intervals),
                     "score": rounded(found.best[number]),
-                    "p_value": rank_p_value(found.best, number, others),
+                    "p_value": rounded(rank_p_value(found.best, number, others)),
                     "threshold": rounded(least),
                     "intervals": intervals,
                     "curve": {
