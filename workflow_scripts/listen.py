@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             f"nobody knows which sounds {choice.name} can be asked about; name them, as in --sound dog --sound rain"
         )
-    _introduce(choice, known, sounds, arguments.method, len(files))
+    words = _introduce(choice, known, sounds, arguments.method, len(files))
     vocabulary = list(known.words) if known else calibration.every_word(models.CALIBRATIONS)
     listener, failed = None, 0
     for file, folder in zip(files, folders, strict=True):
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
             failed += 1
             continue
         if listener is None:  # what takes longest waits for a recording that can be heard
-            listener = _listener(choice, sounds, vocabulary, arguments.method, known)
+            listener = _listener(choice, words, vocabulary, arguments.method, known)
         found = {
             "version": 1,
             "file": file.name,
@@ -53,6 +53,8 @@ def main(argv: list[str] | None = None) -> None:
             "trusted": list(known.words) if known else [],
             **listener.tell(listener.find(pcm, folder / "parts"), len(pcm) / SAMPLING_RATE),
         }
+        for sound, name in zip(found["sounds"], sounds, strict=False):  # none where all words are asked about
+            sound["name"] = name
         output.write(found, folder)
         shutil.rmtree(folder / "parts", ignore_errors=True)
         print(f"{file} ({output.clock(found['seconds'])})\n{output.told(found, not sounds)}\n", flush=True)
@@ -134,8 +136,14 @@ def _folders(files: Sequence[Path], output_folder: Path) -> list[Path]:
 
 def _introduce(
     choice: models.Choice, known: calibration.Calibration | None, sounds: Sequence[str], method: str, n_files: int
-) -> None:
-    """Say who listens, to what, and what it can be trusted with."""
+) -> list[str]:
+    """Say who listens, to what, and what it can be trusted with; returns what is said for each sound.
+
+    Raises
+    ------
+    UserError
+        If the same would be said for two of them.
+    """
     _logger.info("%s listens to %d recording%s, %s", choice.name, n_files, "s" * (n_files > 1), method)
     if known is None:
         _logger.warning(
@@ -143,15 +151,26 @@ def _introduce(
             "that is tried",
             choice.name,
         )
-        return
+        return list(sounds)
     _logger.info("it can be trusted with: %s", ", ".join(known.words))
+    words = {}
     for sound in sounds:
-        if not set(sound.lower().split()) & set(known.words):
+        # Of "church bell" the last word says what it is, of "dog bark" the one that is known.
+        word = next((word for word in reversed(sound.lower().split()) if word in known.words), sound)
+        if word not in known.words:
             _logger.warning("%s has no word for %r, and what it says of it means little", choice.name, sound)
+        elif word != sound:
+            _logger.info("%r is asked about as %r, which %s knows", sound, word, choice.name)
+        if word in words:
+            raise UserError(
+                f"--sound: {choice.name} knows {words[word]!r} and {sound!r} as {word!r}; ask about one of them"
+            )
+        words[word] = sound
     if known.scores is None:
         _logger.warning(
-            "%s was not calibrated for --method %s, and tells less well what is not there", choice.name, method
+            "%s was not calibrated for --method %s, and tells less well what is absent", choice.name, method
         )
+    return list(words)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
     soundfile.write(inside / "stereo.flac", np.stack([wide, 0.5 * wide], axis=1).clip(-1, 1), 48_000)
     soundfile.write(inside / "one.ogg", soxr.resample(sound, 16_000, 22_050).clip(-1, 1), 22_050)
     soundfile.write(inside / "a silence.wav", np.zeros(32_000), 16_000)
-    sounds = ("dog", "rain", "siren", "clock")
+    sounds = ("dog bark", "rain", "siren", "clock")
     asked = [word for sound in sounds for word in ("--sound", sound)]
     with pytest.raises(UserError, match="1 of 3 recordings could not be heard"):
         listen.main([str(inside), *asked, *MODEL, "--output", str(tmp_path / "out")])
@@ -145,6 +145,7 @@ def test_what_can_be_wrong_is_said_in_one_sentence_before_a_model_is_loaded(tmp_
         (["a.wav", "--sound", " "], "--sound: a sound has no name"),
         (["a.wav", "--sound", "dog", "--sound", "dog"], "--sound: 'dog' is asked about twice"),
         (["a.wav", "--sound", "dog", "--sound", "Dog"], "--sound: .*'Dog'"),
+        (["a.wav", "--sound", "dog bark", "--sound", "big dog"], "knows 'dog bark' and 'big dog' as 'dog'"),
         (["a.wav", "--sound", "dog", "--model", "none"], "--model none: there is no such model or folder"),
         (["a.wav", "--sound", "dog", "--output", "taken"], "taken.*cannot be written"),
     ):

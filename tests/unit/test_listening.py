@@ -135,18 +135,20 @@ def test_parts_of_one_event_in_two_chunks_are_one():
     cutting = Cutting(6.25, 20)
     first, second = cutting.chunks(28 * 16_000)
 
-    def finding(chunk, *stretches):
+    def finding(chunk, *stretches, gain=1.0):
         empty = np.zeros((1, chunk.after - chunk.first))
         rows = np.array([(0, a - chunk.first, b - chunk.first, score) for a, b, score in stretches])
-        return Finding(np.array([1.0]), rows.reshape(-1, 4), empty, empty, empty + chunk.first, empty[:, None])
+        return Finding(np.array([1.0]), rows.reshape(-1, 4), empty, empty, empty + gain, empty[:, None])
 
     cut = (second.first + first.after) // 2
     parts = [finding(first, (cut - 9, cut + 5, 0.2)), finding(second, (cut - 4, cut + 12, 0.3))]
     assert together([first, second], parts).stretches.tolist() == [[0, cut - 9, cut + 12, 0.3]]
     apart = together([first, second], [finding(first, (2, 8, 0.2)), finding(second, (cut, cut + 9, 0.1))])
     assert apart.stretches.tolist() == [[0, 2, 8, 0.2], [0, cut, cut + 9, 0.1]]
-    shared = slice(second.first, first.after)
-    assert (apart.change[0, shared] == (first.first + second.first) / 2).all()
+    # What lies in both has the mean of both; the second chunk says that nothing is there.
+    denied = together([first, second], [finding(first, (cut, cut + 5, 0.2)), finding(second, gain=-3.0)])
+    assert denied.change[0, [0, cut, denied.change.shape[1] - 1]].tolist() == [1.0, -1.0, -3.0]
+    assert len(denied.stretches) == 0
 
 
 def test_thresholds_rise_with_length_and_lie_between_what_was_measured():
