@@ -8,6 +8,7 @@ a sound is heard that is there, and one that is not.
 
 import argparse
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,8 +35,6 @@ from wheretolisten.tiny.recordings import EVALUATION_CLIPS, TUNING_CLIPS, record
 
 _SECONDS = 16.0
 _MOST = 3
-_NOWHERE = Path()
-"""Recordings of one chunk leave no parts."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,12 @@ class Mixture:
 
 
 def mixtures(
-    clips: Mapping[str, Sequence[np.ndarray]], n_recordings: int, takes: Sequence[int], seed: int
+    clips: Mapping[str, Sequence[np.ndarray]], n_recordings: int, takes: Sequence[int], seed: int, n_joined: int = 1
 ) -> Iterator[Mixture]:
-    """Recordings about each label in turn, with so many takes of it in turn; every sixth is one sound alone."""
+    """Recordings about each label in turn, with so many takes of it in turn; every sixth is one sound alone.
+
+    With `n_joined` each is followed by more without the sound.
+    """
     labels = list(clips)
     for index in range(n_recordings):
         rng, place = generator("listening", seed, index), index % len(labels)
@@ -62,9 +64,18 @@ def mixtures(
         if rng.random() < 1 / 6:
             label = about if n_takes else labels[(place + int(rng.integers(1, len(labels)))) % len(labels)]
             clip = _take(clips[label], rng)[: round(rng.uniform(1.5, 5.5) * SAMPLING_RATE)]
-            yield Mixture(quantise(0.7 * clip), about, ((label, 0.0, len(clip) / SAMPLING_RATE),))
+            mixture = Mixture(quantise(0.7 * clip), about, ((label, 0.0, len(clip) / SAMPLING_RATE),))
         else:
-            yield _mixed(clips, about, n_takes, rng)
+            mixture = _mixed(clips, about, n_takes, rng)
+        for _ in range(n_joined - 1):
+            mixture = _followed(mixture, _mixed(clips, about, 0, rng))
+        yield mixture
+
+
+def _followed(first: Mixture, second: Mixture) -> Mixture:
+    seconds = len(first.pcm) / SAMPLING_RATE
+    later = tuple((label, onset + seconds, offset + seconds) for label, onset, offset in second.events)
+    return Mixture(np.concatenate([first.pcm, second.pcm]), first.about, (*first.events, *later))
 
 
 def _mixed(clips: Mapping[str, Sequence[np.ndarray]], about: str, n_takes: int, rng: np.random.Generator) -> Mixture:
@@ -106,18 +117,18 @@ def _cut(clip: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarr
     return clip[first : first + length]
 
 
-def absent_scores(listen_to: Callable[[str], Listener], recordings: Iterable[Mixture]) -> np.ndarray:
+def absent_scores(listen_to: Callable[[str], Listener], recordings: Iterable[Mixture], parts: Path) -> np.ndarray:
     """Scores of words that the recordings do not hold, [query]; `listen_to` makes the listener of a sound."""
     scores = []
     for mixture in recordings:
         listener = listen_to(mixture.about)
-        best = listener.find(mixture.pcm, _NOWHERE).best
+        best = listener.find(mixture.pcm, parts).best
         scores.extend(score for word, score in zip(listener.words, best, strict=True) if not mixture.times_of(word))
     return np.array(scores)
 
 
 def measure_listening(
-    listen_to: Callable[[str], Listener], recordings: Iterable[Mixture], known: Calibration
+    listen_to: Callable[[str], Listener], recordings: Iterable[Mixture], known: Calibration, parts: Path
 ) -> dict[str, object]:
     """What is heard at the calibrated false-alarm rate, in percent, each with the number it is of.
 
@@ -133,7 +144,7 @@ def measure_listening(
     absent, present = [], []
     for mixture in recordings:
         listener = listen_to(mixture.about)
-        found = listener.find(mixture.pcm, _NOWHERE)
+        found = listener.find(mixture.pcm, parts)
         (sound,) = listener.tell(found, len(mixture.pcm) / SAMPLING_RATE)["sounds"]
         scores = zip(listener.words, found.best, strict=True)
         absent.extend(score for word, score in scores if not mixture.times_of(word))
@@ -194,6 +205,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--method", choices=["ask", "steer"], default="ask")
     add("--tuning", type=int, default=216, help="recordings that make the thresholds; 0: those of the file")
     add("--measured", type=int, default=216, help="recordings that are measured")
+    add("--joined", type=int, default=1, help="recordings that make a long one, of which one has the sound")
     add("--calibration", type=Path, required=True, help="file of calibrations, which is read and written")
     arguments = parser.parse_args(argv)
     logger = log.start("evaluate_listening")
@@ -217,15 +229,17 @@ def main(argv: list[str] | None = None) -> None:
         engine = Engine(load(Model(checkpoint=str(checkpoint))))
         return lambda sound: Listener(engine, [sound], arguments.words, arguments.method, known)
 
-    if arguments.tuning:
-        recordings = mixtures(clips(0), arguments.tuning, takes=(0,), seed=0)
-        scores = absent_scores(listener(arguments.tuned or arguments.model, None), recordings)
-        logger.info("%d scores of absent sounds", len(scores))
-        entry["scores"][arguments.method] = quantiles(scores)
-        write_text(arguments.calibration, json.dumps(content, indent=2) + "\n")
-    known = Calibration(tuple(arguments.words), tuple(entry["scores"][arguments.method]))
-    recordings = mixtures(clips(1), arguments.measured, takes=(0, 1, 0, 2, 0, 3), seed=1)
-    print(json.dumps(measure_listening(listener(arguments.model, known), recordings, known)))
+    with tempfile.TemporaryDirectory() as parts:
+        if arguments.tuning:
+            recordings = mixtures(clips(0), arguments.tuning, (0,), seed=0)
+            scores = absent_scores(listener(arguments.tuned or arguments.model, None), recordings, Path(parts))
+            logger.info("%d scores of absent sounds", len(scores))
+            entry["scores"][arguments.method] = quantiles(scores)
+            write_text(arguments.calibration, json.dumps(content, indent=2) + "\n")
+        known = Calibration(tuple(arguments.words), tuple(entry["scores"][arguments.method]))
+        recordings = mixtures(clips(1), arguments.measured, (0, 1, 0, 2, 0, 3), seed=1, n_joined=arguments.joined)
+        found = measure_listening(listener(arguments.model, known), recordings, known, Path(parts))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

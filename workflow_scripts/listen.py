@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wheretolisten import log
 from wheretolisten.config.constants import SAMPLING_RATE
@@ -12,6 +13,9 @@ from wheretolisten.config.labels import refuse_alike
 from wheretolisten.errors import UserError
 from wheretolisten.files import write_text
 from wheretolisten.listening import calibration, models, output, recording
+
+if TYPE_CHECKING:
+    from wheretolisten.listening.hear import Listener
 
 _logger = logging.getLogger("listen")
 
@@ -28,45 +32,58 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(
             f"nobody knows which sounds {choice.name} can be asked about; name them, as in --sound dog --sound rain"
         )
-    _introduce(choice, known, sounds, arguments.method, len(files))
+    words = _introduce(choice, known, sounds, arguments.method, len(files))
     vocabulary = list(known.words) if known else calibration.every_word(models.CALIBRATIONS)
-    # All of this is read before the model is, which takes longest.
-    read_first = recording.read(files[0], folders[0] / "parts" / "recording")
+    listener, failed = None, 0
+    for file, folder in zip(files, folders, strict=True):
+        try:
+            pcm = recording.read(file, folder / "parts" / "recording")
+        except UserError as error:  # of many files one may be bad
+            if len(files) == 1:
+                raise
+            _logger.error("%s", error)
+            failed += 1
+            continue
+        if listener is None:  # what takes longest waits for a recording that can be heard
+            listener = _listener(choice, words, vocabulary, arguments.method, known)
+        found = {
+            "version": 1,
+            "file": file.name,
+            "model": choice.name,
+            "trusted": list(known.words) if known else [],
+            **listener.tell(listener.find(pcm, folder / "parts"), len(pcm) / SAMPLING_RATE),
+        }
+        for sound, name in zip(found["sounds"], sounds, strict=False):  # none where all words are asked about
+            sound["name"] = name
+        output.write(found, folder)
+        shutil.rmtree(folder / "parts", ignore_errors=True)
+        print(f"{file} ({output.clock(found['seconds'])})\n{output.told(found, not sounds)}\n", flush=True)
+        drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
+        if drawn:
+            output.draw(found, drawn, folder)
+        _logger.info("%s: json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
+    if failed:
+        raise UserError(f"{failed} of {len(files)} recordings could not be heard; the lines above say why")
 
+
+def _listener(
+    choice: models.Choice,
+    sounds: Sequence[str],
+    vocabulary: Sequence[str],
+    method: str,
+    known: calibration.Calibration | None,
+) -> "Listener":
+    # torch takes longer to import than what can be wrong takes to find.
     from wheretolisten.engine import selfcheck
     from wheretolisten.engine.passes import Engine
     from wheretolisten.listening.hear import Listener
     from wheretolisten.models import registry
 
     adapter = registry.load(choice.model)
+    if not adapter.hears:
+        raise UserError(f"--model {choice.name}: it reads text only; choose a model that hears")
     selfcheck.check(adapter, choice.model)
-    listener = Listener(Engine(adapter), sounds, vocabulary, arguments.method, known)
-    failed: list[UserError] = []
-    for number, (file, folder) in enumerate(zip(files, folders, strict=True)):
-        parts = folder / "parts"
-        try:
-            pcm = read_first if number == 0 else recording.read(file, parts / "recording")
-        except UserError as error:  # of many files one may be bad
-            _logger.error("%s", error)
-            failed.append(error)
-            continue
-        seconds = len(pcm) / SAMPLING_RATE
-        found = {
-            "version": 1,
-            "file": file.name,
-            "model": choice.name,
-            "trusted": list(known.words) if known else [],
-            **listener.tell(listener.find(pcm, parts), seconds),
-        }
-        output.write(found, folder)
-        shutil.rmtree(parts, ignore_errors=True)
-        print(f"{file} ({output.clock(seconds)} s)\n{output.told(found, not sounds)}\n", flush=True)
-        drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
-        if drawn:
-            output.draw(found, drawn, folder)
-        _logger.info("%s: json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
-    if failed:
-        raise UserError(f"{len(failed)} of {len(files)} recordings could not be heard; the lines above say why")
+    return Listener(Engine(adapter), sounds, vocabulary, method, known)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -119,8 +136,14 @@ def _folders(files: Sequence[Path], output_folder: Path) -> list[Path]:
 
 def _introduce(
     choice: models.Choice, known: calibration.Calibration | None, sounds: Sequence[str], method: str, n_files: int
-) -> None:
-    """Say who listens, to what, and what it can be trusted with."""
+) -> list[str]:
+    """Say who listens, to what, and what it can be trusted with; returns what is said for each sound.
+
+    Raises
+    ------
+    UserError
+        If the same would be said for two of them.
+    """
     _logger.info("%s listens to %d recording%s, %s", choice.name, n_files, "s" * (n_files > 1), method)
     if known is None:
         _logger.warning(
@@ -128,15 +151,26 @@ def _introduce(
             "that is tried",
             choice.name,
         )
-        return
+        return list(sounds)
     _logger.info("it can be trusted with: %s", ", ".join(known.words))
+    words = {}
     for sound in sounds:
-        if not set(sound.lower().split()) & set(known.words):
+        # Of "church bell" the last word says what it is, of "dog bark" the one that is known.
+        word = next((word for word in reversed(sound.lower().split()) if word in known.words), sound)
+        if word not in known.words:
             _logger.warning("%s has no word for %r, and what it says of it means little", choice.name, sound)
+        elif word != sound:
+            _logger.info("%r is asked about as %r, which %s knows", sound, word, choice.name)
+        if word in words:
+            raise UserError(
+                f"--sound: {choice.name} knows {words[word]!r} and {sound!r} as {word!r}; ask about one of them"
+            )
+        words[word] = sound
     if known.scores is None:
         _logger.warning(
-            "%s was not calibrated for --method %s, and tells less well what is not there", choice.name, method
+            "%s was not calibrated for --method %s, and tells less well what is absent", choice.name, method
         )
+    return list(words)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ sound that goes on from the first frame to the last could not gain any if there 
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -27,14 +26,10 @@ class Chunk:
     ----------
     first, after
         First token, and the one after the last.
-    own_first, own_after
-        The part of it that no other chunk is nearer to: what lies in it is read here.
     """
 
     first: int
     after: int
-    own_first: int
-    own_after: int
 
 
 class Cutting:
@@ -74,12 +69,10 @@ class Cutting:
         """The chunks of a recording of so many frames, in order; the last one ends with it."""
         total = self.total(n_frames)
         if total <= self.n_tokens:
-            return [Chunk(0, total, 0, total)]
+            return [Chunk(0, total)]
         hop = round((1 - _OVERLAP) * self.n_tokens)
         starts = [*range(0, total - self.n_tokens, hop), total - self.n_tokens]
-        # Halfway through what two neighbours share.
-        cuts = [0, *((start + before + self.n_tokens) // 2 for before, start in pairwise(starts)), total]
-        return [Chunk(start, start + self.n_tokens, *own) for start, own in zip(starts, pairwise(cuts), strict=True)]
+        return [Chunk(start, start + self.n_tokens) for start in starts]
 
     def sound(self, pcm: np.ndarray, chunk: Chunk) -> np.ndarray:
         """What is heard of a chunk, between noise: float32 [frame].

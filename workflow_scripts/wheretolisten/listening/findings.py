@@ -104,8 +104,8 @@ def nothing(n_words: int, n_sounds: int, n_layers: int, n_tokens: int) -> Findin
 def together(chunks: Sequence[Chunk], findings: Sequence[Finding]) -> Finding:
     """What all chunks of a recording say: tokens as in the whole recording, and the best score of any chunk.
 
-    Tokens that two chunks hold have the mean of both. A stretch counts if it reaches into what its chunk is nearest to;
-    parts of one event from two chunks are one.
+    Tokens that two chunks hold have the mean of both. Stretches of two chunks that overlap are one, and one
+    that gains nothing by that mean is none.
     """
     total, example = chunks[-1].after, findings[0]
     times = np.zeros(total)
@@ -118,14 +118,15 @@ def together(chunks: Sequence[Chunk], findings: Sequence[Finding]) -> Finding:
         for name, values in sums.items():
             values[..., chunk.first : chunk.after] += getattr(finding, name)
         for number, first, after, score in finding.stretches:
-            first, after = int(first) + chunk.first, int(after) + chunk.first
-            if first < chunk.own_after and after > chunk.own_first:
-                kept[int(number)].append(Stretch(first, after, score))
-    rows = [
-        (number, each.first, each.after, each.score) for number, found in kept.items() for each in join(found, gap=0)
-    ]
+            kept[int(number)].append(Stretch(int(first) + chunk.first, int(after) + chunk.first, score))
     best = np.max([finding.best for finding in findings], axis=0)
     sums = {name: values / times for name, values in sums.items()}
+    rows = [
+        (number, each.first, each.after, each.score)
+        for number, found in kept.items()
+        for each in join(found, gap=0)
+        if sums["change"][number, each.first : each.after].mean() > 0
+    ]
     return Finding(best, np.array(rows, dtype=float).reshape(-1, 4), **sums)
 
 

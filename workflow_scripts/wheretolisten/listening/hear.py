@@ -76,12 +76,24 @@ class Listener:
         self._calibration = calibration if calibration and calibration.scores else None
         self._cutting = Cutting(engine.adapter.tokens_per_second, engine.adapter.max_seconds)
 
-    def threshold(self, seconds: float) -> float | None:
-        """Least score of what is heard in a recording of this length; None where the model is not calibrated."""
+    def _threshold(self, seconds: float = 0.0) -> float | None:
+        """Score that absent sounds exceed in so few recordings of this length, or chunks; None: not calibrated."""
         if self._calibration is None:
             return None
         rate = LISTED_FALSE_ALARMS if self._listing else FALSE_ALARMS
         return self._calibration.threshold(rate_of_chunk(rate, seconds, self._cutting.seconds))
+
+    def _least(self, best: np.ndarray, number: int, others: Sequence[int], seconds: float) -> float:
+        """Least score of what is heard of a sound.
+
+        The longer a recording, the higher scores of absent sounds. What holds for all recordings of that length need
+        not be asked for where the others that this one was asked about stayed lower: none of K of them scores as high
+        as a sound that is absent, too, in 1 / (K + 1) of the cases (docs/matched.md).
+        """
+        highest = float(best[list(others)].max())
+        if self._calibration is None:
+            return highest
+        return min(self._threshold(seconds), max(self._threshold(), highest))
 
     def find(self, pcm: np.ndarray, parts: Path) -> Finding:
         """What all chunks of a recording say together.
@@ -95,7 +107,7 @@ class Listener:
             and takes it away in the end.
         """
         seconds = len(pcm) / SAMPLING_RATE
-        threshold = self.threshold(seconds)
+        threshold = self._threshold()
         chunks = self._cutting.chunks(len(pcm))
         batches = [chunks[start : start + _AT_ONCE] for start in range(0, len(chunks), _AT_ONCE)]
         keeping = len(batches) > 1
@@ -139,14 +151,13 @@ class Listener:
         seconds
             Length of the recording.
         """
-        threshold = self.threshold(seconds)
         rate, absent = self._cutting.tokens_per_second, [self.words.index(word) for word in self.absent]
         layers = select_layers(Localization().layers, self.engine.adapter.n_layers)
         centres = ((np.arange(found.change.shape[1]) + 0.5) / rate).round(3).tolist()
         sounds = []
         for number, name in enumerate(self.sounds):
             others = [other for other in absent if other != number]
-            least = found.best[others].max() if threshold is None else threshold
+            least = self._least(found.best, number, others, seconds)
             intervals = [
                 {
                     "onset": round(first / rate, 3),
@@ -161,7 +172,7 @@ class Listener:
                     "name": name,
                     "heard": bool(intervals),
                     "score": rounded(found.best[number]),
-                    "p_value": rank_p_value(found.best, number, others),
+                    "p_value": rounded(rank_p_value(found.best, number, others)),
                     "threshold": rounded(least),
                     "intervals": intervals,
                     "curve": {

@@ -81,13 +81,13 @@ def told(found: Mapping[str, Any], listing: bool) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as 12.3, 3:05.2 or 1:02:03.4."""
+    """Seconds as 0:12.3, 3:05.2 or 1:02:03.4."""
     tenths = round(10 * seconds)
     minutes, rest = divmod(tenths, 600)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours}:{minutes:02d}:{rest / 10:04.1f}"
-    return f"{minutes}:{rest / 10:04.1f}" if minutes else f"{rest / 10:.1f}"
+    return f"{minutes}:{rest / 10:04.1f}"
 
 
 def draw(found: Mapping[str, Any], names: Sequence[str], folder: Path) -> None:
