@@ -527,6 +527,31 @@ class Adapter:
         ids = input_ids.masked_fill(input_ids == AUDIO, instead)
         return {"per_layer_inputs": self.text_stack.get_per_layer_inputs(ids)}
 
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits of the next token, float32 [..., vocabulary], from states behind the final norm, [..., hidden].
+
+        Some families scale them or cap them, c · tanh(logits / c), after the head.
+        """
+        head, config = self.model.get_output_embeddings(), self.text_config
+        logits = head(states.to(head.weight.device)).float()
+        if scaling := getattr(config, "logits_scaling", None):
+            logits = logits / scaling
+        if cap := getattr(config, "final_logit_softcapping", None):
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
+    def continuation(self, prompt: str, text: str) -> tuple[int, ...]:
+        """Tokens of a text that stands where the answer to a prompt does, without the one that ends an answer.
+
+        They are those that it has behind the prompt, unless the two have a token in common; then its own.
+        """
+        alone = self._tokenize(text, add_special_tokens=False)["input_ids"]
+        if self.family.converses:
+            return tuple(alone)
+        asked = self._chat(prompt, False)
+        before, whole = (self._tokenize(each)["input_ids"] for each in (asked, asked + text))
+        return tuple(whole[len(before) :] if whole[: len(before)] == before else alone)
+
     @property
     def eos_token_ids(self) -> list[int]:
         """Tokens that end an answer."""
