@@ -10,7 +10,7 @@ from transformers import Cache
 from wheretolisten.engine import layout
 from wheretolisten.engine.cache import with_room
 from wheretolisten.engine.forward import EnoughError, Heard, forward
-from wheretolisten.engine.injection import Injection, hooked
+from wheretolisten.engine.injection import Hook, Injection, hooked
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
 from wheretolisten.models.adapter import Adapter, Symbols
@@ -86,7 +86,7 @@ def generate(
     """Tokens that the model answers to each query, without the one that ends an answer."""
     asked = ask(adapter, meter, heard, queries, [max_new_tokens] * len(queries), injected)
     groups, last, device = asked.groups, asked.last, adapter.device
-    head = adapter.model.get_output_embeddings()
+    head = adapter.head
     with meter.stage("answer"):
         row = asked.rest.row.to(last.device)
         # Every step has one column per query of a row; a query keeps its place in it.
@@ -168,7 +168,8 @@ def _steered_passes(adapter: Adapter, injected: Injection, n_steered: int, n_pro
                 steps = torch.full_like(owner, n_passes - 1)
             else:
                 tokens[:, : n_prompt - n_steered] = False
-            attached.enter_context(hooked(injected.hooks(adapter, tokens, owner, steps)))
+            hooks = injected.hooks(adapter, tokens, owner, steps)
+            attached.enter_context(hooked((place, _of_last(hook, tokens.shape[1])) for place, hook in hooks))
             n_passes += 1
 
         handle = adapter.text_stack.register_forward_pre_hook(attach)
@@ -176,6 +177,16 @@ def _steered_passes(adapter: Adapter, injected: Injection, n_steered: int, n_pro
             yield
         finally:
             handle.remove()
+
+
+def _of_last(hook: Hook, n_tokens: int) -> Hook:
+    """The hook where blocks may go on with the last of so many tokens, as those that share the keys of earlier ones."""
+
+    def of_last(hidden: torch.Tensor) -> torch.Tensor:
+        n_left_out = n_tokens - hidden.shape[1]
+        return hook(torch.nn.functional.pad(hidden, (0, 0, n_left_out, 0)))[:, n_left_out:]
+
+    return of_last
 
 
 def _until(ends: Sequence[int], tokens: list[int]) -> list[int]:

@@ -14,7 +14,7 @@ import soundfile
 import soxr
 import torch
 from torch import nn
-from transformers import BatchEncoding, BatchFeature, GenerationConfig
+from transformers import BatchEncoding, BatchFeature, GenerationConfig, PreTrainedModel
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.constants import SAMPLING_RATE
@@ -527,12 +527,18 @@ class Adapter:
         ids = input_ids.masked_fill(input_ids == AUDIO, instead)
         return {"per_layer_inputs": self.text_stack.get_per_layer_inputs(ids)}
 
+    @property
+    def head(self) -> nn.Module:
+        """What makes logits of states; some models leave it to a language model of their own."""
+        models = (module for module in self.model.modules() if isinstance(module, PreTrainedModel))
+        return next(head for model in models if (head := model.get_output_embeddings()) is not None)
+
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits of the next token, float32 [..., vocabulary], from states behind the final norm, [..., hidden].
 
         Some families scale them or cap them, c · tanh(logits / c), after the head.
         """
-        head, config = self.model.get_output_embeddings(), self.text_config
+        head, config = self.head, self.text_config
         logits = head(states.to(head.weight.device)).float()
         if scaling := getattr(config, "logits_scaling", None):
             logits = logits / scaling
