@@ -1066,6 +1066,13 @@ def test_methods_in_the_documentation_of_steering_are_valid(raw_config, root):
     assert (at_attention.operator, at_attention.site) == ("add", "attention")
 
 
+def test_a_study_that_reads_attention_steers_nothing_behind_it(raw_config, root):
+    raw_config["methods"]["late"] = {"direction": "sample", "steering": {"site": "final_norm", "layers": "last"}}
+    message = "config.yaml: methods.late.steering.site: studies read attention, which comes before the final_norm; set"
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(raw_config, root)
+
+
 @pytest.mark.parametrize("site", ["heads", "neurons"])
 def test_vectors_of_block_outputs_steer_no_heads_or_neurons(raw_config, root, site):
     # Heads are often as wide as the residual stream: nothing would fail.

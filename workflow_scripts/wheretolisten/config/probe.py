@@ -124,13 +124,18 @@ class Steering(Section):
     def check_vectors(self) -> None:
         """Refuse sites that take no vector of the residual stream, and the workflow makes its vectors of block outputs.
 
-        Heads are often as wide as the stream, so that nothing else would tell.
+        Heads are often as wide as the stream, so that nothing else would tell. What lies behind all blocks is refused,
+        too: studies read attention.
 
         Raises
         ------
         UserError
-            If the site is heads or neurons.
+            If the site is heads or neurons, or the final norm.
         """
+        if self.site == "final_norm":
+            raise UserError(
+                "site: studies read attention, which comes before the final_norm; set site to block, attention or mlp"
+            )
         if self.site in ("heads", "neurons"):
             raise UserError(
                 f"site: the vectors of this workflow are of block outputs, not of {self.site}; set site to block, "
