@@ -225,6 +225,7 @@ def test_the_self_check_passes_and_hears_no_recordings(text_model):
     agreement = selfcheck.compare(adapter)
     assert agreement.in_full
     assert agreement.shared
+    assert agreement.scored
     with pytest.raises(UserError, match="reads text only, and recording 0 of the batch is a recording"):
         adapter.prepare([np.zeros(16_000, dtype=np.float32)], ["Describe the audio."])
 

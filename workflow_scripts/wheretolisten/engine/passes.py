@@ -317,11 +317,16 @@ class Engine:
         Raises
         ------
         UserError
-            As `read`; if a row has no choices, or a choice no tokens.
+            As `read`; if a row has no choices, or a choice no tokens; if the model's logits are made otherwise.
         ValueError
             As `read`; if there are not as many rows of choices as prompts.
         """
         vectors, support = self._check_vectors(len(prompts), vectors, steering, support)
+        if not self.adapter.scores:
+            raise UserError(
+                f"{self.adapter.name}: its logits are not what its head makes of its states, so that likelihoods of "
+                "choices would be wrong; choose another model, or let this one answer"
+            )
         if len(choices) != len(prompts):
             raise ValueError(f"choices of {len(choices)} rows for {len(prompts)} prompts")
         tokens = [

@@ -140,6 +140,8 @@ class Adapter:
     ----------
     hears
         Whether it takes recordings.
+    scores
+        Whether likelihoods may be read: False where the self-check finds that its logits are made otherwise.
     shares
         Whether prompts that share a prefix may go through behind it; the self-check says where they may not.
 
@@ -157,7 +159,7 @@ class Adapter:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self._placeholder = getattr(processor, "audio_token", None)
         self.hears = self._placeholder is not None
-        self.shares = True
+        self.shares = self.scores = True
         self._audio_id = self._find_audio_id() if self.hears else None
         # A tokenizer keeps the padding of the call in flight for all of its threads.
         self._one_at_a_time = threading.RLock()
