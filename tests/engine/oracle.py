@@ -4,8 +4,9 @@ Shares no code with the engine or the adapters but the random numbers of symbols
 whole model with its head, and hooks that steer one token after the other.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,48 @@ def embedded(
     noise = generator(*symbols.stream).standard_normal((len(heard), len(heard[0])), dtype=np.float32)
     level = torch.cat(spoken).square().mean().sqrt() if spoken else 0
     return torch.stack(heard) + symbols.noise * level * torch.from_numpy(noise)
+
+
+def changed(
+    state: torch.Tensor,
+    vector: torch.Tensor | None,
+    strength: float,
+    operator: str = "add",
+    normalisation: str = "none",
+    gate: str = "none",
+    preserve_norm: bool = True,
+) -> torch.Tensor:
+    """New states of some tokens, [token, coordinate], all of whose coordinates may change."""
+    length = state.norm(dim=-1, keepdim=True)
+    if vector is None:
+        moved = strength * state
+    elif operator == "add":
+        if normalisation != "none":
+            vector = vector / vector.norm()
+        if gate == "opposed":
+            cosine = (state @ vector)[:, None] / (length * vector.norm())
+            strength = strength * (1 + (-cosine).clamp(min=0))
+        moved = state + strength * vector * (length if normalisation == "state" else 1)
+    else:
+        along = state @ (torch.outer(vector, vector) / vector.square().sum())
+        replacement = {"ablate": (1 - strength) * along, "set": strength * vector, "scale": strength * along}
+        moved = state - along + replacement[operator]
+    return moved * length / moved.norm(dim=-1, keepdim=True) if preserve_norm else moved
+
+
+@dataclass
+class How:
+    """How one prompt and its answer are steered: `vectors` [layer, width], `scale` of each steered layer.
+
+    `of_steps` holds a factor of the strength for each decoded token, which is taken in; those beyond are not steered.
+    """
+
+    vectors: np.ndarray
+    scale: dict[int, float]
+    positions: str = "all"
+    of_steps: tuple[float, ...] = (1.0,) * 64
+    site: str = "block"
+    form: dict = field(default_factory=dict)
 
 
 class Oracle:
@@ -131,26 +174,7 @@ class Oracle:
         }[positions]
         states = []
 
-        def change(state: torch.Tensor, vector: torch.Tensor | None, strength: float) -> torch.Tensor:
-            """New states of some tokens, [token, coordinate], all of whose coordinates may change."""
-            length = state.norm(dim=-1, keepdim=True)
-            if vector is None:
-                moved = strength * state
-            elif operator == "add":
-                if normalisation != "none":
-                    vector = vector / vector.norm()
-                if gate == "opposed":
-                    cosine = (state @ vector)[:, None] / (length * vector.norm())
-                    strength = strength * (1 + (-cosine).clamp(min=0))
-                if normalisation == "state":
-                    moved = (state / length + strength * vector) * length
-                else:
-                    moved = state + strength * vector
-            else:
-                along = state @ (torch.outer(vector, vector) / vector.square().sum())
-                replacement = {"ablate": (1 - strength) * along, "set": strength * vector, "scale": strength * along}
-                moved = state - along + replacement[operator]
-            return moved * length / moved.norm(dim=-1, keepdim=True) if preserve_norm else moved
+        form = dict(operator=operator, normalisation=normalisation, gate=gate, preserve_norm=preserve_norm)
 
         def steer(layer: int, before: torch.Tensor) -> torch.Tensor:
             strength, output = scale[layer] if isinstance(scale, dict) else scale, before.clone()
@@ -160,7 +184,7 @@ class Oracle:
                 vector = torch.tensor(vectors[layer], dtype=torch.float32, device=output.device)[inside]
             for tokens in [[token] for token in steered] if self.one_by_one else [list(steered)]:
                 states_of = output[0, tokens].float()
-                states_of[:, inside] = change(states_of[:, inside], vector, strength)
+                states_of[:, inside] = changed(states_of[:, inside], vector, strength, **form)
                 output[0, tokens] = states_of.to(output.dtype)
             return output
 
@@ -204,14 +228,57 @@ class Oracle:
                 changed = function(layer, output[0])
                 return None if changed is None else (changed, *output[1:])
 
-            module = {"block": block, "attention": block.self_attn, "mlp": block.mlp}[site]
+            norm = self.model.model.language_model.norm
+            module = {"block": block, "attention": block.self_attn, "mlp": block.mlp, "final_norm": norm}[site]
             handles.append(module.register_forward_hook(hook))
         return handles
 
-    def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int) -> str:
+    def generate(self, recording: np.ndarray | None, prompt: str, max_new_tokens: int, how: How | None = None) -> str:
         """Greedy answer to one prompt, new tokens only."""
         inputs = self.inputs(recording, prompt)
-        with torch.no_grad():
+        with torch.no_grad(), self._steered(inputs, how, True):
             tokens = self.model.generate(**inputs, do_sample=False, max_new_tokens=max_new_tokens)
         new = tokens[0, inputs["input_ids"].shape[1] :]
         return self.processor.tokenizer.decode(new, skip_special_tokens=True)
+
+    def log_probs(
+        self, recording: np.ndarray | None, prompt: str, tokens: list[int], how: How | None = None
+    ) -> torch.Tensor:
+        """Log-probabilities of what follows a prompt and some tokens, [token + 1, vocabulary], in one plain pass."""
+        inputs = self.inputs(recording, prompt)
+        n_prompt, more = inputs["input_ids"].shape[1], torch.tensor([tokens], dtype=torch.long)
+        whole = inputs | {
+            "input_ids": torch.cat([inputs["input_ids"], more], dim=1),
+            "attention_mask": torch.cat([inputs["attention_mask"], torch.ones_like(more)], dim=1),
+        }
+        with torch.no_grad(), self._steered(inputs, how, False):
+            return self.model(**whole).logits[0, n_prompt - 1 :].log_softmax(dim=-1)
+
+    @contextlib.contextmanager
+    def _steered(self, inputs: dict, how: How | None, cached: bool) -> Iterator[None]:
+        """Hooks that steer one token after the other; `cached`: passes after the first take in one token each."""
+        if how is None:
+            yield
+            return
+        ids = inputs["input_ids"][0]
+        n_prompt, is_audio = len(ids), (ids == self.model.config.audio_token_id).nonzero().flatten()
+        after = int(is_audio[-1]) + 1 if len(is_audio) else 0
+        first = {"all": 0, "after_audio": after, "last": n_prompt - 1}[how.positions]
+        n_passes = dict.fromkeys(how.scale, 0)
+
+        def steer(layer: int, before: torch.Tensor) -> torch.Tensor:
+            start = n_prompt + n_passes[layer] - 1 if cached and n_passes[layer] else 0
+            n_passes[layer] += 1
+            output, vector = before.clone(), torch.tensor(how.vectors[layer])
+            for token in range(before.shape[1]):
+                step = start + token - n_prompt
+                strength = float(start + token >= first) if step < 0 else dict(enumerate(how.of_steps)).get(step, 0)
+                if strength:
+                    here = before[0, token, None]
+                    output[0, token] = changed(here, vector, strength * how.scale[layer], **how.form)[0]
+            return output
+
+        handles = self._attach(how.site, steer, how.scale)
+        yield
+        for handle in handles:
+            handle.remove()

@@ -1,5 +1,6 @@
 """Every family of audio-language models through the same engine as the shipped ones, against its own plain model."""
 
+import contextlib
 import importlib.util
 import inspect
 import shutil
@@ -102,9 +103,44 @@ class Plain:
         attention = np.stack([layer[0, :, after:, first:stop].mean(dim=0).sum(dim=0).numpy() for layer in maps])
         return torch.stack(states).numpy(), attention, int(outputs.logits[0, -1].argmax())
 
-    def generate(self, recording, prompt, n):
+    @contextlib.contextmanager
+    def steered(self, vectors, n_prompt, scale=0.5):
+        """Hooks that add the vectors to every block's output, of all tokens of the prompt and of the first decoded."""
+        passes, handles = [0] * len(self.blocks), []
+
+        def steer(layer):
+            def hook(_module, _args, output):
+                first, passes[layer] = passes[layer] and n_prompt + passes[layer] - 1, passes[layer] + 1
+                output = output.clone()
+                stream = (output if output.ndim == 3 else output[0])[:, : max(0, n_prompt + 1 - first)]
+                moved = stream + scale * torch.tensor(vectors[layer])
+                stream.copy_(moved * stream.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True))
+                return output
+
+            return hook
+
+        if vectors is not None:
+            handles = [block.register_forward_hook(steer(layer)) for layer, block in enumerate(self.blocks)]
+        yield
+        for handle in handles:
+            handle.remove()
+
+    def log_probability(self, recording, prompt, tokens, vectors=None):
         inputs = self.inputs(recording, prompt)
-        with torch.no_grad():
+        n_prompt, more = inputs["input_ids"].shape[1], torch.tensor([tokens[:-1]], dtype=torch.long)
+        # Masks and types of tokens go on as they end.
+        longer = {
+            name: torch.cat([values, more if name == "input_ids" else values[:, -1:].expand_as(more)], dim=1)
+            for name, values in inputs.items()
+            if torch.is_tensor(values) and values.shape[:2] == (1, n_prompt)
+        }
+        with torch.no_grad(), self.steered(vectors, n_prompt):
+            logits = self.model(**inputs | longer, **self.arguments).logits[0, n_prompt - 1 :].double()
+        return float(logits.log_softmax(dim=-1)[range(len(tokens)), tokens].sum())
+
+    def generate(self, recording, prompt, n, vectors=None):
+        inputs = self.inputs(recording, prompt)
+        with torch.no_grad(), self.steered(vectors, inputs["input_ids"].shape[1]):
             found = self.model.generate(
                 **inputs, **self.arguments, max_new_tokens=n, do_sample=False, eos_token_id=2, pad_token_id=0
             )
@@ -173,6 +209,22 @@ def test_a_family_answers_like_its_plain_model(family):
         heard, [PROMPTS[prompt] for _, prompt in ROWS], [index for index, _ in ROWS], max_new_tokens=5
     )
     assert answers == [plain.generate(heard[index], PROMPTS[prompt], 5) for index, prompt in ROWS]
+    vectors = np.random.default_rng(3).normal(size=(2, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
+    given = dict(vectors=vectors, steering=Steering(scale=0.5, decoding={"first": 1}))
+    steered = Engine(adapter).answer(heard, PROMPTS[:2], max_new_tokens=4, **given)
+    assert steered == [plain.generate(heard[row], PROMPTS[row], 4, vectors[row]) for row in range(2)]
+    choices = ["dog", "rooster after dog"]
+    for settings in ({}, given):
+        found = Engine(adapter).choose(heard, PROMPTS[:2], [choices] * 2, **settings)
+        expected = [
+            [
+                plain.log_probability(heard[row], PROMPTS[row], tokens, vectors[row] if settings else None)
+                for tokens in (list(adapter.continuation(PROMPTS[row], choice)) for choice in choices)
+            ]
+            for row in range(2)
+        ]
+        print("log-probabilities", np.abs(found.sums - expected).max())
+        np.testing.assert_allclose(found.sums, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_family_reads_words_in_the_place_of_audio(family):

@@ -3,12 +3,16 @@
 import numpy as np
 import pytest
 
+from wheretolisten import passes, store
+from wheretolisten.config.directions import DIRECTIONS
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import Model
+from wheretolisten.config.passes import Pass, PassSettings
 from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.engine.passes import Engine
 from wheretolisten.localization.windows import find_window
 from wheretolisten.models.registry import load
+from wheretolisten.passes import Example
 
 PROMPTS = (
     "Describe the audio.",
@@ -184,6 +188,28 @@ def test_head_masses_agree(pair, recordings, text_rows):
     masses = np.stack([oracle.read(recordings[r], PROMPTS[p]).head_mass for r, p in ROWS])
     assert masses.shape == (len(ROWS), adapter.n_layers, adapter.model.config.text_config.num_attention_heads)
     np.testing.assert_allclose(reading.head_mass, masses, rtol=0, atol=1e-5)
+
+
+def test_passes_keep_head_masses(shipped_pair, recordings):
+    adapter, oracle = shipped_pair
+    steering, vector = Steering(scale=0.5, positions="after_audio"), random_vectors(adapter)[0]
+    asked = [
+        Pass(name="base", prompt=PROMPTS[0]),
+        Pass(name="own", prompt=PROMPTS[0], direction=DIRECTIONS["silence"], steering=steering),
+    ]
+    settings = PassSettings(model=Model(checkpoint=adapter.name), passes=asked, readout="head_mass")
+    engine = Engine(adapter)
+    found, _ = passes.read(
+        *(engine, engine.hear(recordings[:2]), [Example("0", "a.flac"), Example("1", "b.flac")]),
+        *(passes.columns_of(asked, []), settings, lambda *_: np.stack([vector[None]] * 2)),
+    )
+    layers = tuple(range(adapter.n_layers))
+    for row, recording in enumerate(recordings[:2]):
+        expected = [oracle.read(recording, PROMPTS[0]).head_mass]
+        expected.append(oracle.read(recording, PROMPTS[0], "all", vector, 0.5, layers, "after_audio").head_mass)
+        np.testing.assert_allclose(found[row], np.stack(expected), rtol=0, atol=1e-5)
+    column = store.schema.passes("head_mass", "steer_attention").columns[-1]
+    assert (column.name, len(column.axes)) == ("head_mass", found.ndim)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The library without Snakemake: what docs/python.md shows runs, and finds the sound that is there."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from wheretolisten.api import UserError, read_recording
 
 def test_the_program_in_the_documentation_finds_the_sound(root: Path, capsys: pytest.CaptureFixture):
     text = (root / "docs" / "python.md").read_text()
-    (program,) = re.findall(r"^```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
-    exec(compile(program, "docs/python.md", "exec"), {})  # its names are its own
+    program, further = re.findall(r"^```python\n(.*?)```", text, re.DOTALL | re.MULTILINE)
+    names = {}  # its names are its own
+    exec(compile(program, "docs/python.md", "exec"), names)
     printed = capsys.readouterr().out
     # What it says about itself: where the dog is, and what it prints.
     true = [
@@ -25,6 +27,21 @@ def test_the_program_in_the_documentation_finds_the_sound(root: Path, capsys: py
     shown = [float(second) for second in re.search(r"from (\S+) to (\S+) s", shown).groups()]
     # Another processor may round a token (0.08 s) away.
     np.testing.assert_allclose(found, shown, atol=0.1)
+    # Answers and choices, as the comments have them.
+    number = r"-?\d+\.\d*"
+    exec(compile(further, "docs/python.md", "exec"), names)
+    printed, comments = capsys.readouterr().out, "\n".join(re.findall(r"^print.*# (\[.*)$", further, re.MULTILINE))
+    words, shown = (re.sub(rf"\s*{number}\s*", " ", each).split() for each in (printed, comments))
+    assert words == shown
+    found, shown = (list(map(float, re.findall(number, each))) for each in (printed, comments))
+    assert len(found) == 10
+    np.testing.assert_allclose(found, shown, atol=0.2)
+    (program,) = (
+        block for block in re.findall(r"^  ```python\n(.*?)```", text, re.DOTALL | re.MULTILINE) if "wordings" in block
+    )
+    exec(compile(textwrap.dedent(program), "docs/python.md", "exec"), names)
+    assert names["prompt"] != "Which animal is heard? (A) dog (B) cat (C) hen"  # that of the first
+    assert (sorted(names["letters"]), names["chosen"]) == (["A", "B", "C"], 1)
 
 
 def test_a_recording_is_read_as_models_hear_it(tmp_path: Path):

@@ -1,5 +1,6 @@
 """The self-check notices what would be wrong without a word, and lets pass what is right."""
 
+import functools
 import importlib.util
 import json
 import logging
@@ -8,7 +9,7 @@ import pytest
 
 from tests.engine import families
 from wheretolisten.config.models import Model
-from wheretolisten.engine import attention, forward, selfcheck, traits
+from wheretolisten.engine import attention, forward, passes, selfcheck, traits
 from wheretolisten.errors import UserError
 from wheretolisten.models import families as facts
 from wheretolisten.models.registry import load
@@ -46,12 +47,13 @@ def test_what_is_right_passes_and_is_checked_once(saved, cache, monkeypatch):
     adapter = load(model)
     selfcheck.check(adapter, model)
     assert adapter.shares
+    assert adapter.scores
     (kept,) = cache.glob("*.json")
     assert json.loads(kept.read_text())["states"] < 1e-5
     monkeypatch.setattr(selfcheck, "compare", lambda _: pytest.fail("it was checked again"))
     selfcheck.check(adapter, model)
     kept.write_text("cut off")
-    monkeypatch.setattr(selfcheck, "compare", lambda _: selfcheck.Agreement(0, 0, 0, 0, 0, 0, 1e-4))
+    monkeypatch.setattr(selfcheck, "compare", lambda _: selfcheck.Agreement(0, 0, 0, 0, 0, 0, 0, 1e-4))
     selfcheck.check(adapter, model)
     assert json.loads(kept.read_text())["states"] == 0
 
@@ -102,6 +104,25 @@ def test_prompts_that_disagree_only_side_by_side_go_through_by_themselves(saved,
     assert not adapter.shares
     assert not traits.traits_of(adapter).side_by_side
     assert "every prompt goes through by itself" in caplog.text
+
+
+def test_logits_that_are_made_otherwise_are_noticed_and_not_scored(saved, monkeypatch):
+    model = saved("qwen2_audio")
+    adapter = load(model)
+    head = adapter.model.get_output_embeddings()
+    inner = type(adapter.model).forward
+
+    def scaled(self, **given):
+        outputs = inner(self, **given)
+        outputs.logits = outputs.logits / 8  # as some families do in their own code
+        return outputs
+
+    monkeypatch.setattr(type(adapter.model), "forward", functools.wraps(inner)(scaled))
+    selfcheck.check(adapter, model)
+    assert adapter.head is head
+    assert not adapter.scores
+    with pytest.raises(UserError, match="its logits are not what its head makes of its states"):
+        passes.Engine(adapter).choose([None], ["Which?"], [["dog", "cat"]])
 
 
 def test_an_engine_that_reads_wrong_attention_is_noticed(saved, monkeypatch):

@@ -18,7 +18,7 @@ from .test_oracle import assert_agrees
 PROMPTS = ("Describe the audio.", "Which part of the audio has the sound of rooster?")
 # Two rows are one prompt, which differ in nothing but their vectors.
 ROWS = [(0, 0), (1, 1), (0, 0)]
-SITES = list(sites.SITES)
+SITES = [name for name, site in sites.SITES.items() if site.in_block]
 OPERATORS = ("add", "ablate", "set", "scale")
 
 

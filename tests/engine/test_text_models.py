@@ -1,5 +1,7 @@
 """Language models without ears, behind the same engine: a passage of text, or symbols, stand where audio would."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -161,11 +163,69 @@ def test_a_language_model_answers_like_its_plain_self(text_model, about):
         assert answer == tokens.decode(new, skip_special_tokens=True)
 
 
+@contextlib.contextmanager
+def steered_plain(plain, n_prompt, vectors, site):
+    """Hooks that steer the last token of the prompt and the first decoded one, at every block or behind all of them."""
+    decoder, n_passes, handles = plain.get_decoder(), {}, []
+
+    def hook_of(layer):
+        def hook(_module, _args, output):
+            n_before = n_passes.get(layer, 0) and n_prompt + n_passes[layer] - 1
+            n_passes[layer] = n_passes.get(layer, 0) + 1
+            hidden = output.last_hidden_state if layer is None else output[0] if isinstance(output, tuple) else output
+            changed = hidden.clone()
+            here = slice(max(0, n_prompt - 1 - n_before), max(0, n_prompt + 1 - n_before))
+            changed[:, here] += 0.5 * torch.tensor(vectors[-1 if layer is None else layer])
+            if layer is None:
+                output.last_hidden_state = changed
+                return output
+            return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+        return hook
+
+    if site == "final_norm":
+        handles.append(decoder.register_forward_hook(hook_of(None)))
+    elif site == "block":
+        for layer, block in enumerate(decoder.layers if hasattr(decoder, "layers") else decoder.h):
+            handles.append(block.register_forward_hook(hook_of(layer)))
+    with torch.no_grad():
+        yield
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.mark.parametrize("site", ["nowhere", "block", "final_norm"])
+def test_a_language_model_answers_and_chooses_under_steering_like_its_plain_self(text_model, site):
+    _, adapter, plain, tokens = text_model
+    rows, choices = ROWS[:2], ["dog", "rooster after rain"]
+    vectors = 3 * np.random.default_rng(5).normal(size=(2, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
+    layers = {"final_norm": "last"}.get(site, "all")
+    form = dict(scale=0.5, positions="last", decoding={"first": 1}, preserve_norm=False, layers=layers)
+    given = {} if site == "nowhere" else dict(vectors=vectors, steering=Steering(site=site, **form))
+    asked = dict(recordings=_PASSAGES, prompts=[_PROMPTS[prompt] for _, prompt in rows])
+    answers = Engine(adapter).answer(**asked, max_new_tokens=4, **given)
+    found = Engine(adapter).choose(**asked, choices=[choices] * 2, **given)
+    for row, (heard, prompt) in enumerate(rows):
+        ids = plain_inputs(plain, tokens, _PASSAGES[heard], _PROMPTS[prompt])[0]["input_ids"]
+        settings = {"max_new_tokens": 4, "do_sample": False, "eos_token_id": 2, "pad_token_id": 0}
+        with steered_plain(plain, ids.shape[1], vectors[row], site):
+            whole = plain.generate(input_ids=ids, attention_mask=torch.ones_like(ids), **settings)[0]
+        assert answers[row] == tokens.decode(whole[ids.shape[1] :], skip_special_tokens=True)
+        for choice, log_probability in zip(choices, found.sums[row], strict=True):
+            further = tokens(choice, add_special_tokens=False)["input_ids"]
+            with steered_plain(plain, ids.shape[1], vectors[row], site):
+                longer = torch.cat([ids, torch.tensor([further[:-1]], dtype=torch.long)], dim=1)
+                table = plain(longer).logits[0, ids.shape[1] - 1 :].double().log_softmax(dim=-1)
+            expected = float(table[range(len(further)), further].sum())
+            assert log_probability == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
 def test_the_self_check_passes_and_hears_no_recordings(text_model):
     _, adapter, _, _ = text_model
     agreement = selfcheck.compare(adapter)
     assert agreement.in_full
     assert agreement.shared
+    assert agreement.scored
     with pytest.raises(UserError, match="reads text only, and recording 0 of the batch is a recording"):
         adapter.prepare([np.zeros(16_000, dtype=np.float32)], ["Describe the audio."])
 

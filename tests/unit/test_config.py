@@ -1002,7 +1002,7 @@ def test_ranges_that_the_model_does_not_hold_are_refused():
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ("upper_half", "'upper_half' is none of all, second_half, a list of blocks, a range such as 14-29"),
+        ("upper_half", "'upper_half' is none of all, second_half, last, a list of blocks, a range such as 14-29"),
         ("1-50%", "'1-50%' is none of all"),
         ("3-1", "'3-1' holds no block; write the lower end first"),
         ("50%-120%", "'50%-120%' holds no block"),
@@ -1017,6 +1017,42 @@ def test_unknown_layers_end_in_one_sentence(raw_config, root, section, layers, m
     with pytest.raises(UserError, match=re.escape(f"config.yaml: {section}.layers: {message}")) as error:
         load(raw_config, root)
     assert str(error.value).count("config.yaml") == str(error.value).count("layers:") == 1
+
+
+def test_decoding_steps_have_their_strengths():
+    def strengths(decoding):
+        steps = map(Steering(scale=0.4, decoding=decoding).at_step, range(4))
+        return [None if step is None else step.scale for step in steps]
+
+    assert Steering().decoding == "all"
+    assert strengths("all") == [0.4] * 4
+    assert strengths("none") == [None] * 4
+    assert strengths({"first": 2}) == [0.4, 0.4, None, None]
+    assert strengths({"first": 3, "decay": 0.5}) == [0.4, 0.2, 0.1, None]
+    assert Steering.from_json(Steering(decoding={"first": 3}).as_json()) == Steering(decoding={"first": 3})
+    assert select_layers("last", 6) == [5]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"decoding": "some"}, "steering.decoding: 'some' is none of none, all, and a window such as {first: 3}"),
+        ({"decoding": 3}, "steering.decoding: 3 is none of none, all"),
+        ({"decoding": {"first": 0}}, "steering.decoding: first: input should be greater than or equal to 1, not 0"),
+        ({"decoding": {"decay": 0.5}}, "steering.decoding: first: the key is missing; add it"),
+        ({"decoding": {"first": 2, "decay": 2}}, "steering.decoding: decay: input should be less than or equal to 1"),
+        (
+            {"operator": "set", "decoding": {"first": 2, "decay": 0.5}},
+            "steering: decoding.decay lets λ go to 0, which operator 'set' does not take for no steering",
+        ),
+        ({"site": "final_norm"}, "steering: site final_norm lies behind the last block; set layers: last"),
+    ],
+)
+def test_wrong_decoding_ends_in_one_sentence(raw_config, root, settings, message):
+    raw_config["steering"] |= settings
+    with pytest.raises(UserError, match="^" + re.escape(f"config.yaml: {message}")) as error:
+        load(raw_config, root)
+    assert str(error.value).count(";") <= 1
 
 
 @pytest.mark.parametrize("key", ["operator", "site", "positions", "normalisation", "gate"])
@@ -1054,6 +1090,13 @@ def test_methods_in_the_documentation_of_steering_are_valid(raw_config, root):
     without, at_attention = (methods[name].steering for name in documented)
     assert (without.operator, without.scale, without.preserve_norm) == ("ablate", 1, False)
     assert (at_attention.operator, at_attention.site) == ("add", "attention")
+
+
+def test_a_study_that_reads_attention_steers_nothing_behind_it(raw_config, root):
+    raw_config["methods"]["late"] = {"direction": "sample", "steering": {"site": "final_norm", "layers": "last"}}
+    message = "config.yaml: methods.late.steering.site: studies read attention, which comes before the final_norm; set"
+    with pytest.raises(UserError, match=re.escape(message)):
+        load(raw_config, root)
 
 
 @pytest.mark.parametrize("site", ["heads", "neurons"])

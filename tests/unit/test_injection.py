@@ -129,6 +129,9 @@ def test_a_description_says_operator_and_site():
     assert set(expected) == set(OPERATORS)
     for operator, words in expected.items():
         for site, where in SITES.items():
-            text = describe(Steering(scale=2, operator=operator, site=site), 4)
-            assert text.startswith(f"{words} {where.words} 4 of 4 decoder blocks (0-3) at every token")
+            layers, blocks = (
+                ("all", "4 of 4 decoder blocks (0-3)") if where.in_block else ("last", "1 of 4 decoder blocks (3)")
+            )
+            text = describe(Steering(scale=2, operator=operator, site=site, layers=layers), 4)
+            assert text.startswith(f"{words} {where.words} {blocks} at every token")
     assert len({site.words for site in SITES.values()}) == len(SITES)

@@ -20,6 +20,7 @@ _KEPT: dict[str, dict[str, bool]] = {
     "heads": {"keep_heads": True},
     "text": {"keep_text": True},
     "share": {"want_audio_share": True},
+    "head_mass": {"want_head_mass": True},
 }
 """Readout → what the engine is asked for."""
 
@@ -320,7 +321,8 @@ def describe(
 
 
 def _values(reading: Reading, settings: PassSettings) -> np.ndarray:
-    return reading.audio_share if settings.readout == "share" else reading.attention
+    found = {"share": reading.audio_share, "head_mass": reading.head_mass}
+    return found.get(settings.readout, reading.attention)
 
 
 def _with_nothing(engine: Engine, heard: Heard, kinds: set[str]) -> tuple[Heard, dict[str, Sequence[int]]]:

@@ -17,12 +17,12 @@ def _check_layers(layers: Any) -> Any:
         if not numbers or not layers or min(layers) < 0 or len(set(layers)) != len(layers):
             raise ValueError("a list of blocks holds different numbers from 0 on, at least one")
         return layers
-    if layers in ("all", "second_half"):
+    if layers in ("all", "second_half", "last"):
         return layers
     found = _LAYER_RANGE.match(layers) if isinstance(layers, str) else None
     if found is None or found[2] != found[4]:
         raise ValueError(
-            f"{layers!r} is none of all, second_half, a list of blocks, a range such as 14-29 "
+            f"{layers!r} is none of all, second_half, last, a list of blocks, a range such as 14-29 "
             "or a part of the depth such as 50%-100%"
         )
     first, last, percent = int(found[1]), int(found[3]), bool(found[2])
@@ -32,8 +32,8 @@ def _check_layers(layers: Any) -> Any:
 
 
 Layers = Annotated[Any, BeforeValidator(_check_layers)]
-"""Decoder blocks, counted from 0: `all`, `second_half`, a list, a range "14-29" (ends included), or a part of the depth
-"50%-100%"."""
+"""Decoder blocks, counted from 0: `all`, `second_half`, the `last`, a list, a range "14-29" (ends included), or a part
+of the depth "50%-100%"."""
 
 
 def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
@@ -50,6 +50,8 @@ def select_layers(layers: str | list[int], n_layers: int) -> list[int]:
         return list(range(n_layers))
     if layers == "second_half":
         return list(range(n_layers // 2, n_layers))
+    if layers == "last":
+        return [n_layers - 1]
     if isinstance(layers, list):
         chosen = sorted(layers)
     else:

@@ -53,10 +53,10 @@ class PassSettings(Section):
 
     model: Model
     passes: list[Pass] = Field(default_factory=list)
-    readout: Literal["attention", "heads", "text", "share"] = Field(
+    readout: Literal["attention", "heads", "text", "share", "head_mass"] = Field(
         "attention",
         description="from text to each audio token: averaged over heads and summed over text, by head, or by text "
-        "token; or the share of all attention that goes to the audio",
+        "token; or the share of all attention that goes to the audio; or by head that of the last prompt token's",
     )
     states: dict[str, State] = Field(default_factory=dict, description="states that are kept, or that directions need")
     wording: Wording = Wording()

@@ -1,14 +1,14 @@
 """How a model is steered, read and asked."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from wheretolisten.config.directions import ABSENT_SOUNDS, DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
 from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.prompts import ABOUT_EVENT, PROMPTS, Prompts, Wording, fields_of, state_of
-from wheretolisten.config.sections import Section, check_template, first_sentence
+from wheretolisten.config.sections import Section, check_template, first_sentence, problems_of
 from wheretolisten.errors import UserError
 
 _METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -24,6 +24,25 @@ class Emphasis(Section):
     beta: float = Field(0.5, ge=0, le=1, description="β, dimensionless; 0: all alike, 1: the others not at all")
 
 
+class Decoding(Section):
+    """A window of decoding steps that are steered, and how the strength fades in it."""
+
+    first: int = Field(ge=1, description="the first so many decoded tokens are steered, the others are not")
+    decay: float = Field(1.0, gt=0, le=1, description="d: the n-th of them, from 0, at λ·dⁿ; 1: all alike")
+
+
+def _check_decoding(value: Any) -> Any:
+    """One sentence instead of one per member of a union."""
+    if isinstance(value, Decoding) or value in ("none", "all"):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is none of none, all, and a window such as {{first: 3}}")
+    try:
+        return Decoding.model_validate(value)
+    except ValidationError as error:
+        raise ValueError("; ".join(problems_of(error))) from None
+
+
 class Steering(Section):
     """How a state h of each steered block is changed along a vector v; by default h' = Norm(h + scale · v).
 
@@ -34,19 +53,23 @@ class Steering(Section):
     scale: float = Field(0.1, description="λ, dimensionless")
     layers: Layers = Field(
         "all",
-        description="steered blocks, from 0: `all`, `second_half`, a list, a range `14-29`, a part of depth `50%-100%`",
+        description="steered blocks, from 0: `all`, `second_half`, `last`, a list, a range `14-29`, a part of depth "
+        "`50%-100%`",
     )
     emphasis: Emphasis | None = Field(None, description="null: every steered block at the same strength")
     operator: Literal["add", "ablate", "set", "scale"] = Field(
         "add",
         description="add λv; ablate λ of the component along v; set that component to λ‖v‖; scale it by λ",
     )
-    site: Literal["block", "attention", "mlp", "heads", "neurons"] = Field(
+    site: Literal["block", "attention", "mlp", "heads", "neurons", "final_norm"] = Field(
         "block",
         description="h: output of the block, of its attention or of its MLP; of its heads, before o_proj; of its "
-        "neurons, before down_proj",
+        "neurons, before down_proj; final_norm: of the norm behind the last block, for answers only",
     )
     positions: Literal["all", "after_audio", "last"] = Field("all", description="steered tokens of the prompt")
+    decoding: Annotated[Literal["none", "all"] | Decoding, BeforeValidator(_check_decoding)] = Field(
+        "all", description="steered tokens of an answer, as they are decoded: all, none, or a window of the first ones"
+    )
     normalisation: Literal["none", "unit", "state"] = Field(
         "none", description="unit: every layer's vector to length 1; state: to the length of the state it is added to"
     )
@@ -63,7 +86,22 @@ class Steering(Section):
                     f"{key} says how a vector is added, which operator {self.operator!r} does not do; set {key}: "
                     f"{unset or 'null'}, or operator: add"
                 )
+        if isinstance(self.decoding, Decoding) and self.decoding.decay < 1 and self.operator not in ("add", "ablate"):
+            raise ValueError(
+                f"decoding.decay lets λ go to 0, which operator {self.operator!r} does not take for no steering; take "
+                "decay out, or set operator: add or ablate"
+            )
+        if self.site == "final_norm" and self.layers != "last":
+            raise ValueError("site final_norm lies behind the last block; set layers: last")
         return self
+
+    def at_step(self, step: int) -> "Steering | None":
+        """How the token that an answer's decoding takes in at a step, from 0, is steered; None if it is not."""
+        if self.decoding == "all":
+            return self
+        if self.decoding == "none" or step >= self.decoding.first:
+            return None
+        return self.model_copy(update={"scale": self.scale * self.decoding.decay**step})
 
     def scales(self, n_layers: int) -> dict[int, float]:
         """Strength λ_l of every steered block, by its index; AVS's weights where there is an emphasis.
@@ -86,13 +124,18 @@ class Steering(Section):
     def check_vectors(self) -> None:
         """Refuse sites that take no vector of the residual stream, and the workflow makes its vectors of block outputs.
 
-        Heads are often as wide as the stream, so that nothing else would tell.
+        Heads are often as wide as the stream, so that nothing else would tell. What lies behind all blocks is refused,
+        too: studies read attention.
 
         Raises
         ------
         UserError
-            If the site is heads or neurons.
+            If the site is heads or neurons, or the final norm.
         """
+        if self.site == "final_norm":
+            raise UserError(
+                "site: studies read attention, which comes before the final_norm; set site to block, attention or mlp"
+            )
         if self.site in ("heads", "neurons"):
             raise UserError(
                 f"site: the vectors of this workflow are of block outputs, not of {self.site}; set site to block, "

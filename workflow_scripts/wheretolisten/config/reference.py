@@ -98,7 +98,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "–"
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, BaseModel) or _models(field.annotation):
+    if isinstance(value, BaseModel) or (_models(field.annotation) and not isinstance(value, str)):
         return "" if value is not None else "`null`"
     return f"`{json.dumps(value, ensure_ascii=False)}`"
 

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from wheretolisten.config.probe import Steering
-from wheretolisten.engine.sites import SITES, Place
-from wheretolisten.models.adapter import Inputs
+from wheretolisten.engine.sites import SITES, Place, places
+from wheretolisten.models.adapter import Adapter, Inputs
 
 Hook = Callable[[torch.Tensor], torch.Tensor | None]
 """Takes a state of every token [row, token, width] and returns its replacement, or None to leave it."""
@@ -170,6 +171,74 @@ def steering_hooks(
     return {layer: hook_for(layer, scale) for layer, scale in steering.scales(vectors.shape[1]).items()}
 
 
+@dataclass(frozen=True, eq=False)
+class Injection:
+    """How each query of a batch is steered.
+
+    Attributes
+    ----------
+    vectors
+        [query, layer, width]; 0 for a query whose vectors hold NaN.
+    steering
+        How states are changed along them.
+    support
+        True at the coordinates that may change, [query, layer, width]; None: all.
+    broken
+        True where a query's vectors hold NaN, [query].
+    """
+
+    vectors: torch.Tensor
+    steering: Steering
+    support: torch.Tensor | None
+    broken: torch.Tensor
+
+    @classmethod
+    def of(
+        cls, vectors: torch.Tensor, steering: Steering, support: torch.Tensor | None, device: torch.device
+    ) -> "Injection":
+        """Of vectors and support on the CPU, taken to a device."""
+        # A vector of NaN would reach other prompts through the keys and values of their row.
+        broken = vectors.isnan().flatten(1).any(dim=1)
+        if broken.any():
+            vectors = vectors.masked_fill(broken[:, None, None], 0)
+        return cls(vectors.to(device), steering, None if support is None else support.to(device), broken)
+
+    def hooks(
+        self,
+        adapter: Adapter,
+        tokens: torch.Tensor | None,
+        owner: torch.Tensor | None,
+        steps: torch.Tensor | None = None,
+    ) -> list[tuple[Place, Hook]]:
+        """The hooks of one pass, each with where it is attached.
+
+        Parameters
+        ----------
+        adapter
+            The model.
+        tokens, owner
+            As in `steering_hooks`.
+        steps
+            Decoding step of each of the tokens, from 0, [row, token]; None: they are of prompts.
+        """
+        if steps is None:
+            return self._placed(adapter, self.steering, tokens, owner)
+        found, strengths = [], {}
+        for step in steps[tokens].unique().tolist():
+            if (steering := self.steering.at_step(step)) is not None:
+                strengths.setdefault(steering.scale, (steering, []))[1].append(step)
+        for steering, same in strengths.values():
+            found += self._placed(adapter, steering, tokens & torch.isin(steps, torch.tensor(same)), owner)
+        return found
+
+    def _placed(
+        self, adapter: Adapter, steering: Steering, tokens: torch.Tensor | None, owner: torch.Tensor | None
+    ) -> list[tuple[Place, Hook]]:
+        hooks = steering_hooks(self.vectors, tokens, steering, owner, self.support)
+        where = places(adapter, steering.site)
+        return [(where[layer], hook) for layer, hook in hooks.items()]
+
+
 def describe(steering: Steering, n_layers: int) -> str:
     """What is steered, in words for a log: operator, scale, site, blocks, tokens, normalisation, gate."""
     scales = steering.scales(n_layers)
@@ -200,6 +269,16 @@ def describe(steering: Steering, n_layers: int) -> str:
         f"steering {what} {SITES[steering.site].words} {len(scales)} of {n_layers} "
         f"decoder blocks ({ranges(list(scales))}) at {tokens}, {norm}"
     )
+
+
+def describe_decoding(steering: Steering) -> str:
+    """Which tokens of an answer are steered, in words for a log."""
+    if isinstance(steering.decoding, str):
+        return steering.decoding
+    fading = (
+        "" if steering.decoding.decay == 1 else f", each with {steering.decoding.decay:g} times the strength before"
+    )
+    return f"the first {steering.decoding.first}{fading}"
 
 
 def ranges(numbers: Sequence[int]) -> str:

@@ -184,7 +184,9 @@ def split(queries: Sequence[Query]) -> tuple[list[Group], Layout, Layout]:
     return groups, arrange(prefixes, heads), arrange(rows, queries)
 
 
-def block_mask(owner: torch.Tensor, groups: Sequence[Group], n_last: int | None = None) -> torch.Tensor:
+def block_mask(
+    owner: torch.Tensor, groups: Sequence[Group], n_last: int | None = None, branch: torch.Tensor | None = None
+) -> torch.Tensor:
     """Whom the last `n_last` columns see: their row's prefix, and what belongs to the same query up to themselves.
 
     Parameters
@@ -195,6 +197,9 @@ def block_mask(owner: torch.Tensor, groups: Sequence[Group], n_last: int | None 
         One per row.
     n_last
         None: all columns.
+    branch
+        Where a query goes on in several ways: which of them a column belongs to, and sees; -1 for what they have in
+        common, [row, column]. None: no query does.
 
     Returns
     -------
@@ -207,6 +212,8 @@ def block_mask(owner: torch.Tensor, groups: Sequence[Group], n_last: int | None 
     prefix = torch.arange(int(n_shared.max())) < n_shared[:, None]
     own = owner[:, -n_last:, None] == owner[:, None, :]
     own &= torch.arange(n_columns - n_last, n_columns)[:, None] >= torch.arange(n_columns)
+    if branch is not None:
+        own &= (branch[:, None, :] < 0) | (branch[:, None, :] == branch[:, -n_last:, None])
     return torch.cat([prefix[:, None, :].expand(-1, n_last, -1), own], dim=2)[:, None]
 
 

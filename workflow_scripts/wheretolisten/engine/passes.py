@@ -1,21 +1,25 @@
 """The engine: what prompts leave behind at their last tokens and in their attention, and answers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
 
 from wheretolisten.config.probe import Steering
-from wheretolisten.engine import answering, attention, injection, layout, reading, sites
+from wheretolisten.engine import answering, attention, choosing, injection, layout, reading, sites
 from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.forward import Heard
+from wheretolisten.engine.injection import Injection
+from wheretolisten.engine.layout import Query
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.traits import traits_of
 from wheretolisten.errors import UserError
 from wheretolisten.models.adapter import Adapter, Inputs, Recording, Symbols, has_audio
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +51,27 @@ class Reading:
     n_audio_tokens: np.ndarray
     head_mass: np.ndarray | None = None
     audio_share: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihoods:
+    """How likely a model finds given answers; rows are prompts, NaN beyond a row's own choices.
+
+    Attributes
+    ----------
+    sums
+        Natural logarithm of the probability of each choice as a whole, [row, choice]: the sum over its tokens.
+    n_tokens
+        Tokens of each choice, [row, choice]; 0 beyond a row's own.
+    """
+
+    sums: np.ndarray
+    n_tokens: np.ndarray
+
+    @property
+    def means(self) -> np.ndarray:
+        """Sums divided by the number of tokens (length-normalised), [row, choice]."""
+        return self.sums / np.where(self.n_tokens, self.n_tokens, 1)
 
 
 class Engine:
@@ -219,6 +244,9 @@ class Engine:
         prompts: Sequence[str],
         audio_index: Sequence[int] | None = None,
         max_new_tokens: int = 64,
+        vectors: np.ndarray | None = None,
+        steering: Steering | None = None,
+        support: np.ndarray | None = None,
     ) -> list[str]:
         """Greedy answers, one per prompt, without special tokens; the same as those of transformers' `generate`.
 
@@ -228,31 +256,137 @@ class Engine:
             As in `read`.
         max_new_tokens
             Tokens of an answer, at most.
+        vectors, steering, support
+            As in `read`; `steering.decoding` says which tokens of the answer are steered.
 
         Raises
         ------
         UserError
             As `read`.
+        ValueError
+            As `read`; if vectors hold NaN, which has no answer.
         """
+        vectors, support = self._check_vectors(len(prompts), vectors, steering, support)
+        if vectors is not None and np.isnan(vectors).any():
+            rows = np.isnan(vectors).any(axis=(1, 2)).nonzero()[0].tolist()
+            raise ValueError(f"vectors of the rows {rows} hold NaN, and nothing is answered then; leave these rows out")
         heard = self.hear(recordings)
-        inputs = self.adapter.prepare(heard.recordings, prompts, audio_index)
-        queries = layout.queries_of(inputs, inputs.last, None)
+        queries = self._asked(heard, prompts, audio_index, steering)
         if not traits_of(self.adapter).plain:
-            asked = list(zip(inputs.audio_index.tolist(), prompts, strict=True))
-            tokens = answering.generate_one_by_one(self.adapter, self.meter, heard, asked, max_new_tokens)
+            injected = None
+            if steering is not None:
+                injected = [
+                    (self._injected([row], vectors, steering, support), len(query.ids) - query.first_steered)
+                    for row, query in enumerate(queries)
+                ]
+            asked = [(query.recording, prompt) for query, prompt in zip(queries, prompts, strict=True)]
+            tokens = answering.generate_one_by_one(self.adapter, self.meter, heard, asked, max_new_tokens, injected)
             return self.adapter.tokenizer.batch_decode(tokens, skip_special_tokens=True)
-        rows = [group.queries for group in layout.share_prefixes(queries)]
 
-        def generate(part: slice) -> dict[int, list[int]]:
-            members = [query for row in rows[part] for query in row]
+        def generate(members: list[int]) -> list[list[int]]:
+            injected = self._injected(members, vectors, steering, support)
             asked = [queries[query] for query in members]
-            answers = answering.generate(self.adapter, self.meter, heard, asked, max_new_tokens)
-            return dict(zip(members, answers, strict=True))
+            return answering.generate(self.adapter, self.meter, heard, asked, max_new_tokens, injected)
 
-        founds = self._rows.run(len(rows), generate, max(map(len, rows)))
-        tokens = {query: answer for found in founds for query, answer in found.items()}
-        ordered = [tokens[query] for query in range(len(queries))]
-        return self.adapter.tokenizer.batch_decode(ordered, skip_special_tokens=True)
+        rows = [group.queries for group in layout.share_prefixes(queries)]
+        return self.adapter.tokenizer.batch_decode(self._by_row(rows, generate), skip_special_tokens=True)
+
+    @torch.inference_mode()
+    def choose(
+        self,
+        recordings: Sequence[Recording] | Heard,
+        prompts: Sequence[str],
+        choices: Sequence[Sequence[str]],
+        audio_index: Sequence[int] | None = None,
+        vectors: np.ndarray | None = None,
+        steering: Steering | None = None,
+        support: np.ndarray | None = None,
+    ) -> Likelihoods:
+        """Log-probabilities of given answers to each prompt, whole texts without the token that ends an answer.
+
+        Parameters
+        ----------
+        recordings, prompts, audio_index
+            As in `read`.
+        choices
+            The answers that each prompt has, [row][choice]; rows may have different numbers of them.
+        vectors, steering, support
+            As in `read`; rows with NaN yield NaN. Tokens of a choice are steered as `steering.decoding` says of those
+            of an answer.
+
+        Raises
+        ------
+        UserError
+            As `read`; if a row has no choices, or a choice no tokens; if the model's logits are made otherwise.
+        ValueError
+            As `read`; if there are not as many rows of choices as prompts.
+        """
+        vectors, support = self._check_vectors(len(prompts), vectors, steering, support)
+        if not self.adapter.scores:
+            raise UserError(
+                f"{self.adapter.name}: its logits are not what its head makes of its states, so that likelihoods of "
+                "choices would be wrong; choose another model, or let this one answer"
+            )
+        if len(choices) != len(prompts):
+            raise ValueError(f"choices of {len(choices)} rows for {len(prompts)} prompts")
+        tokens = [
+            [self.adapter.continuation(prompt, choice) for choice in own]
+            for prompt, own in zip(prompts, choices, strict=True)
+        ]
+        for row, own in enumerate(tokens):
+            if not own or () in own:
+                raise UserError(
+                    f"row {row} has {'an empty choice' if own else 'no choices'} ({list(choices[row])}); each prompt "
+                    "takes at least one choice, of at least one word"
+                )
+        heard = self.hear(recordings)
+        queries = self._asked(heard, prompts, audio_index, steering)
+        plain = traits_of(self.adapter).plain and self._share_prefix
+        score = choosing.score if plain else choosing.score_in_full
+
+        def score_rows(members: list[int]) -> list[list[float]]:
+            injected = self._injected(members, vectors, steering, support)
+            asked, of_row = [queries[query] for query in members], [tokens[query] for query in members]
+            return score(self.adapter, self.meter, heard, asked, of_row, injected)
+
+        groups = layout.share_prefixes(queries) if plain else []
+        rows = [group.queries for group in groups] or [(query,) for query in range(len(queries))]
+        n_most = max(map(len, tokens))
+        sums, n_tokens = np.full((len(queries), n_most), np.nan), np.zeros((len(queries), n_most), dtype=int)
+        for row, found in enumerate(self._by_row(rows, score_rows, n_most)):
+            broken = vectors is not None and np.isnan(vectors[row]).any()
+            sums[row, : len(found)] = np.nan if broken else found
+            n_tokens[row, : len(found)] = [len(choice) for choice in tokens[row]]
+        return Likelihoods(sums, n_tokens)
+
+    def _asked(
+        self,
+        heard: Heard,
+        prompts: Sequence[str],
+        audio_index: Sequence[int] | None,
+        steering: Steering | None,
+    ) -> list[Query]:
+        """Prompts of which nothing is read but what follows them."""
+        inputs = self.adapter.prepare(heard.recordings, prompts, audio_index)
+        steered_from = None if steering is None else injection.first_steered(inputs, steering.positions)
+        # What counts as read is not shared.
+        return layout.queries_of(inputs, inputs.last if self._share_prefix else inputs.first, steered_from)
+
+    def _by_row(
+        self, rows: Sequence[Sequence[int]], function: Callable[[list[int]], list[T]], n_each: int = 1
+    ) -> list[T]:
+        """What a function makes of all queries, in their order; those of a row go through together.
+
+        A query counts for `n_each` prompts.
+        """
+
+        def run(part: slice) -> dict[int, T]:
+            members = [query for row in rows[part] for query in row]
+            return dict(zip(members, function(members), strict=True))
+
+        parts = self._rows.run(len(rows), run, max(map(len, rows)) * n_each)
+        found = {query: of_query for part in parts for query, of_query in part.items()}
+        return [found[query] for query in range(len(found))]
 
     def text_tokens(self, inputs: Inputs) -> list[list[str]]:
         """The text tokens whose attention is read, each decoded by itself, by row of a prepared batch."""
@@ -265,7 +399,7 @@ class Engine:
     ) -> str:
         """What is steered and read, in words for a log, with the tokens of one prompt as the example.
 
-        With `max_new_tokens`: what is answered instead of read.
+        With `max_new_tokens`: what is answered instead of read, and which tokens of an answer are steered.
         """
         inputs = self.adapter.prepare([recording], [prompt])
         (first, after), last = inputs.audio_span[0].tolist(), int(inputs.last[0])
@@ -273,14 +407,6 @@ class Engine:
         if not isinstance(recording, np.ndarray):
             what = "that stand for words" if isinstance(recording, Symbols) else "of the passage"
             audio = "no audio tokens" if recording is None else f"the tokens {first}-{after - 1} {what}"
-        if max_new_tokens is not None:
-            return (
-                "nothing is steered\n"
-                f"answers of at most {max_new_tokens} tokens, greedy, to the prompt {prompt!r}: "
-                f"tokens 0-{last}, with {audio}"
-            )
-        start = int(self._first_text(inputs)[0])
-        read = self.adapter.tokenizer.decode(inputs.input_ids[0, start : last + 1])
         if steering is None:
             lines = ["nothing is steered"]
         else:
@@ -289,6 +415,16 @@ class Engine:
                 injection.describe(steering, self.adapter.n_layers),
                 f"steered tokens of the prompt {prompt!r}: {injection.ranges(steered)} of 0-{last}",
             ]
+        if max_new_tokens is not None:
+            if steering is not None:
+                lines.append(f"steered tokens of an answer: {injection.describe_decoding(steering)}")
+            lines.append(
+                f"answers of at most {max_new_tokens} tokens, greedy, to the prompt {prompt!r}: "
+                f"tokens 0-{last}, with {audio}"
+            )
+            return "\n".join(lines)
+        start = int(self._first_text(inputs)[0])
+        read = self.adapter.tokenizer.decode(inputs.input_ids[0, start : last + 1])
         lines.append(f"attention is read from tokens {injection.ranges(range(start, last + 1))} ({read!r}) to {audio}")
         return "\n".join(lines)
 
@@ -310,6 +446,12 @@ class Engine:
     ) -> Reading:
         if wanted.keep_text and wanted.keep_heads:
             raise ValueError("keep_text and keep_heads exclude each other")
+        for site, what in ((wanted.site, "read"), (steering.site if steering else "", "steered")):
+            if site and not sites.named(site).in_block:
+                raise UserError(
+                    f"attention and states of blocks come before the site {site}, which is not {what} with them; name "
+                    "another site, such as block"
+                )
         sites.width(self.adapter, wanted.site)
         vectors, support = self._check_vectors(len(inputs.input_ids), vectors, steering, support)
         heard = self.hear(recordings)
@@ -323,10 +465,9 @@ class Engine:
 
         def read(part: slice) -> dict[str, torch.Tensor]:
             members = [query for row in rows[part] for query in row]
-            own = None if vectors is None else torch.as_tensor(vectors[members], dtype=torch.float32)
-            inside = None if support is None else torch.as_tensor(support[members], dtype=torch.bool)
             asked = [queries[query] for query in members]
-            found = reading.Found(asked, own, steering, inside, wanted, self.adapter)
+            injected = self._injected(members, vectors, steering, support)
+            found = reading.Found(asked, injected, wanted, self.adapter)
             run = reading.read_in_full if in_full else reading.read_behind_prefix
             run(self.adapter, self.meter, heard, found)
             return found.collect()
@@ -335,6 +476,16 @@ class Engine:
         order = [query for row in rows for query in row]
         found = {name: reading.join([part[name] for part in parts], order) for name in parts[0]}
         return Reading(n_audio_tokens=inputs.n_audio_tokens.numpy(), **({"states": None} | found))
+
+    def _injected(
+        self, rows: list[int], vectors: np.ndarray | None, steering: Steering | None, support: np.ndarray | None
+    ) -> Injection | None:
+        """How some rows of a call are steered."""
+        if steering is None:
+            return None
+        own = torch.as_tensor(vectors[rows], dtype=torch.float32)
+        inside = None if support is None else torch.as_tensor(support[rows], dtype=torch.bool)
+        return Injection.of(own, steering, inside, self.adapter.device)
 
     def _check_vectors(
         self, n_rows: int, vectors: np.ndarray | None, steering: Steering | None, support: np.ndarray | None

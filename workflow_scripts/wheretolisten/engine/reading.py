@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from wheretolisten.config.probe import Steering
 from wheretolisten.engine import injection, layout, sites
 from wheretolisten.engine.attention import AttentionReader, Read, Wanted
 from wheretolisten.engine.forward import EnoughError, Heard, forward
+from wheretolisten.engine.injection import Injection
 from wheretolisten.engine.layout import Layout, Query
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.traits import traits_of
@@ -24,12 +24,8 @@ class Found:
     ----------
     queries
         The prompts.
-    vectors
-        Steering vectors, [query, layer, width]; None: no steering.
-    steering
-        How states are changed along them.
-    support
-        True at the coordinates that may change, [query, layer, width]; None: all.
+    injected
+        How each query is steered; None: no steering.
     wanted
         What is read.
     adapter
@@ -39,24 +35,14 @@ class Found:
     def __init__(
         self,
         queries: list[Query],
-        vectors: torch.Tensor | None,
-        steering: Steering | None,
-        support: torch.Tensor | None,
+        injected: Injection | None,
         wanted: Wanted,
         adapter: Adapter,
     ) -> None:
-        self.queries, self.steering, self.wanted = queries, steering, wanted
+        self.queries, self.injected, self.wanted = queries, injected, wanted
         self._n_layers, self._device = adapter.n_layers, adapter.device
         self._sources: list[tuple[int, AttentionReader, tuple, torch.Tensor | None]] = []
         self._values: dict[str, torch.Tensor] = {}
-        self.vectors, self._broken = vectors, torch.zeros(len(queries), dtype=torch.bool)
-        if vectors is not None:
-            # A vector of NaN would reach other prompts through the keys and values of their row.
-            self._broken = vectors.isnan().flatten(1).any(dim=1)
-            if self._broken.any():
-                vectors = vectors.masked_fill(self._broken[:, None, None], 0)
-            self.vectors = vectors.to(self._device)
-        self.support = None if support is None else support.to(self._device)
 
     def read_from(
         self,
@@ -113,11 +99,12 @@ class Found:
     def collect(self) -> dict[str, torch.Tensor]:
         """What was found, by its name in `Reading`, float32 [query, layer, ...], where the pass left it."""
         for name, values in self._values.items():
-            if self._broken.any():
+            if self.injected is not None and self.injected.broken.any():
+                steering = self.injected.steering
                 # Attention of the first steered block itself is computed before its vector is added.
-                at_once = name == "states" and sites.reaches(self.steering.site, self.wanted.site)
-                first = min(self.steering.scales(self._n_layers)) + (not at_once)
-                values[self._broken.to(values.device), first:] = torch.nan
+                at_once = name == "states" and sites.reaches(steering.site, self.wanted.site)
+                first = min(steering.scales(self._n_layers)) + (not at_once)
+                values[self.injected.broken.to(values.device), first:] = torch.nan
         return self._values
 
 
@@ -126,11 +113,11 @@ def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Foun
     groups, shared, rest = layout.split(found.queries)
     tokens, hooks = layout.behind(shared, rest), []
     found.read_from(tokens)
-    if found.steering is not None:
+    if found.injected is not None:
         steered = tokens.since([query.first_steered for query in found.queries])
-        hooks = _steering(adapter, found, steered, tokens.owner)
+        hooks = found.injected.hooks(adapter, steered, tokens.owner)
     meter.tokens["prefill"] += shared.n_tokens
-    with meter.stage("suffix" if found.steering is None else "steer", rest.n_tokens):
+    with meter.stage("suffix" if found.injected is None else "steer", rest.n_tokens):
         # Without a cache, so that keys and values live no longer than their block.
         mask = layout.block_mask(rest.owner, groups)
         _through(adapter, tokens, heard.of_groups(groups, found.queries), mask, found, hooks)
@@ -141,12 +128,13 @@ def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> 
     queries = found.queries
     whole = layout.arrange([[(row, 0, len(query.ids))] for row, query in enumerate(queries)], queries)
     hooks, trunk, first_own = [], whole, 0
-    if found.steering is not None:
-        steered_all = found.steering.positions == "all"
+    if found.injected is not None:
+        steering = found.injected.steering
+        steered_all = steering.positions == "all"
         since = whole.since([query.first_steered for query in queries])
-        hooks = _steering(adapter, found, None if steered_all else since, None)
+        hooks = found.injected.hooks(adapter, None if steered_all else since, None)
         # What is steered inside a block needs that block's own input.
-        first_own = min(found.steering.scales(adapter.n_layers)) + (found.steering.site == "block")
+        first_own = min(steering.scales(adapter.n_layers)) + (steering.site == "block")
         distinct = list(dict.fromkeys(queries))
         if first_own and len(distinct) < len(queries) and traits_of(adapter).branches:
             # Until the first vector is added, prompts that differ only in their vectors are one and the same.
@@ -158,16 +146,8 @@ def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> 
             queries = distinct
     found.read_from(whole)
     n_tokens = sum(len(query.ids) for query in found.queries)
-    with meter.stage("suffix" if found.steering is None else "steer", n_tokens):
+    with meter.stage("suffix" if found.injected is None else "steer", n_tokens):
         _through(adapter, trunk, [heard.audio[query.recording] for query in queries], None, found, hooks)
-
-
-def _steering(
-    adapter: Adapter, found: Found, tokens: torch.Tensor | None, owner: torch.Tensor | None
-) -> list[tuple[sites.Place, injection.Hook]]:
-    hooks = injection.steering_hooks(found.vectors, tokens, found.steering, owner, found.support)
-    places = sites.places(adapter, found.steering.site)
-    return [(places[layer], hook) for layer, hook in hooks.items()]
 
 
 def _through(

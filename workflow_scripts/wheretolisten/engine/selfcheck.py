@@ -51,6 +51,8 @@ class Agreement:
         Of states, between two kernels of the model's own code: what its type of numbers leaves open.
     repeated
         Of states, between two passes of the model's own code that are the same.
+    logits
+        Of logits, relative to the largest, between those that are made of a state and the model's own.
     tolerance
         What passes.
     """
@@ -61,6 +63,7 @@ class Agreement:
     shared_attention: float
     noise: float
     repeated: float
+    logits: float
     tolerance: float
 
     @property
@@ -72,6 +75,11 @@ class Agreement:
     def shared(self) -> bool:
         """Whether prompts that share a prefix agree, too."""
         return self._pass(self.shared_states, self.shared_attention)
+
+    @property
+    def scored(self) -> bool:
+        """Whether likelihoods of choices agree, which are made of logits."""
+        return self.logits <= self.tolerance
 
     @property
     def is_noisy(self) -> bool:
@@ -139,6 +147,7 @@ def check(adapter: Adapter, model: Model, of_job: Mapping[str, Any] | None = Non
             *(adapter.name, agreement.shared_states, agreement.shared_attention),
         )
         adapter.shares = False
+    adapter.scores = agreement.scored
 
 
 def compare(adapter: Adapter) -> Agreement:
@@ -156,6 +165,7 @@ def compare(adapter: Adapter) -> Agreement:
     index, prompt = asked[0]
     again, _ = _plain(adapter, recordings[index], prompt, "eager")
     repeated = _difference(expected[0][0], again)
+    logits = _difference(*_logits(adapter, recordings[index], prompt))
     others = [_plain(adapter, recordings[index], prompt, "sdpa") for index, prompt in asked]
     noise = max(_difference(ours, theirs) for (ours, _), (theirs, _) in zip(expected, others, strict=True))
 
@@ -169,7 +179,7 @@ def compare(adapter: Adapter) -> Agreement:
     states, attention = differences(False)
     shared_states, shared_attention = differences(True) if traits_of(adapter).side_by_side else (states, attention)
     dtype = next(adapter.text_stack.parameters()).dtype
-    return Agreement(states, attention, shared_states, shared_attention, noise, repeated, TOLERANCES[dtype])
+    return Agreement(states, attention, shared_states, shared_attention, noise, repeated, logits, TOLERANCES[dtype])
 
 
 def _largest(found: Reading, expected: list[tuple[np.ndarray, np.ndarray | None]]) -> tuple[float, float]:
@@ -227,6 +237,19 @@ def _plain(
         maps = [layer for layer in outputs.attentions if layer is not None]
         weights = torch.stack([layer[0, :, text:, first:after].float().mean(0).sum(0).cpu() for layer in maps]).numpy()
     return torch.stack(states).numpy(), weights
+
+
+@torch.inference_mode()
+def _logits(adapter: Adapter, recording: Recording, prompt: str) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of the next token by the model's own code, and those made of the state that it has there, [vocabulary]."""
+    states = []
+    handle = adapter.text_stack.register_forward_hook(lambda _, __, output: states.append(output[0][0, -1]))
+    try:
+        inputs = adapter.accepted(adapter.process(recording, prompt))
+        outputs = adapter.model(**inputs, **adapter.family.model_arguments)
+    finally:
+        handle.remove()
+    return outputs.logits[0, -1].float().cpu().numpy(), adapter.logits(states[-1]).cpu().numpy()
 
 
 def _kept_at(adapter: Adapter, model: Model, of_job: Mapping[str, Any] | None) -> Path:

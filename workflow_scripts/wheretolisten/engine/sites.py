@@ -21,7 +21,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Site:
-    """A state inside a decoder block.
+    """A state inside a decoder block, or behind the last one.
 
     Attributes
     ----------
@@ -31,11 +31,14 @@ class Site:
         Whether the state goes into the module, as its first argument, or comes out of it.
     words
         What a log calls it, before "blocks".
+    in_block
+        False: the module is one of the text stack, and follows the last block.
     """
 
     module: str
     side: Side
     words: str
+    in_block: bool = True
 
 
 SITES = {
@@ -44,9 +47,14 @@ SITES = {
     "neurons": Site("mlp.down_proj", "input", "the neurons of the MLP in"),
     "mlp": Site("mlp", "output", "the output of the MLP in"),
     "block": Site("", "output", "the output of"),
+    "final_norm": Site("norm", "output", "the output of the final norm behind", in_block=False),
 }
 """Sites by name, in the order in which a block computes them. heads: what each head makes of the values, before the
-output projection mixes the heads; neurons: act(gate) · up, before the down projection."""
+output projection mixes the heads; neurons: act(gate) · up, before the down projection; final_norm: what goes to the
+head that makes logits."""
+
+_FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm")
+"""What text stacks call the norm behind their last block."""
 
 
 def width(adapter: Adapter, site: str) -> int:
@@ -60,7 +68,7 @@ def width(adapter: Adapter, site: str) -> int:
         If there is no such site.
     """
     found = places(adapter, site)
-    if _named(site).side == "output":
+    if named(site).side == "output":
         return adapter.hidden_size
     widths = {place.module.in_features for place in found}
     if len(widths) > 1:
@@ -72,7 +80,7 @@ def width(adapter: Adapter, site: str) -> int:
 
 
 def places(adapter: Adapter, site: str) -> list[Place]:
-    """The site's place in every block of the text stack, [layer].
+    """The site's place in every block of the text stack, [layer]; of a site behind the blocks the same for all.
 
     Raises
     ------
@@ -81,7 +89,9 @@ def places(adapter: Adapter, site: str) -> list[Place]:
     ValueError
         If there is no such site.
     """
-    where = _named(site)
+    where = named(site)
+    if not where.in_block:
+        return [Place(_final_norm(adapter), where.side)] * adapter.n_layers
     try:
         stream = None if where.module else adapter.family.stream
         return [Place(block.get_submodule(where.module), where.side, stream) for block in adapter.blocks]
@@ -92,13 +102,30 @@ def places(adapter: Adapter, site: str) -> list[Place]:
         ) from None
 
 
+def _final_norm(adapter: Adapter) -> nn.Module:
+    found = [getattr(adapter.text_stack, name) for name in _FINAL_NORMS if hasattr(adapter.text_stack, name)]
+    if len(found) != 1:
+        raise UserError(
+            f"{adapter.name}: its text stack has no final norm of a known name, hence no site 'final_norm'; choose "
+            "site block with layers: last"
+        )
+    return found[0]
+
+
 def reaches(changed: str, read: str) -> bool:
     """Whether a change at one site shows in what is read at another site of the same block."""
     order = list(SITES)
     return order.index(changed) <= order.index(read)
 
 
-def _named(site: str) -> Site:
+def named(site: str) -> Site:
+    """The site of a name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
     if site not in SITES:
         raise ValueError(f"there is no site {site!r}; choose from {', '.join(SITES)}")
     return SITES[site]

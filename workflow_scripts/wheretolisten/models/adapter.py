@@ -14,7 +14,7 @@ import soundfile
 import soxr
 import torch
 from torch import nn
-from transformers import BatchEncoding, BatchFeature, GenerationConfig
+from transformers import BatchEncoding, BatchFeature, GenerationConfig, PreTrainedModel
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.constants import SAMPLING_RATE
@@ -140,6 +140,8 @@ class Adapter:
     ----------
     hears
         Whether it takes recordings.
+    scores
+        Whether likelihoods may be read: False where the self-check finds that its logits are made otherwise.
     shares
         Whether prompts that share a prefix may go through behind it; the self-check says where they may not.
 
@@ -157,7 +159,7 @@ class Adapter:
         self.tokenizer = getattr(processor, "tokenizer", processor)
         self._placeholder = getattr(processor, "audio_token", None)
         self.hears = self._placeholder is not None
-        self.shares = True
+        self.shares = self.scores = True
         self._audio_id = self._find_audio_id() if self.hears else None
         # A tokenizer keeps the padding of the call in flight for all of its threads.
         self._one_at_a_time = threading.RLock()
@@ -526,6 +528,37 @@ class Adapter:
         instead = self.text_config.pad_token_id if counts_as == "padding" else self._audio_id
         ids = input_ids.masked_fill(input_ids == AUDIO, instead)
         return {"per_layer_inputs": self.text_stack.get_per_layer_inputs(ids)}
+
+    @property
+    def head(self) -> nn.Module:
+        """What makes logits of states; some models leave it to a language model of their own."""
+        models = (module for module in self.model.modules() if isinstance(module, PreTrainedModel))
+        return next(head for model in models if (head := model.get_output_embeddings()) is not None)
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits of the next token, float32 [..., vocabulary], from states behind the final norm, [..., hidden].
+
+        Some families scale them or cap them, c · tanh(logits / c), after the head.
+        """
+        head, config = self.head, self.text_config
+        logits = head(states.to(head.weight.device)).float()
+        if scaling := getattr(config, "logits_scaling", None):
+            logits = logits / scaling
+        if cap := getattr(config, "final_logit_softcapping", None):
+            logits = cap * torch.tanh(logits / cap)
+        return logits
+
+    def continuation(self, prompt: str, text: str) -> tuple[int, ...]:
+        """Tokens of a text that stands where the answer to a prompt does, without the one that ends an answer.
+
+        They are those that it has behind the prompt, unless the two have a token in common; then its own.
+        """
+        alone = self._tokenize(text, add_special_tokens=False)["input_ids"]
+        if self.family.converses:
+            return tuple(alone)
+        asked = self._chat(prompt, False)
+        before, whole = (self._tokenize(each)["input_ids"] for each in (asked, asked + text))
+        return tuple(whole[len(before) :] if whole[: len(before)] == before else alone)
 
     @property
     def eos_token_ids(self) -> list[int]:

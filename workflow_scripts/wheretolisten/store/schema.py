@@ -174,5 +174,12 @@ VALUES = {
         "",
         "P_l: share of the attention of all tokens that goes to audio tokens, mean over heads; 0 to 1",
     ),
+    "head_mass": Column(
+        "head_mass",
+        ("sample", "pass", "layer", "head"),
+        "f4",
+        "",
+        "share of each head's attention from the last prompt token that goes to audio tokens; 0 to 1",
+    ),
 }
 """Readout → the column that holds it."""
