@@ -209,22 +209,24 @@ def test_a_family_answers_like_its_plain_model(family):
         heard, [PROMPTS[prompt] for _, prompt in ROWS], [index for index, _ in ROWS], max_new_tokens=5
     )
     assert answers == [plain.generate(heard[index], PROMPTS[prompt], 5) for index, prompt in ROWS]
-    vectors = np.random.default_rng(3).normal(size=(2, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
-    given = dict(vectors=vectors, steering=Steering(scale=0.5, decoding={"first": 1}))
-    steered = Engine(adapter).answer(heard, PROMPTS[:2], max_new_tokens=4, **given)
-    assert steered == [plain.generate(heard[row], PROMPTS[row], 4, vectors[row]) for row in range(2)]
+    vectors = np.random.default_rng(3).normal(size=(1, adapter.n_layers, adapter.hidden_size)).astype(np.float32)
+    asked, given = (
+        (heard[:1], PROMPTS[:1]),
+        {"vectors": vectors, "steering": Steering(scale=0.5, decoding={"first": 1})},
+    )
+    steered = Engine(adapter).answer(*asked, max_new_tokens=4, **given)
+    assert steered == [plain.generate(heard[0], PROMPTS[0], 4, vectors[0])]
     choices = ["dog", "rooster after dog"]
     for settings in ({}, given):
-        found = Engine(adapter).choose(heard, PROMPTS[:2], [choices] * 2, **settings)
+        (found,) = Engine(adapter).choose(*asked, [choices], **settings).sums
         expected = [
-            [
-                plain.log_probability(heard[row], PROMPTS[row], tokens, vectors[row] if settings else None)
-                for tokens in (list(adapter.continuation(PROMPTS[row], choice)) for choice in choices)
-            ]
-            for row in range(2)
+            plain.log_probability(
+                heard[0], PROMPTS[0], list(adapter.continuation(PROMPTS[0], choice)), vectors[0] if settings else None
+            )
+            for choice in choices
         ]
-        print("log-probabilities", np.abs(found.sums - expected).max())
-        np.testing.assert_allclose(found.sums, expected, rtol=1e-5, atol=1e-4)
+        print("largest difference of log-probabilities:", np.abs(found - expected).max())
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_family_reads_words_in_the_place_of_audio(family):

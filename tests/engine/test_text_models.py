@@ -1,6 +1,7 @@
 """Language models without ears, behind the same engine: a passage of text, or symbols, stand where audio would."""
 
 import contextlib
+import itertools
 
 import numpy as np
 import pytest
@@ -218,6 +219,25 @@ def test_a_language_model_answers_and_chooses_under_steering_like_its_plain_self
                 table = plain(longer).logits[0, ids.shape[1] - 1 :].double().log_softmax(dim=-1)
             expected = float(table[range(len(further)), further].sum())
             assert log_probability == pytest.approx(expected, rel=1e-5, abs=1e-5)
+
+
+def test_choices_behind_a_shared_prompt_are_those_in_full(text_model):
+    _, adapter, _, _ = text_model
+    vectors = np.random.default_rng(6).normal(size=(len(ROWS), adapter.n_layers, adapter.hidden_size))
+    prompts, index = [_PROMPTS[prompt] for _, prompt in ROWS], [heard for heard, _ in ROWS]
+    choices = [["dog", "rooster after rain"], ["rain"], ["dog and rain", "rain"], ["dog"]]
+    for about, positions in itertools.product((_PASSAGES, _SYMBOLS), ("all", "after_audio")):
+        given = {"vectors": vectors.astype(np.float32), "steering": Steering(scale=0.5, positions=positions)}
+        found = [
+            Engine(adapter, share_prefix=shared).choose(about, prompts, choices, index, **given).sums
+            for shared in (True, False)
+        ]
+        np.testing.assert_allclose(*found, rtol=1e-5)
+        assert np.isnan(found[0]).sum() == 2
+        answers = [
+            Engine(adapter, share_prefix=shared).answer(about, prompts, index, 3, **given) for shared in (True, False)
+        ]
+        assert answers[0] == answers[1]
 
 
 def test_the_self_check_passes_and_hears_no_recordings(text_model):

@@ -13,7 +13,7 @@ from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.directions.vectors import contrast
 from wheretolisten.engine import selfcheck
-from wheretolisten.engine.passes import Engine, Reading
+from wheretolisten.engine.passes import Engine, Likelihoods, Reading
 from wheretolisten.errors import UserError
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
 from wheretolisten.models import registry
@@ -21,6 +21,7 @@ from wheretolisten.models.adapter import Adapter, Symbols
 
 __all__ = [
     "Engine",
+    "Likelihoods",
     "Localization",
     "Model",
     "Reading",

@@ -167,7 +167,7 @@ def _steered_passes(adapter: Adapter, injected: Injection, n_steered: int, n_pro
             if n_passes:
                 steps = torch.full_like(owner, n_passes - 1)
             else:
-                tokens[:, : n_prompt - n_steered] = False
+                tokens[:, : max(0, n_prompt - n_steered)] = False
             hooks = injected.hooks(adapter, tokens, owner, steps)
             attached.enter_context(hooked((place, _of_last(hook, tokens.shape[1])) for place, hook in hooks))
             n_passes += 1
