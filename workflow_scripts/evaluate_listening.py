@@ -203,6 +203,7 @@ def main(argv: list[str] | None = None) -> None:
     add("--folds", type=int, nargs=2, metavar=("TUNED", "MEASURED"), help="of these recordings")
     add("--spoken", type=json.loads, default={}, help="category → word, JSON, where they differ")
     add("--method", choices=["ask", "steer"], default="ask")
+    add("--false-alarms", type=float, default=0.05, help="rate at which sounds are called heard that are not there")
     add("--tuning", type=int, default=216, help="recordings that make the thresholds; 0: those of the file")
     add("--measured", type=int, default=216, help="recordings that are measured")
     add("--joined", type=int, default=1, help="recordings that make a long one, of which one has the sound")
@@ -221,7 +222,7 @@ def main(argv: list[str] | None = None) -> None:
 
     content = json.loads(arguments.calibration.read_text()) if arguments.calibration.is_file() else {}
     entry = content.setdefault(arguments.name, {"scores": {}})
-    entry["words"] = arguments.words
+    entry |= {"words": arguments.words, "false_alarms": arguments.false_alarms}
     folders = [*arguments.shipped, arguments.model, *([arguments.tuned] if arguments.tuned else [])]
     entry["fingerprints"] = list(dict.fromkeys(map(fingerprint, folders)))
 
@@ -236,7 +237,7 @@ def main(argv: list[str] | None = None) -> None:
             logger.info("%d scores of absent sounds", len(scores))
             entry["scores"][arguments.method] = quantiles(scores)
             write_text(arguments.calibration, json.dumps(content, indent=2) + "\n")
-        known = Calibration(tuple(arguments.words), tuple(entry["scores"][arguments.method]))
+        known = Calibration(tuple(arguments.words), arguments.false_alarms, tuple(entry["scores"][arguments.method]))
         recordings = mixtures(clips(1), arguments.measured, (0, 1, 0, 2, 0, 3), seed=1, n_joined=arguments.joined)
         found = measure_listening(listener(arguments.model, known), recordings, known, Path(parts))
     print(json.dumps(found))

@@ -79,6 +79,19 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
         }
     told = capsys.readouterr().out
     assert told.count("not heard") == 2
+    # Steered for, the dog is where it is when asked about; and nobody needs to name it.
+    again = [str(inside / "stereo.flac"), *MODEL, "--output", str(tmp_path / "again")]
+    listen.main([*again, "--sound", "dog", "--method", "steer"])
+    steered = read(tmp_path / "again/stereo")
+    assert steered["method"] == "steer"
+    assert hits(steered["sounds"][0], times[0])
+    listen.main(again)
+    listed = {sound["name"]: sound for sound in read(tmp_path / "again/stereo")["sounds"]}
+    assert len(listed) == 18
+    heard = [name for name, sound in listed.items() if sound["heard"]]
+    assert {"dog", "siren"} <= set(heard)
+    assert len(heard) <= 4
+    assert capsys.readouterr().out.splitlines()[-2].split()[0] == "siren"  # in order of time
     assert "stereo.flac (0:16.0)" in told
 
 

@@ -152,7 +152,7 @@ def test_parts_of_one_event_in_two_chunks_are_one():
 
 
 def test_thresholds_rise_with_length_and_lie_between_what_was_measured():
-    known = Calibration(("dog",), tuple(0.001 * 2**k for k in range(len(RATES))))
+    known = Calibration(("dog",), 0.05, tuple(0.001 * 2**k for k in range(len(RATES))))
     assert known.threshold(0.1) == pytest.approx(0.002)
     assert 0.001 < known.threshold(0.15) < 0.002
     assert known.threshold(1e-5) > known.threshold(RATES[-1])
@@ -171,6 +171,7 @@ def test_quantiles_are_exceeded_at_the_stated_rates():
 def test_shipped_models_are_calibrated_and_others_are_not(root, model, tmp_path):
     known = calibration.read(models.CALIBRATIONS, root / "resources" / model, "ask")
     assert len(known.words) == 18
+    assert known.false_alarms <= 0.1
     assert list(known.scores) == sorted(known.scores)
     assert calibration.read(models.CALIBRATIONS, tmp_path, "ask") is None
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from wheretolisten.checkpoint import read_header
 
-FALSE_ALARMS, LISTED_FALSE_ALARMS = 0.05, 0.01
-"""Share of recordings without a sound in which it is called heard: of sounds that are asked for, and of each word of a
-model where nobody asked, so that one recording in five lists one that is not there."""
+LISTED = 0.2
+"""Where nobody asked for single sounds, each word of a model is called heard at so much of its false-alarm rate: with
+18 words at 5 %, one recording in five lists one that is not there."""
 
 RATES = (0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """False-alarm rates of a chunk that scores are kept for."""
@@ -25,11 +25,14 @@ class Calibration:
     ----------
     words
         Sounds that it was made for.
+    false_alarms
+        Share of recordings without a sound in which it is called heard, chosen for the model.
     scores
         Score that absent sounds exceed in a chunk at each rate of `RATES`, rising; None: not known for the method.
     """
 
     words: tuple[str, ...]
+    false_alarms: float
     scores: tuple[float, ...] | None
 
     def threshold(self, rate: float) -> float:
@@ -75,7 +78,7 @@ def read(path: Path, folder: Path, method: str) -> Calibration | None:
     for known in json.loads(path.read_text(encoding="utf-8")).values():
         if own in known["fingerprints"]:
             scores = known["scores"].get(method)
-            return Calibration(tuple(known["words"]), scores and tuple(scores))
+            return Calibration(tuple(known["words"]), known["false_alarms"], scores and tuple(scores))
     return None
 
 

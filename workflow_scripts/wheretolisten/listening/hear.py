@@ -19,7 +19,7 @@ from wheretolisten.config.probe import Localization
 from wheretolisten.engine.passes import Engine
 from wheretolisten.files import atomic_path
 from wheretolisten.listening.asking import Method, shares
-from wheretolisten.listening.calibration import FALSE_ALARMS, LISTED_FALSE_ALARMS, Calibration, rate_of_chunk
+from wheretolisten.listening.calibration import LISTED, Calibration, rate_of_chunk
 from wheretolisten.listening.chunks import Chunk, Cutting
 from wheretolisten.listening.findings import Finding, look, nothing, rank_p_value, together
 
@@ -80,7 +80,7 @@ class Listener:
         """Score that absent sounds exceed in so few recordings of this length, or chunks; None: not calibrated."""
         if self._calibration is None:
             return None
-        rate = LISTED_FALSE_ALARMS if self._listing else FALSE_ALARMS
+        rate = self._calibration.false_alarms * (LISTED if self._listing else 1)
         return self._calibration.threshold(rate_of_chunk(rate, seconds, self._cutting.seconds))
 
     def _least(self, best: np.ndarray, number: int, others: Sequence[int], seconds: float) -> float:

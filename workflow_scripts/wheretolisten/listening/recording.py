@@ -18,6 +18,7 @@ SHORTEST_SECONDS = 0.5
 _SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 _LONG_SECONDS = 600
 _BLOCK_SECONDS = 30
+_UNKNOWN = 0x7F000000  # frames; writers into a pipe say that or more (`clips.decode`)
 
 
 def listed(paths: Sequence[Path]) -> list[Path]:
@@ -68,12 +69,12 @@ def read(path: Path, scratch: Path) -> np.ndarray:
 
 
 def _seconds(path: Path) -> float:
-    """What the header says; 0 where it cannot be read, so that `decode` says why."""
+    """What the header says; 0 where it says nothing or cannot be read, so that `decode` reads it or says why."""
     try:
         found = soundfile.info(path)
     except (OSError, soundfile.SoundFileError, TypeError):
         return 0.0
-    return found.frames / found.samplerate
+    return found.frames / found.samplerate if found.frames < _UNKNOWN else 0.0
 
 
 def _read_long(path: Path, scratch: Path) -> np.ndarray:
