@@ -97,4 +97,7 @@ def test_what_does_not_fit_is_refused(tmp_path):
     listen["sounds"][0]["curve"]["base"] = [1.0]
     with pytest.raises(ValueError, match="dog: base has 1 values, its times are 300"):
         write_page(listen, None, tmp_path / "page.html")
+    listen["sounds"][0]["intervals"] = []
+    with pytest.raises(ValueError, match="dog: heard is True, with 0 intervals"):
+        write_page(listen, None, tmp_path / "page.html")
     assert not list(tmp_path.iterdir())

@@ -48,7 +48,7 @@ def write_page(listen: Mapping[str, Any], audio: np.ndarray | None, path: Path) 
     Raises
     ------
     ValueError
-        If the audio is not mono, or a curve has other lengths than its times.
+        If the audio is not mono, a curve has another length than its times, or a sound is heard nowhere or the reverse.
     UserError
         If the file cannot be written.
     """
@@ -62,8 +62,7 @@ def write_page(listen: Mapping[str, Any], audio: np.ndarray | None, path: Path) 
         if data["limit"] is None:
             data["audio"] = base64.b64encode(sound).decode()
     # Not `replace`: names in the data may look like the mark.
-    before, mark, after = _TEMPLATE.read_text(encoding="utf-8").partition(_MARK)
-    assert mark
+    before, _, after = _TEMPLATE.read_text(encoding="utf-8").partition(_MARK)
     write_text(path, before + as_script(data) + after)
 
 
@@ -130,6 +129,8 @@ def _as_flac(audio: np.ndarray) -> bytes:
 
 
 def _shortened(sound: Mapping[str, Any]) -> dict[str, Any]:
+    if sound["heard"] != bool(sound["intervals"]):
+        raise ValueError(f"{sound['name']}: heard is {sound['heard']}, with {len(sound['intervals'])} intervals")
     curves = dict(sound["curve"])
     n_tokens = len(curves["seconds"])
     layers = sound.get("layers") or []
