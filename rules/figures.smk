@@ -86,8 +86,18 @@ rule plot_reading:
         unsteered=of_models(unsteered_shards, examples_of(CONFIG.figures.overlap)),
         attention=of_models(event_shards, CONFIG.figures.overlap, CONFIG.figures.reading_position),
         events=f"results/events/{CONFIG.figures.overlap}.csv",
+        page=from_repository("workflow_scripts/wheretolisten/page/template.html"),
     output:
         **drawn("reading"),
+        html=[
+            report(
+                f"results/figures/{file}.html",
+                caption="report/figure.rst",
+                category=figures.FIGURES["reading"].category,
+                labels={"item": "One recording, played", "model": model},
+            )
+            for model, file in figures.FIGURES["reading"].files(CONFIG.models).items()
+        ],
     log:
         "results/logs/plot_reading/reading.log",
     benchmark:
@@ -109,7 +119,7 @@ rule plot_reading:
         " --attention {input.attention:q} --events {input.events:q} --examples-folder {params.audio:q}"
         " --settings {params.settings:q} --sample {params.sample} --position {params.position}"
         " --method {params.method} --direction {params.direction:q}"
-        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+        " --pdf {output.pdf:q} --png {output.png:q} --html {output.html:q} > {log:q} 2>&1"
 
 
 rule plot_references:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wheretolisten import log
+from wheretolisten.clips.pcm import as_heard
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.config.labels import refuse_alike
 from wheretolisten.errors import UserError
 from wheretolisten.files import write_text
 from wheretolisten.listening import calibration, models, output, recording
+from wheretolisten.page import write_page
 
 if TYPE_CHECKING:
     from wheretolisten.listening.hear import Listener
@@ -56,12 +58,13 @@ def main(argv: list[str] | None = None) -> None:
         for sound, name in zip(found["sounds"], sounds, strict=False):  # none where all words are asked about
             sound["name"] = name
         output.write(found, folder)
+        write_page(found, as_heard(pcm), folder / "listen.html")
         shutil.rmtree(folder / "parts", ignore_errors=True)
         print(f"{file} ({output.clock(found['seconds'])})\n{output.told(found, not sounds)}\n", flush=True)
         drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
         if drawn:
             output.draw(found, drawn, folder)
-        _logger.info("%s: json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
+        _logger.info("%s: html, json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
     if failed:
         raise UserError(f"{failed} of {len(files)} recordings could not be heard; the lines above say why")
 

@@ -1,4 +1,4 @@
-"""Draw the reading of one query: sound, attention without and with steering, window score and chosen window."""
+"""Draw the reading of one query, sound, attention without and with steering, scores, chosen window; and its page."""
 
 from wheretolisten.figures import style  # isort: skip  # before matplotlib, which it frees of the user's settings
 
@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,6 +25,7 @@ from wheretolisten.errors import UserError
 from wheretolisten.figures.events import Event, as_events, draw_events, events_of, fit_names
 from wheretolisten.files import refusal
 from wheretolisten.localization.windows import Window, find_window, without_vector
+from wheretolisten.page import write_page
 from wheretolisten.report.names import model_name
 from wheretolisten.statistics.attention import mean_share
 from wheretolisten.statistics.overlap import window_overlap
@@ -36,7 +38,7 @@ _log = logging.getLogger("plot_reading")
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Write how each model reads one sample and position as PDF and PNG.
+    """Write how each model reads one sample and position as PDF, PNG, and HTML page that plays the sound.
 
     Un-steered passes, and those steered at that position, are listed model by model, shard by shard; paths of audio
     start in `examples_folder`.
@@ -56,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
         direction=Direction.from_json,
         pdf=[Path],
         png=[Path],
+        html=[Path],
     )
     log.start("plot_reading")
     of_examples = pd.read_csv(args.events, dtype={"sample_id": str, "label": str}, keep_default_na=False)
@@ -65,8 +68,8 @@ def main(argv: list[str] | None = None) -> None:
     reason = missing_vectors(args.direction, of_examples).get((sample_id, args.position))
     # Symbolic examples have no audio.
     sound = _read_audio(args.examples_folder / event["path"]) if event["path"] else None
-    files = arguments.by_model(args.models, args.unsteered, args.attention, args.pdf, args.png)
-    for model, of_unsteered, of_attention, (pdf,), (png,) in files:
+    files = arguments.by_model(args.models, args.unsteered, args.attention, args.pdf, args.png, args.html)
+    for model, of_unsteered, of_attention, (pdf,), (png,), (html,) in files:
         unsteered, attention = read_passes(of_unsteered), read_passes(of_attention)
         row = _row_of(sample_id, unsteered.sample_id, of_unsteered)
         n_tokens, rate = int(unsteered.n_audio_tokens[row]), unsteered.tokens_per_second
@@ -89,7 +92,57 @@ def main(argv: list[str] | None = None) -> None:
             f"{model_name(model)}, sample {sample_id}: where is the sound of {event['label']}? {found.capitalize()}",
         )
         style.save(figure, pdf, png)
+        of_page = {
+            "file": f"Sample {sample_id}: {event['label']}",
+            "seconds": float(event["sample_seconds"]),
+            "model": model_name(model),
+            "method": f"steering_{args.method}",
+            "tokens_per_second": rate,
+            "asked": "steered",
+            "sounds": [as_sound(event["label"], base[:, :n_tokens], steered[:, :n_tokens], layers, window)],
+            "truth": events[["onset", "offset", "label"]].to_dict("records"),
+        }
+        write_page(of_page, sound, html)
         _log.info("sample %s, %s: %s: %s", sample_id, args.position, found, pdf)
+
+
+def as_sound(
+    label: str, base: np.ndarray, steered: np.ndarray, layers: Sequence[int], window: Window
+) -> dict[str, Any]:
+    """One query as a sound of a page (`page.write_page`), without a threshold: the published probe always answers.
+
+    Parameters
+    ----------
+    base, steered
+        Attention to the audio without and with the vector, [layer, audio_token].
+    layers
+        Blocks that are scored; the curves are means over them, those of single blocks are there to choose.
+    window
+        Outcome of the search.
+    """
+    n_tokens, found = base.shape[1], window.tied_starts.size == 1
+    shares = [n_tokens * mean_share(values, layers) for values in (base, steered)]
+    score = float(window.score.max()) if window.score.size else None
+    with np.errstate(divide="ignore", invalid="ignore"):  # without attention there is no ratio: a gap
+        change = np.log2(shares[1] / shares[0])
+        by_layer = [np.log2(mean_share(steered, [layer]) / mean_share(base, [layer])) for layer in layers]
+    interval = {"onset": window.start_seconds, "offset": window.end_seconds, "score": score}
+    return {
+        "name": label,
+        "heard": found,
+        "score": score,
+        "p_value": None,
+        "threshold": None,
+        "reason": "" if found else window.failure or f"{window.tied_starts.size} windows tie",
+        "intervals": [interval] if found else [],
+        "curve": {
+            "seconds": (np.arange(n_tokens) + 0.5) / window.tokens_per_second,
+            "change": change,
+            "base": shares[0],
+            "asked": shares[1],
+        },
+        "layers": [{"layer": int(layer), "change": values} for layer, values in zip(layers, by_layer, strict=True)],
+    }
 
 
 def _row_of(sample_id: str, sample_ids: np.ndarray, paths: list[Path]) -> int:

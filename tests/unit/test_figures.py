@@ -1,6 +1,7 @@
 """Figures, drawn from small synthetic results through the scripts."""
 
 import builtins
+import json
 import os
 import subprocess
 import sys
@@ -99,6 +100,7 @@ def reading_arguments(results: Path, target: Path, **replaced) -> list[str]:
         "examples-folder": [str(results)],
         "sample": ["4"],
         "position": ["middle"],
+        "html": [str(target.with_suffix(".html"))],
     }
     return plot_arguments(target, values | replaced)
 
@@ -285,16 +287,17 @@ def test_second_sounds_are_named_below_the_events_around_them():
 def test_a_script_draws_every_model_and_equal_figures_are_equal_files(script, arguments_of, results, tmp_path):
     arguments = arguments_of(results, tmp_path / "a")
     lengths = {"--unsteered": 2, "--attention": 2, "--steered": 6}
+    suffixes = [suffix for suffix in ("pdf", "png", "html") if f"--{suffix}" in arguments]
     twice = {
         word.removeprefix("--"): 2 * arguments[n + 1 : n + 1 + lengths[word]]
         for n, word in enumerate(arguments)
         if word in lengths
     }
-    twice |= {suffix: [str(tmp_path / f"{name}.{suffix}") for name in "ab"] for suffix in ("pdf", "png")}
+    twice |= {suffix: [str(tmp_path / f"{name}.{suffix}") for name in "ab"] for suffix in suffixes}
     script.main(arguments_of(results, tmp_path / "a", models=["tiny-qwen2-audio"] * 2, **twice))
     check_files(tmp_path / "a")
-    for suffix in (".pdf", ".png"):
-        assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    for suffix in suffixes:
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
 def test_attention_change_refuses_shards_of_other_samples(results, tmp_path):
@@ -363,10 +366,35 @@ def test_reading_without_audio_or_its_library(results, tmp_path, monkeypatch, ca
             raise ImportError(name)
         return real_import(name, *rest, **named)
 
+    assert page_of(tmp_path / "a")["audio"] is None
     monkeypatch.delitem(sys.modules, "soundfile")
     monkeypatch.setattr(builtins, "__import__", without_soundfile)
     plot_reading.main(reading_arguments(results, tmp_path / "b"))
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def page_of(target: Path) -> dict:
+    page = target.with_suffix(".html").read_text()
+    return json.loads(page.partition('id="data">')[2].partition("</script>")[0])
+
+
+def test_the_page_of_a_reading_has_what_the_figure_draws(results, tmp_path):
+    plot_reading.main(reading_arguments(results, tmp_path / "a"))
+    page = page_of(tmp_path / "a")
+    assert page["truth"] == [{"onset": o, "offset": f, "label": label} for label, o, f in EVENTS]
+    assert len(page["audio"]) > 10_000
+    (sound,) = page["sounds"]
+    (interval,) = sound["intervals"]
+    assert (interval["onset"], interval["offset"]) == (
+        round(6 * RATE) / RATE,
+        round(11 * RATE) / RATE,
+    )  # as `bump` has it
+    times, change = np.array(sound["curve"]["seconds"]), np.array(sound["curve"]["change"])
+    inside = (times > 6) & (times < 11)
+    # Half as much again inside, and everything divided by the larger sum: the same constant everywhere.
+    np.testing.assert_allclose(change[inside] - change[~inside].mean(), np.log2(1.5), atol=6e-3)
+    assert np.mean(sound["curve"]["base"]) == pytest.approx(1, abs=1e-3)
+    assert [layer["layer"] for layer in sound["layers"]] == [2, 3]
 
 
 def test_figures_say_that_there_is_no_vector(results, tmp_path, caplog):
@@ -383,6 +411,9 @@ def test_figures_say_that_there_is_no_vector(results, tmp_path, caplog):
     assert "begin: sample has no vector for any sample: no label of domain 'animals' is absent from the" in caplog.text
     for name in ("a", "b"):
         check_files(tmp_path / name)
+    assert page_of(tmp_path / "a")["sounds"][0]["reason"].startswith(
+        "no vector: no label of domain 'animals' is absent"
+    )
     change = np.ones((3, N_TOKENS))
     change[1] = np.nan
     figure = draw_attention_change(change, POSITIONS, [(o, f) for _, o, f in EVENTS], RATE, "A title", 0)

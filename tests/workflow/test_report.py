@@ -36,6 +36,7 @@ FIGURES = (
     *(f"sweeps/{sweep}" for sweep in SWEEPS),
 )
 ITEMS = {*(f"results/report/{name}" for name in PAGES), *(f"results/figures/{name}.png" for name in FIGURES)}
+ITEMS.add(f"results/figures/reading/{MODEL}.html")
 COUNTS = {"overlap": "the 6 recordings", "attention_change": "the 2 recordings", "reading": "n = 1"}
 COUNTS |= {"attention_map": "n = 1", "references": "n = 1", "tables": "sequences (6), sequences-exact (2)."}
 """What a caption says about the number of recordings, by figure."""
