@@ -243,13 +243,18 @@ def steered_events(study):
     return [*positions_of(examples_of(study)), *([ABSENT] if CONFIG.steers_absent(study) else [])]
 
 
-# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study, so that other compositions,
-# and studies without absent sounds beside those with them, have a job for each event.
+# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study: there is a second rule for
+# those without absent sounds where others have them, and other compositions have a job for each event.
 EVENTS_TOGETHER = [
     *POSITIONS,
     *([ABSENT] if any(CONFIG.steers_absent(study) for study in CONFIG.localizations) else []),
 ]
 TOGETHER = [study for study in CONFIG.localizations if not PACKED and steered_events(study) == EVENTS_TOGETHER]
+TOGETHER_WITHOUT_ABSENT = [
+    study
+    for study in CONFIG.localizations
+    if not PACKED and study not in TOGETHER and steered_events(study) == list(POSITIONS)
+]
 
 
 def steered_shards(model, study):

@@ -13,7 +13,7 @@ rule steer_attention:
     benchmark:
         "results/performance/steer_attention/{study}/{model}/{position}/{shard}.tsv"
     wildcard_constraints:
-        study=one_of([study for study in CONFIG.localizations if study not in TOGETHER]),
+        study=one_of([study for study in CONFIG.localizations if study not in TOGETHER + TOGETHER_WITHOUT_ABSENT]),
     conda:
         "../envs/models.yaml"
     resources:
@@ -43,6 +43,18 @@ use rule steer_attention as steer_events with:
         "results/performance/steer_events/{study}/{model}/{shard}.tsv"
     wildcard_constraints:
         study=one_of(TOGETHER),
+
+
+use rule steer_events as steer_events_without_absent with:
+    output:
+        attention=expand("results/passes/{study}/{model}/{position}/{shard}.h5", position=POSITIONS, allow_missing=True),
+    log:
+        text="results/logs/steer_events_without_absent/{study}/{model}/{shard}.log",
+        performance="results/performance/steer_events_without_absent/{study}/{model}/{shard}.json",
+    benchmark:
+        "results/performance/steer_events_without_absent/{study}/{model}/{shard}.tsv"
+    wildcard_constraints:
+        study=one_of(TOGETHER_WITHOUT_ABSENT),
 
 
 rule sweep_attention:

@@ -37,7 +37,7 @@ def answers_work(wildcards):
 
 def steering_work(wildcards):
     passes = CONFIG.steered_passes(wildcards.study)
-    absent, together = sum(each.absent for each in passes), wildcards.study in TOGETHER
+    absent, together = sum(each.absent for each in passes), wildcards.study in TOGETHER + TOGETHER_WITHOUT_ABSENT
     n_passes = len(passes) * len(POSITIONS) + absent if together else max(len(passes), absent)
     return sizing.Work(*samples_of(examples_of(wildcards.study), wildcards.shard), n_passes, n_passes)
 
