@@ -76,6 +76,10 @@ class Composition(Section):
     @model_validator(mode="after")
     def _check_ranges(self) -> "Composition":
         check_interval(self.clip_seconds, "clip_seconds")
+        if self.heard == "silence" and self.snr_db is not None:
+            raise ValueError(
+                "snr_db: heard: silence leaves nothing that noise could lie below; take one of the two out"
+            )
         if self.overlap is None:
             return self
         if self.overlap.n_events is not None and self.overlap.n_events > self.n_events:
