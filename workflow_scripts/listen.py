@@ -41,6 +41,9 @@ def main(argv: list[str] | None = None) -> None:
         try:
             pcm = recording.read(file, folder / "parts" / "recording")
         except UserError as error:  # of many files one may be bad
+            shutil.rmtree(folder / "parts", ignore_errors=True)
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
             if len(files) == 1:
                 raise
             _logger.error("%s", error)

@@ -56,6 +56,7 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
     with pytest.raises(UserError, match="1 of 3 recordings could not be heard"):
         listen.main([str(inside), *asked, *MODEL, "--output", str(tmp_path / "out")])
     assert "a silence.wav: the file is silent; give another recording" in caplog.text
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"stereo", "one"}
     for name, file in (("stereo", "stereo.flac"), ("one", "one.ogg")):
         found = read(tmp_path / "out" / name)
         assert found["file"] == file
@@ -75,7 +76,7 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
         assert heard["clock"]["score"] < heard["clock"]["threshold"]
         assert not set(sounds) & set(found["absent"])
         assert {path.name for path in (tmp_path / "out" / name).iterdir()} == {
-            *(f"listen.{suffix}" for suffix in ("json", "csv", "txt", "png", "pdf"))
+            *(f"listen.{suffix}" for suffix in ("html", "json", "csv", "txt", "png", "pdf"))
         }
     told = capsys.readouterr().out
     assert told.count("not heard") == 2
