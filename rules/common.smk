@@ -243,8 +243,8 @@ def steered_events(study):
     return [*positions_of(examples_of(study)), *([ABSENT] if CONFIG.steers_absent(study) else [])]
 
 
-# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study: there is a second rule for
-# those without absent sounds where others have them, and other compositions have a job for each event.
+# Studies whose events are steered for in one job. Outputs of a rule cannot depend on the study, so that there is another one
+# for those without absent sounds where others have them, and other compositions have a job for each event.
 EVENTS_TOGETHER = [
     *POSITIONS,
     *([ABSENT] if any(CONFIG.steers_absent(study) for study in CONFIG.localizations) else []),
