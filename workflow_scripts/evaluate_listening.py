@@ -19,17 +19,18 @@ import torch
 from scipy.stats import binomtest
 
 from wheretolisten import log
-from wheretolisten.api import load
 from wheretolisten.clips.pcm import quantise
 from wheretolisten.clips.procedural import LABELS
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.config.models import Model
 from wheretolisten.config.sounds import Esc50Library
+from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
 from wheretolisten.files import write_text
 from wheretolisten.listening.calibration import RATES, Calibration, fingerprint, quantiles
 from wheretolisten.listening.hear import Listener
+from wheretolisten.models import registry
 from wheretolisten.statistics.measures import HIT_IOU, measure
 from wheretolisten.tiny.recordings import EVALUATION_CLIPS, TUNING_CLIPS, recorded_clips, synthesise_clips
 
@@ -227,7 +228,10 @@ def main(argv: list[str] | None = None) -> None:
     entry["fingerprints"] = list(dict.fromkeys(map(fingerprint, folders)))
 
     def listener(checkpoint: Path, known: Calibration | None) -> Callable[[str], Listener]:
-        engine = Engine(load(Model(checkpoint=str(checkpoint))))
+        model = Model(checkpoint=str(checkpoint))
+        adapter = registry.load(model)
+        selfcheck.check(adapter, model)
+        engine = Engine(adapter)
         return lambda sound: Listener(engine, [sound], arguments.words, arguments.method, known)
 
     with tempfile.TemporaryDirectory() as parts:
