@@ -88,7 +88,7 @@ def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed
     output = clean_copy.run("states", "--cores", "1", overlay=ONE, fails=True)
     assert re.search(r"Disk: +results/ is full \(0 MB free\); make room first", output)
     logs = [path.read_text() for path in small_disk.glob("logs/extract_activations/*/*/*.log")]
-    sentence = r"ERROR results/(?:states|unsteered)/\S+\.h5: cannot be written, the disk is full .*; make room"
+    sentence = r"ERROR results/(?:states|unsteered|frames)/\S+\.h5: cannot be written, the disk is full .*; make room"
     assert any(re.search(sentence, log) for log in logs), logs
     assert not any("Traceback" in log for log in logs), logs
     after = contents(clean_copy.folder)

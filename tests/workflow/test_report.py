@@ -93,7 +93,7 @@ def test_the_summary_tells_what_was_run(finished_run, root):
     coverage = pd.read_csv(folder / "coverage.csv")
     answered = coverage[coverage["study"] == "localization"]
     assert (answered["n_queries"] == 18).all()
-    assert len(answered) == 1 + 10
+    assert len(answered) == 1 + 11
     parts = coverage[["n_answered", "n_unparsed", "n_failed", "n_without_vector", "n_skipped"]].sum(axis=1)
     assert (parts == coverage["n_queries"]).all()
     throughput = pd.read_csv(folder / "throughput.csv").set_index(["model", "rule"])
