@@ -38,11 +38,14 @@ from wheretolisten.questions import mmau
 from wheretolisten.report import figures, tables
 
 
-def list_recordings(settings):
-    """As `examples.recordings`, which imports what planning has no use for otherwise."""
-    from wheretolisten.examples.recordings import list_recordings as listed
+def entries_of(settings):
+    """What the user lists as examples: questions of an own set, or recordings."""
+    if settings.type == "mmau":
+        return mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
+    # Only here: it imports what planning has no use for otherwise.
+    from wheretolisten.examples.recordings import list_recordings
 
-    return listed(settings)
+    return list_recordings(settings)
 
 
 DEFAULTS = from_repository("config.yaml")
@@ -64,14 +67,9 @@ REDRAW = config.pop("redraw", False)
 try:
     CONFIG = configuration.load(config, None if REDRAW else workflow.basedir, PLACES)
     ENTRIES = {
-        name: mmau.read_entries(settings.path, settings.splits)[: settings.n_items]
+        name: entries_of(settings)
         for name, settings in CONFIG.examples.items()
-        if settings.type == "mmau" and not REDRAW
-    }
-    RECORDINGS = {
-        name: list_recordings(settings)
-        for name, settings in CONFIG.examples.items()
-        if settings.type == "recordings" and not REDRAW
+        if settings.type in ("mmau", "recordings") and not REDRAW
     }
     # Not again in the jobs, which parse this file, too.
     if workflow.is_main_process and not REDRAW:
@@ -320,19 +318,28 @@ def sweep_figures(sweeps):
     return expand("results/figures/sweeps/{sweep}.{suffix}", sweep=sweeps, suffix=["pdf", "png"])
 
 
-def n_questions(study):
-    """Items that a study reads, whether or not they can be used: known before anything runs."""
-    questions = examples_of(study)
-    if questions in ENTRIES:
-        return len(ENTRIES[questions])
-    settings = CONFIG.examples[questions]
+def n_items(study):
+    """Questions or own recordings that a study reads, whether or not they can be used: known before anything runs."""
+    examples = examples_of(study)
+    if examples in ENTRIES:
+        return len(ENTRIES[examples])
+    settings = CONFIG.examples[examples]
     return settings.n_items_about(CONFIG.examples[settings.about].n_samples)
 
 
-def question_range(study, shard):
+def item_range(study, shard):
     """First item of a shard, and the item after its last."""
     size = CONFIG.examples_per_shard(examples_of(study))
-    return shard * size, min((shard + 1) * size, n_questions(study))
+    return shard * size, min((shard + 1) * size, n_items(study))
+
+
+def item_shards(study, folder, suffix):
+    """Files of all shards of a study's items in a folder."""
+    if REDRAW:
+        # The user's own files may be elsewhere; the cached ones hold all that is drawn.
+        return sorted(str(path) for path in Path(folder).glob(f"*{suffix}"))
+    n_shards = math.ceil(n_items(study) / CONFIG.examples_per_shard(examples_of(study)))
+    return [f"{folder}/{shard}{suffix}" for shard in range(n_shards)]
 
 
 def question_folder(study):
@@ -352,42 +359,25 @@ def question_audio(wildcards):
     folder, questions = question_folder(wildcards.share), examples_of(wildcards.share)
     if questions not in ENTRIES:
         return [f"{folder}/events.csv"]
-    entries = ENTRIES[questions][slice(*question_range(wildcards.share, int(wildcards.shard)))]
+    entries = ENTRIES[questions][slice(*item_range(wildcards.share, int(wildcards.shard)))]
     paths = {os.path.join(folder, str(entry.get("audio_id"))) for entry in entries if isinstance(entry, dict)}
     return sorted(path for path in paths if os.path.isfile(path))
 
 
 def share_shards(model, study):
-    folder = Path(f"results/passes/{study}/{model}/all")
-    if REDRAW:
-        # The user's file of questions may be elsewhere; the cached shares hold all that is drawn.
-        return sorted(str(path) for path in folder.glob("*.h5"))
-    n_shards = math.ceil(n_questions(study) / CONFIG.examples_per_shard(examples_of(study)))
-    return [str(folder / f"{shard}.h5") for shard in range(n_shards)]
-
-
-def recording_range(study, shard):
-    """First recording of a shard of one's own, and the recording after its last."""
-    size, n = CONFIG.examples_per_shard(examples_of(study)), len(RECORDINGS[examples_of(study)])
-    return shard * size, min((shard + 1) * size, n)
+    return item_shards(study, f"results/passes/{study}/{model}/all", ".h5")
 
 
 def recording_files(wildcards):
     """What the intervals of a shard depend on: recordings of the user, and the tables that say what is asked about them."""
     settings = CONFIG.examples_of(wildcards.listening)
-    listed = RECORDINGS[examples_of(wildcards.listening)][
-        slice(*recording_range(wildcards.listening, int(wildcards.shard)))
-    ]
+    listed = ENTRIES[examples_of(wildcards.listening)][slice(*item_range(wildcards.listening, int(wildcards.shard)))]
     tables = [table for table in (settings.csv, settings.events, settings.names) if table]
     return [*(os.path.join(settings.audio, each.path) for each in listed), *tables]
 
 
 def interval_shards(model, study):
-    folder = Path(f"results/intervals/{study}/{model}")
-    if REDRAW:
-        return sorted(str(path) for path in folder.glob("*.csv"))
-    n_shards = math.ceil(len(RECORDINGS[examples_of(study)]) / CONFIG.examples_per_shard(examples_of(study)))
-    return [str(folder / f"{shard}.csv") for shard in range(n_shards)]
+    return item_shards(study, f"results/intervals/{study}/{model}", ".csv")
 
 
 def direction_of(method):

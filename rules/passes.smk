@@ -140,8 +140,8 @@ rule analyze_attention:
         others=by_digest(lambda wildcards: question_file(wildcards) + question_audio(wildcards)),
         questions=lambda wildcards: question_file(wildcards)[0],
         audio=lambda wildcards: question_folder(wildcards.share),
-        first=lambda wildcards: question_range(wildcards.share, int(wildcards.shard))[0],
-        stop=lambda wildcards: question_range(wildcards.share, int(wildcards.shard))[1],
+        first=lambda wildcards: item_range(wildcards.share, int(wildcards.shard))[0],
+        stop=lambda wildcards: item_range(wildcards.share, int(wildcards.shard))[1],
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --questions={params.questions:q}"
         " --audio={params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"

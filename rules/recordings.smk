@@ -27,8 +27,8 @@ rule listen_recordings:
         settings=lambda wildcards: CONFIG.listening_settings(wildcards.model, wildcards.listening).as_json(),
         recordings=by_digest(recording_files),
         checkpoint=by_digest(checkpoint_files),
-        first=lambda wildcards: recording_range(wildcards.listening, int(wildcards.shard))[0],
-        stop=lambda wildcards: recording_range(wildcards.listening, int(wildcards.shard))[1],
+        first=lambda wildcards: item_range(wildcards.listening, int(wildcards.shard))[0],
+        stop=lambda wildcards: item_range(wildcards.listening, int(wildcards.shard))[1],
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --first {params.first} --stop {params.stop}"
         " --threads {threads} --output {output.intervals:q} --performance {log.performance:q} > {log.text:q} 2>&1"

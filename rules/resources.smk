@@ -47,7 +47,7 @@ def map_work(wildcards):
 
 
 def analysis_work(wildcards):
-    first, stop = question_range(wildcards.share, int(wildcards.shard))
+    first, stop = item_range(wildcards.share, int(wildcards.shard))
     settings = CONFIG.share_settings(wildcards.model, wildcards.share)
     heard = [*("recording" for _ in settings.passes), *(state.heard for state in settings.states.values())]
     n_heard = sum(each != "none" for each in heard)
@@ -56,7 +56,7 @@ def analysis_work(wildcards):
 
 def listening_work(wildcards):
     # Some sounds are asked about, and as many others again.
-    first, stop = recording_range(wildcards.listening, int(wildcards.shard))
+    first, stop = item_range(wildcards.listening, int(wildcards.shard))
     return sizing.Work(stop - first, CONFIG.longest_seconds(examples_of(wildcards.listening)), 2, 32)
 
 
