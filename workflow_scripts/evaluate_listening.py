@@ -30,7 +30,6 @@ from wheretolisten.engine.passes import Engine
 from wheretolisten.files import write_text
 from wheretolisten.listening.calibration import RATES, Calibration, fingerprint, quantiles
 from wheretolisten.listening.hear import Listener
-from wheretolisten.models import registry
 from wheretolisten.statistics.measures import HIT_IOU, measure
 from wheretolisten.tiny.recordings import EVALUATION_CLIPS, TUNING_CLIPS, recorded_clips, synthesise_clips
 
@@ -228,10 +227,7 @@ def main(argv: list[str] | None = None) -> None:
     entry["fingerprints"] = list(dict.fromkeys(map(fingerprint, folders)))
 
     def listener(checkpoint: Path, known: Calibration | None) -> Callable[[str], Listener]:
-        model = Model(checkpoint=str(checkpoint))
-        adapter = registry.load(model)
-        selfcheck.check(adapter, model)
-        engine = Engine(adapter)
+        engine = Engine(selfcheck.load(Model(checkpoint=str(checkpoint))))
         return lambda sound: Listener(engine, [sound], arguments.words, arguments.method, known)
 
     with tempfile.TemporaryDirectory() as parts:

@@ -66,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
                 {
                     "sample_id": store.texts([example.example_id for example in batch.examples]),
                     "n_frames": np.array([len(each) for each in frames]),
-                    "frames": _padded(frames),
+                    "frames": store.concatenate([each[None] for each in frames]),
                 }
             )
         if args.answers:
@@ -79,14 +79,6 @@ def main(argv: list[str] | None = None) -> None:
     logger.info(
         "wrote %s", ", ".join(str(path) for path in (args.states, args.passes, args.frames, args.answers) if path)
     )
-
-
-def _padded(frames: list[np.ndarray]) -> np.ndarray:
-    """Frames of recordings, [sample, frame, hidden], with NaN after the last one."""
-    found = np.full((len(frames), max(map(len, frames)), frames[0].shape[1]), np.nan, np.float32)
-    for row, each in zip(found, frames, strict=True):
-        row[: len(each)] = each
-    return found
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Which sounds a model hears in a shard of one's own recordings, and where (docs/recordings.md)."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,6 @@ from wheretolisten.examples.recordings import list_recordings
 from wheretolisten.files import sha256_of_file
 from wheretolisten.listening import calibration, models, recording
 from wheretolisten.listening.hear import Listener
-from wheretolisten.models import registry
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -47,12 +47,10 @@ def main(argv: list[str] | None = None) -> None:
         )
 
     torch.set_num_threads(args.threads)
-    adapter = registry.load(settings.model)
     digests = [(each.path, each.sounds, sha256_of_file(file)) for each, file in zip(listed, files, strict=True)]
     identity, _ = provenance.of_job("listen_recordings", settings, {})
     table = store.PartedTable(args.output, provenance.digest_of(identity, digests))
-    selfcheck.check(adapter, settings.model)
-    engine = Engine(adapter)
+    engine = Engine(selfcheck.load(settings.model))
     for number, (each, file) in enumerate(zip(listed, files, strict=True)):
         if table.has(number):
             continue
@@ -63,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         engine.meter.n_samples += 1
         logger.info("recording %d of %d", number + 1, len(listed))
     table.merge(len(listed))
+    shutil.rmtree(scratch, ignore_errors=True)
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
 

@@ -12,12 +12,11 @@ from wheretolisten.clips.pcm import as_heard
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization, Steering
 from wheretolisten.directions.vectors import contrast
-from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine, Likelihoods, Reading
+from wheretolisten.engine.selfcheck import load
 from wheretolisten.errors import UserError
 from wheretolisten.localization.windows import Window, find_window, find_window_of_any_width
-from wheretolisten.models import registry
-from wheretolisten.models.adapter import Adapter, Symbols
+from wheretolisten.models.adapter import Symbols
 
 __all__ = [
     "Engine",
@@ -35,19 +34,6 @@ __all__ = [
     "load",
     "read_recording",
 ]
-
-
-def load(model: Model) -> Adapter:
-    """A model behind its adapter, compared with its own code the first time (`engine.selfcheck`).
-
-    Raises
-    ------
-    UserError
-        If it cannot be loaded (`models.registry.load`), or the engine does not compute what it computes.
-    """
-    adapter = registry.load(model)
-    selfcheck.check(adapter, model)
-    return adapter
 
 
 def read_recording(path: str | Path) -> np.ndarray:

@@ -22,7 +22,7 @@ _SIZES = re.compile(r"^ *(?:data|SSND|Data Size|riff) *: (\d+) \(should be (\d+)
 _FRAMES = re.compile(r"frame count \d+ does not match value from 'ds64' chunk of (\d+)")
 # A writer into a pipe cannot go back to fill in the size: 0x7FFFF000 (sox), 0xFFFFFFFF (ffmpeg) and the like stand for
 # "unknown", as does libsndfile's own number of frames of FLAC without a total length.
-_UNKNOWN = 0x7F000000
+UNKNOWN_FRAMES = 0x7F000000
 
 
 class BadFileError(Exception):
@@ -101,7 +101,7 @@ def _read_mono(path: Path) -> tuple[np.ndarray, int, float]:
     failure = ""
     with _open(path) as file:
         # Behind the audio there may be tags, which are no audio.
-        left = file.frames if 0 < file.frames < _UNKNOWN else math.inf
+        left = file.frames if 0 < file.frames < UNKNOWN_FRAMES else math.inf
         try:
             while len(block := file.read(min(_BLOCK, left), dtype="float64", always_2d=True)):
                 left -= len(block)
@@ -141,14 +141,14 @@ def _promised(file: _Stream, n_frames: int) -> float:
     """Frames that the header promises; `n_frames`, those that were read, where it promises nothing."""
     if sizes := _SIZES.search(file.extra_info):
         promised, held = map(int, sizes.groups())
-        return n_frames if promised >= _UNKNOWN else n_frames * promised / max(1, held)
+        return n_frames if promised >= UNKNOWN_FRAMES else n_frames * promised / max(1, held)
     if frames := _FRAMES.search(file.extra_info):
         promised = int(frames[1])
     elif file.format == "MP3" and "constant" in file.extra_info:
         promised = n_frames  # without a header that counts frames, libsndfile's number is a guess from the first one
     else:
         promised = file.frames
-    return n_frames if promised >= _UNKNOWN else promised
+    return n_frames if promised >= UNKNOWN_FRAMES else promised
 
 
 def _sentence(error: Exception) -> str:

@@ -19,6 +19,7 @@ from wheretolisten.engine.passes import Engine, Reading
 from wheretolisten.engine.traits import traits_of
 from wheretolisten.errors import UserError
 from wheretolisten.files import write_text
+from wheretolisten.models import registry
 from wheretolisten.models.adapter import Adapter, Recording
 
 _log = logging.getLogger(__name__)
@@ -99,6 +100,19 @@ class Agreement:
         if self.is_noisy:
             return states <= _OF_NOISE * self.noise
         return max(states, attention) <= self.tolerance
+
+
+def load(model: Model) -> Adapter:
+    """A model behind its adapter, compared with its own code the first time (`check`).
+
+    Raises
+    ------
+    UserError
+        If it cannot be loaded (`models.registry.load`), or the engine does not compute what it computes.
+    """
+    adapter = registry.load(model)
+    check(adapter, model)
+    return adapter
 
 
 def check(adapter: Adapter, model: Model, of_job: Mapping[str, Any] | None = None) -> None:

@@ -15,7 +15,7 @@ from wheretolisten.errors import UserError
 from wheretolisten.files import refusal
 
 SUFFIXES = frozenset(
-    {".aif", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"}
+    {".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".w64", ".wav"}
 )
 """Ends of names, in lower case, of files that a folder's recordings have."""
 

@@ -8,17 +8,16 @@ import soundfile
 import soxr
 
 from wheretolisten.clips.audibility import FLOOR
-from wheretolisten.clips.decode import BadFileError, decode
+from wheretolisten.clips.decode import UNKNOWN_FRAMES, BadFileError, decode
 from wheretolisten.clips.pcm import quantise
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
+from wheretolisten.examples.recordings import SUFFIXES
 from wheretolisten.files import atomic_path, refusal
 
 SHORTEST_SECONDS = 0.5
-_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"}
 _LONG_SECONDS = 600
 _BLOCK_SECONDS = 30
-_UNKNOWN = 0x7F000000  # frames; writers into a pipe say that or more (`clips.decode`)
 
 
 def listed(paths: Sequence[Path]) -> list[Path]:
@@ -32,10 +31,10 @@ def listed(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, None] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
             if not inside:
                 raise UserError(
-                    f"{path}: the folder holds no recording ({', '.join(sorted(_SUFFIXES))}); name files one by one"
+                    f"{path}: the folder holds no recording ({', '.join(sorted(SUFFIXES))}); name files one by one"
                 )
             found.update(dict.fromkeys(inside))
         elif path.exists():
@@ -74,7 +73,7 @@ def _seconds(path: Path) -> float:
         found = soundfile.info(path)
     except (OSError, soundfile.SoundFileError, TypeError):
         return 0.0
-    return found.frames / found.samplerate if found.frames < _UNKNOWN else 0.0
+    return found.frames / found.samplerate if found.frames < UNKNOWN_FRAMES else 0.0
 
 
 def _read_long(path: Path, scratch: Path) -> np.ndarray:

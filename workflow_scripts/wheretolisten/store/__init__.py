@@ -5,6 +5,7 @@ from wheretolisten.store.parts import PartedFile, PartedTable
 from wheretolisten.store.results import (
     Directions,
     Passes,
+    concatenate,
     read_directions,
     read_frames,
     read_passes,
@@ -20,6 +21,7 @@ __all__ = [
     "PartedTable",
     "Passes",
     "Schema",
+    "concatenate",
     "read_directions",
     "read_frames",
     "read_passes",

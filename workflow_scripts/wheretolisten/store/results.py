@@ -95,7 +95,7 @@ def read_passes(
                 _check_examples(file, [attributes["examples_digest"]], examples_digests[number])
             for name in file:
                 pieces.setdefault(name, []).append(file[name][()])
-    columns = {name: _concatenate(arrays) for name, arrays in pieces.items()}
+    columns = {name: concatenate(arrays) for name, arrays in pieces.items()}
     for name, values in columns.items():
         if values.dtype.kind == "S":
             columns[name] = np.char.decode(values, "utf-8")
@@ -298,7 +298,7 @@ def _way_out(file: h5py.File) -> str:
     )
 
 
-def _concatenate(arrays: list[np.ndarray]) -> np.ndarray:
+def concatenate(arrays: list[np.ndarray]) -> np.ndarray:
     """Join along the sample axis; axes of tokens are padded to the longest, numbers with NaN, texts with nothing."""
     widest = np.max([array.shape for array in arrays], axis=0)
     padded = []
