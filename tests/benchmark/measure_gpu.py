@@ -22,7 +22,7 @@ For each architecture, on the same synthesised recordings:
   as it is, steering token after token, and once with all tokens steered at once;
 * the floor: plain passes over the tokens and audio that the engine takes through, without hooks and readout.
 
-Then agreement in float32, on the same architectures with fewer blocks. After every step the figures are written, and no
+Then agreement of the same weights in float32, which takes 34 GB. After every step the figures are written, and no
 step starts that is not expected to end within --limit. `--small` runs all of it on a CPU in seconds, on tiny networks,
 to show that it runs; its figures mean nothing. Another version of the engine is measured by this script with that
 version's workflow_scripts on PYTHONPATH.
@@ -67,6 +67,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NAMES = ("qwen2-audio", "audio-flamingo-3")
 N_KINDS = 3
 """Vectors that steer each event; one where the figures mean nothing."""
+N_BATCHES = 3
+"""Of each size, so that one can be read while another is worked on; at least eight recordings."""
 
 _TEXT_KEYS = ("hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "num_hidden_layers")
 _AUDIO_KEYS = {
@@ -75,9 +77,6 @@ _AUDIO_KEYS = {
 }
 _SMALL_TEXT = {"qwen2-audio": (64, 128, 4, 4, 3), "audio-flamingo-3": (64, 128, 4, 2, 3)}
 _SMALL_AUDIO = (32, 64, 2, 2)
-_FEW_BLOCKS = 4
-"""Of both stacks, where agreement in float32 is measured: 12 GB of weights."""
-
 _SCHEMA = Schema(
     "where-to-listen/measure-gpu/1",
     (
@@ -97,6 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch-samples", nargs="+", type=int, default=[1, 2, 4, 8, 16], help="recordings in a batch")
     parser.add_argument("--new-tokens", type=int, default=16, help="tokens of an answer")
     parser.add_argument("--limit", type=float, default=540, help="seconds after which nothing new is started")
+    parser.add_argument("--profile", type=Path, help="also write where the time of a few recordings goes, by kernel")
     parser.add_argument("--small", action="store_true", help="tiny networks on the CPU: shows that the script runs")
     args = parser.parse_args(argv)
     if not args.small and not torch.cuda.is_available():
@@ -107,10 +107,6 @@ def main(argv: list[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models:
             measure(name, args, clock, figures, Path(folder) / name)
-        for name in args.models:
-            if clock.has(60):
-                checkpoint = variant(name, Path(folder) / f"{name}-few", args.small, _FEW_BLOCKS)
-                figures.put("float32", agreement_in_float32(checkpoint, args.new_tokens, clock), name)
     print(figures.table())
 
 
@@ -154,7 +150,7 @@ class Figures:
 
     def __init__(self, path: Path, small: bool) -> None:
         self._path = path
-        self.values: dict[str, Any] = {"meaningless": small, "machine": {}, "models": {}, "float32": {}}
+        self.values: dict[str, Any] = {"meaningless": small, "machine": {}, "models": {}}
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def put(self, section: str, values: dict[str, Any], name: str | None = None) -> None:
@@ -178,7 +174,10 @@ class Figures:
             "engine ÷ naive way that steers all tokens at once": lambda m: m["ratio_all_at_once"],
             "engine ÷ floor, time": lambda m: m["floor_ratio"],
             "memory beyond the weights, GB": lambda m: m["best"]["extra_mb"] / 1e3,
-            "… of one recording ÷ naive way": lambda m: m["extra_memory_ratio"],
+            "… of one recording ÷ naive way, five prompts at a time": lambda m: m["extra_memory_ratio"][
+                ROWS_PER_SAMPLE
+            ],
+            "… one prompt at a time": lambda m: m["extra_memory_ratio"][1],
             "share of the matrix peak, steered": lambda m: m["best"]["share_of_peak"]["steered"],
             "share of the matrix peak, un-steered": lambda m: m["best"]["share_of_peak"]["unsteered"],
             "tokens/s": lambda m: m["best"]["tokens_per_s"],
@@ -187,6 +186,11 @@ class Figures:
             "waits for the GPU in one steered pass": lambda m: m["waits_in_a_pass"],
             "largest difference in attention": lambda m: m["agreement"]["largest_difference"],
             "largest attention": lambda m: m["agreement"]["largest_attention"],
+            "largest difference in attention, float32": lambda m: m["float32"]["largest_difference"],
+            "engine in bfloat16, from the naive way in float32": lambda m: m["float32"]["bfloat16_from_float32"][
+                "engine"
+            ],
+            "naive way in bfloat16, from itself in float32": lambda m: m["float32"]["bfloat16_from_float32"]["naive"],
             "flash attention, samples/s": lambda m: m["flash"],
             "GPU minutes of the published experiment": lambda m: m["experiment"]["gpu_minutes"],
         }
@@ -221,16 +225,14 @@ def machine(clock: Clock, small: bool) -> dict[str, Any]:
     }
 
 
-def variant(name: str, folder: Path, small: bool, n_blocks: int | None = None) -> Path:
-    """A copy of the rehearsal checkpoint of an architecture: full size or small, perhaps with fewer blocks."""
+def variant(name: str, folder: Path, small: bool) -> Path:
+    """A copy of the rehearsal checkpoint of an architecture: full size or small."""
     shutil.copytree(ROOT / "resources" / f"rehearsal-{name}", folder)
     settings = json.loads((folder / "config.json").read_text())
     text, audio = settings["text_config"], settings["audio_config"]
     if small:
         text |= dict(zip(_TEXT_KEYS, _SMALL_TEXT[name], strict=True)) | {"vocab_size": 2048}
         audio |= dict(zip(_AUDIO_KEYS[name], _SMALL_AUDIO, strict=True))
-    if n_blocks:
-        text["num_hidden_layers"] = audio[_AUDIO_KEYS[name][-1]] = n_blocks
     text["layer_types"] = ["full_attention"] * text["num_hidden_layers"]
     (folder / "config.json").write_text(json.dumps(settings))
     return folder
@@ -247,7 +249,7 @@ def measure(name: str, args: argparse.Namespace, clock: Clock, figures: Figures,
     figures.put("models", {"parameters": n_parameters, "load_s": clock() - started}, name)
 
     sizes = args.batch_samples
-    n_samples, n_kinds = (max(sizes), 1) if args.small else (max(8, *sizes), N_KINDS)
+    n_samples, n_kinds = (max(sizes), 1) if args.small else (N_BATCHES * max(sizes), N_KINDS)
     work = Work(adapter, n_samples, args.new_tokens, n_kinds, clock)
     # What is done once and for all, like choosing kernels, happens here.
     work.engine(Engine(adapter, max_rows=ROWS_PER_SAMPLE), work.recordings[:1])
@@ -277,16 +279,22 @@ def measure(name: str, args: argparse.Namespace, clock: Clock, figures: Figures,
     n_rows = ROWS_PER_SAMPLE * size
     engine = Engine(adapter, max_rows=n_rows)
     if clock.has(20 + 2 * best["wall_s"]):
-        seconds, _, _ = clock.measured(lambda: work.floor(engine, work.recordings, n_rows, size))
-        floor = len(work.recordings) / seconds
+        taken = work.recordings[: best["n_samples"]]
+        seconds, _, _ = clock.measured(lambda: work.floor(engine, taken, n_rows, size))
+        floor = len(taken) / seconds
         figures.put("models", {"floor_samples_per_s": floor, "floor_ratio": floor / best["samples_per_s"]}, name)
     if clock.has(20 + 2 * best["wall_s"]):
         in_line = as_a_job(Job(adapter, work, size, folder, threads=False), clock, peak)
         figures.put("models", {"in_line_samples_per_s": in_line["samples_per_s"]}, name)
     figures.put("models", {"waits_in_a_pass": waits_in_a_pass(engine, work)}, name)
+    if args.profile and clock.has(30):
+        with args.profile.open("a") as file:
+            file.write(f"{name}\n\n{by_kernel(engine, work, clock)}\n")
     if clock.has(20 + 2 * best["wall_s"]):
         figures.put("models", {"flash": with_flash(adapter, work, size, folder, clock, peak)}, name)
     figures.put("models", {"experiment": experiment(best, len(work.vectors) // len(POSITIONS))}, name)
+    if clock.has(40):
+        figures.put("models", {"float32": in_float32(checkpoint, adapter, work)}, name)
 
 
 def load(checkpoint: Path, device: torch.device, dtype: str) -> Adapter:
@@ -326,11 +334,11 @@ class Job:
     ) -> None:
         self.engine = Engine(adapter, kernel=kernel, max_rows=ROWS_PER_SAMPLE * size)
         self.work, self.size, self._folder, self._threads = work, size, folder, threads
+        self.recordings = work.recordings[: max(8, N_BATCHES * size)]
 
     def run(self) -> Meter:
         """Take everything through; return what the meter counted."""
-        meter, size = self.engine.meter, self.size
-        recordings = self.work.recordings
+        meter, size, recordings = self.engine.meter, self.size, self.recordings
         batches = [Part(n, recordings[first : first + size]) for n, first in enumerate(range(0, len(recordings), size))]
         result = store.PartedFile(self._folder / "measured.h5", _SCHEMA, "measured", {})
         saver: Any = jobs.Saver([result], meter) if self._threads else _InLine(result, meter)
@@ -411,20 +419,21 @@ def flops_per_token(adapter: Adapter, length: float, steered: bool = True) -> fl
 def compared(checkpoint: Path, adapter: Adapter, work: Work, clock: Clock, n: int) -> dict[str, Any]:
     """The naive way's time, memory and findings on the first `n` recordings, beside the engine's one by one."""
     found: dict[str, Any] = {}
-    engine = Engine(adapter, max_rows=ROWS_PER_SAMPLE)
-    _, extra, by_recording = clock.measured(lambda: [work.engine(engine, [heard]) for heard in work.recordings[:n]])
-    ours = Found(
-        [values for one in by_recording for values in one.attention], [a for one in by_recording for a in one.answers]
-    )
+    taken = work.recordings[:n]
+    for n_rows in (ROWS_PER_SAMPLE, 1):
+        engine = Engine(adapter, max_rows=n_rows)
+        _, extra, ours = clock.measured(lambda e=engine: work.each(e, taken))
+        found.setdefault("extra_mb_by_rows", {})[n_rows] = extra
     for title, one_by_one in (("all_at_once", False), ("naive", True)):
         # Token after token takes many times as long.
         if not clock.has(90 if one_by_one else 30):
             continue
         with naive(adapter, one_by_one, checkpoint) as oracle:
             oracle.generate(work.recordings[0], work.inference, 1)
-            seconds, naive_extra, theirs = clock.measured(lambda o=oracle: work.naive(o, work.recordings[:n]))
+            seconds, naive_extra, theirs = clock.measured(lambda o=oracle: work.naive(o, taken))
         found[title] = {"samples_per_s": n / seconds, "extra_mb": naive_extra}
-        found["extra_memory_ratio"] = extra / naive_extra if naive_extra else None
+        by_rows = found["extra_mb_by_rows"]
+        found["extra_memory_ratio"] = {rows: naive_extra and extra / naive_extra for rows, extra in by_rows.items()}
         found["agreement"] = agreement(ours, theirs)
     return found
 
@@ -435,6 +444,33 @@ def agreement(ours: Found, theirs: Found) -> dict[str, Any]:
         "largest_difference": ours.largest_difference(theirs),
         "largest_attention": theirs.largest_attention,
         "equal_answers": ours.answers == theirs.answers,
+    }
+
+
+def in_float32(checkpoint: Path, adapter: Adapter, work: Work) -> dict[str, Any]:
+    """Both ways on one recording with the same weights in bfloat16 and in float32, which the adapter has afterwards.
+
+    In float32 they should agree; in bfloat16 the naive way in float32 is the truth for both.
+    """
+    # Without the shorter mantissa of TF32.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    taken, found = work.recordings[:1], {}
+    for dtype in ("bfloat16", "float32"):
+        if dtype == "float32":
+            adapter.model.float()
+        engine = Engine(adapter, max_rows=ROWS_PER_SAMPLE)
+        ours = work.each(engine, taken)
+        with naive(adapter, False, checkpoint) as oracle:
+            found[dtype] = ours, work.naive(oracle, taken)
+    ours, truth = found["float32"]
+    exact = agreement(ours, truth)
+    return exact | {
+        "n_layers": adapter.n_layers,
+        "within_1e-4": exact["largest_difference"] <= 1e-4,
+        "bfloat16_from_float32": {
+            way: each.largest_difference(truth)
+            for way, each in zip(("engine", "naive"), found["bfloat16"], strict=True)
+        },
     }
 
 
@@ -463,6 +499,31 @@ def waits_in_a_pass(engine: Engine, work: Work) -> int | None:
     return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
+def by_kernel(engine: Engine, work: Work, clock: Clock, n: int = 4) -> str:
+    """Tables of what un-steered passes, steered ones and answers of `n` recordings spend their time on."""
+    heard = engine.hear(work.recordings[:n])
+    calls = {
+        "un-steered": lambda: work.unsteered(engine, heard),
+        "steered": lambda: work.steered(engine, heard),
+        "answers": lambda: work.answers(engine, heard),
+    }
+    tables = []
+    for title, call in calls.items():
+        call()
+        started = clock()
+        call()
+        alone = clock() - started
+        with torch.profiler.profile() as profiler:
+            call()
+            clock()
+        averages = profiler.key_averages()
+        key = "self_device_time_total" if clock.device.type == "cuda" else "self_cpu_time_total"
+        busy = sum(getattr(event, key) for event in averages) / 1e6
+        table = averages.table(sort_by=key, row_limit=40, max_name_column_width=70)
+        tables.append(f"{title}: {alone:.3f} s, of which {busy:.3f} s busy\n{table}")
+    return "\n\n".join(tables)
+
+
 def with_flash(adapter: Adapter, work: Work, size: int, folder: Path, clock: Clock, peak: float) -> float | str:
     """Samples per second with flash attention, or why not."""
     try:
@@ -470,18 +531,6 @@ def with_flash(adapter: Adapter, work: Work, size: int, folder: Path, clock: Clo
     except UserError as error:
         return f"not run: {str(error).partition(';')[0]}"
     return as_a_job(Job(adapter, work, size, folder, kernel="flash"), clock, peak)["samples_per_s"]
-
-
-def agreement_in_float32(checkpoint: Path, new_tokens: int, clock: Clock) -> dict[str, Any]:
-    """Engine and naive way on one recording in float32, without the shorter mantissa of TF32."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    adapter = load(checkpoint, clock.device, "float32")
-    work = Work(adapter, 1, new_tokens, 1, clock)
-    ours = work.engine(Engine(adapter, max_rows=ROWS_PER_SAMPLE), work.recordings)
-    with naive(adapter, False, checkpoint) as oracle:
-        theirs = work.naive(oracle, work.recordings)
-    found = agreement(ours, theirs)
-    return found | {"n_layers": adapter.n_layers, "within_1e-4": found["largest_difference"] <= 1e-4}
 
 
 def experiment(best: dict[str, Any], n_kinds: int) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Work:
     adapter
         The model.
     n_samples
-        Recordings: noise, as long as those of the default examples.
+        Recordings: noise, as long as those of the default examples, the first eight of given lengths.
     new_tokens
         Tokens of an answer.
     n_kinds
@@ -68,9 +68,8 @@ class Work:
         self, adapter: Adapter, n_samples: int, new_tokens: int, n_kinds: int, clock: Callable[[], float]
     ) -> None:
         rng = np.random.default_rng(0)
-        self.recordings = [
-            rng.normal(0, 0.1, round(SECONDS[n % len(SECONDS)] * 16_000)).astype(np.float32) for n in range(n_samples)
-        ]
+        seconds = [*SECONDS, *rng.uniform(min(SECONDS), max(SECONDS), max(0, n_samples - len(SECONDS)))][:n_samples]
+        self.recordings = [rng.normal(0, 0.1, round(each * 16_000)).astype(np.float32) for each in seconds]
         positive = [PROMPTS["positive"].format(label=label) for label in LABELS]
         self.prompts = [PROMPTS["inference"], PROMPTS["negative"], *positive]
         self.questions = [DirectPrompt().question.format(label=label, duration=5.0) for label in LABELS]
@@ -84,17 +83,22 @@ class Work:
     def read(self, engine: Engine, recordings: list[np.ndarray] | Heard) -> tuple[Reading, Reading, list[str]]:
         """The engine's un-steered and steered readings and its answers, rows recording by recording."""
         heard = engine.hear(recordings)
-        reading, steered = self._unsteered(engine, heard), self._steered(engine, heard)
+        return self.unsteered(engine, heard), self.steered(engine, heard), self.answers(engine, heard)
+
+    def answers(self, engine: Engine, heard: Heard) -> list[str]:
+        """The engine's answers to every question about each recording."""
         n = len(heard.recordings)
         index = np.repeat(range(n), len(self.questions)).tolist()
-        return reading, steered, engine.answer(heard, self.questions * n, index, self.new_tokens)
+        return engine.answer(heard, self.questions * n, index, self.new_tokens)
 
-    def _unsteered(self, engine: Engine, heard: Heard) -> Reading:
+    def unsteered(self, engine: Engine, heard: Heard) -> Reading:
+        """The engine's states and attention under every prompt."""
         n = len(heard.recordings)
         index = np.repeat(range(n), len(self.prompts)).tolist()
         return engine.read(heard, self.prompts * n, index, want_states=True)
 
-    def _steered(self, engine: Engine, heard: Heard) -> Reading:
+    def steered(self, engine: Engine, heard: Heard) -> Reading:
+        """The engine's attention under every vector."""
         n = len(heard.recordings)
         index = np.repeat(range(n), len(self.vectors)).tolist()
         vectors = np.concatenate([self.vectors] * n)
@@ -105,13 +109,18 @@ class Work:
         reading, steered, answers = self.read(engine, recordings)
         return Found(self._attention(reading, steered, len(recordings)), answers)
 
+    def each(self, engine: Engine, recordings: list[np.ndarray]) -> Found:
+        """The engine's way, one recording after the other."""
+        found = [self.engine(engine, [recording]) for recording in recordings]
+        return Found([values for one in found for values in one.attention], [a for one in found for a in one.answers])
+
     def readings(self, engine: Engine, recordings: list[np.ndarray]) -> Found:
         """The engine's way without answers, timed in two halves; hearing is part of the un-steered one."""
         started = self.clock()
         heard = engine.hear(recordings)
-        reading = self._unsteered(engine, heard)
+        reading = self.unsteered(engine, heard)
         between = self.clock()
-        steered = self._steered(engine, heard)
+        steered = self.steered(engine, heard)
         seconds = {"un-steered": between - started, "steered": self.clock() - between}
         states = list(reading.states.reshape(len(recordings), -1, *reading.states.shape[1:]))
         return Found(self._attention(reading, steered, len(recordings)), [], states, seconds)
@@ -119,7 +128,7 @@ class Work:
     def published(self, engine: Engine, recordings: list[np.ndarray]) -> None:
         """All that the published method needs for its windows: states, the base pass, one steered pass per query."""
         heard = engine.hear(recordings)
-        reading = self._unsteered(engine, heard)
+        reading = self.unsteered(engine, heard)
         n, n_events = len(recordings), len(LABELS)
         index = np.repeat(range(n), n_events).tolist()
         states = reading.states.reshape(n, -1, *reading.states.shape[1:])

@@ -13,11 +13,12 @@ pytestmark = pytest.mark.slow
 def test_everything_is_measured_on_the_cpu(tmp_path, capsys):
     threads = torch.get_num_threads()
     figures = tmp_path / "gpu.json"
-    measure_gpu.main(["--small", "--output", str(figures), "--batch-samples", "1", "2", "--new-tokens", "2"])
+    arguments = ["--small", "--output", str(figures), "--batch-samples", "1", "2", "--new-tokens", "2"]
+    measure_gpu.main([*arguments, "--profile", str(tmp_path / "profile.txt")])
     torch.set_num_threads(threads)
     found = json.loads(figures.read_text())
     assert found["meaningless"]
-    assert set(found["models"]) == set(found["float32"]) == {"qwen2-audio", "audio-flamingo-3"}
+    assert set(found["models"]) == {"qwen2-audio", "audio-flamingo-3"}
     for model in found["models"].values():
         assert [entry["batch_samples"] for entry in model["by_batch"]] == [1, 2]
         for entry in model["by_batch"]:
@@ -30,10 +31,12 @@ def test_everything_is_measured_on_the_cpu(tmp_path, capsys):
         assert model["flash"].startswith("not run: readout.kernel: flash needs the package flash-attn")
         # bfloat16 keeps eight bits of every number.
         assert model["agreement"]["largest_difference"] < 0.02 * model["agreement"]["largest_attention"]
-    for model in found["float32"].values():
-        assert model["largest_difference"] < 1e-6
-        assert model["within_1e-4"]
-        assert model["equal_answers"]
+        exact = model["float32"]
+        assert exact["largest_difference"] < 1e-6
+        assert exact["within_1e-4"]
+        assert exact["equal_answers"]
+        assert 0 < exact["bfloat16_from_float32"]["engine"] < 0.02 * exact["largest_attention"]
+    assert "\nanswers: " in (tmp_path / "profile.txt").read_text()
     table = capsys.readouterr().out
     assert "| engine ÷ naive way |" in table
     assert "not reached" not in table
@@ -43,7 +46,7 @@ def test_nothing_is_started_that_the_time_does_not_allow(tmp_path):
     figures = tmp_path / "gpu.json"
     measure_gpu.main(["--small", "--output", str(figures), "--limit", "0"])
     found = json.loads(figures.read_text())
-    assert found["models"] == found["float32"] == {}
+    assert found["models"] == {}
     assert found["machine"]["card"] == "CPU"
 
 

@@ -121,6 +121,9 @@ class Engine:
             raise UserError(
                 f"{adapter.name}: its attention cannot be read ({message}); choose another model"
             ) from error
+        if adapter.device.type == "cuda":
+            # cuDNN's attention makes a plan for every length that it meets, and lengths hardly recur.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         self.adapter = adapter
         self.text_rows = text_rows
         self.meter = Meter(adapter.device)
