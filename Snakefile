@@ -19,6 +19,7 @@ include: "rules/examples.smk"
 include: "rules/states.smk"
 include: "rules/passes.smk"
 include: "rules/recordings.smk"
+include: "rules/choices.smk"
 include: "rules/scores.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
@@ -81,6 +82,12 @@ rule attention:
 rule audio_share:
     input:
         results=AUDIO_SHARE,
+    localrule: True
+
+
+rule listening:
+    input:
+        results=CHOICES,
     localrule: True
 
 

@@ -1,6 +1,7 @@
 """Put the tables of a finished run into docs/results.md: `uv run python docs/update_results.py`.
 
-Those of another run than the default one have a place of their own there: `--results … --run small-esc10`.
+Those of another run than the default one have a place of their own there: `--results … --run small-esc10`. Answers to
+questions are on another page: `--results … --run answers --page docs/listening.md`.
 """
 
 import argparse
@@ -37,7 +38,37 @@ def block(results: Path, run: str) -> str:
     )
 
 
-DEFAULT = "default run"
+def answers(results: Path) -> str:
+    """Accuracy of every study of choices, and what its heads say of right answers."""
+    accuracy = pd.read_csv(results / "tables/choices.csv")
+    signal = pd.read_csv(results / "tables/listening_signal.csv")
+    blocks = []
+    for study, rows in accuracy.groupby("study", sort=False):
+        models = list(dict.fromkeys(rows["model"]))
+        shown = rows.assign(
+            cell=[
+                f"{row.accuracy_pct:.1f} [{row.ci_low:.1f}, {row.ci_high:.1f}]"
+                + ("" if pd.isna(row.difference) else f", {row.difference:+.1f} (p {row.p_holm:.2g})")
+                for row in rows.itertuples()
+            ],
+            column=rows["model"] + ", " + rows["score"],
+        )
+        columns = [f"{model}, {score}" for model in models for score in ("choice", "words")]
+        wide = shown.pivot(index="method", columns="column", values="cell").loc[list(dict.fromkeys(rows["method"]))]
+        lines = [f"| {study} | " + " | ".join(columns) + " |", "|---" + "|---:" * len(columns) + "|"]
+        lines += [f"| `{method}` | " + " | ".join(row[columns]) + " |" for method, row in wide.iterrows()]
+        blocks.append("\n".join(lines) + f"\n\nn = {rows['n_items'].max()} questions.")
+    lines = ["| study | model | heads | area | area within kinds of questions |", "|---|---|---|---:|---:|"]
+    lines += [
+        f"| {row.study} | {row.model} | {row.n_heads} {row.heads.replace('_', ' ').removesuffix(' heads')} | "
+        f"{row.area:.2f} [{row.low:.2f}, {row.high:.2f}] | "
+        f"{row.within_area:.2f} [{row.within_low:.2f}, {row.within_high:.2f}] |"
+        for row in signal.itertuples()
+    ]
+    return "\n\n".join([*blocks, "\n".join(lines)])
+
+
+DEFAULT, ANSWERS = "default run", "answers"
 _UNANSWERED = ("n_unparsed", "n_failed", "n_skipped")
 
 
@@ -53,7 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     _, also_found, after = rest.partition(end)
     if not (found and also_found):
         parser.error(f"{arguments.page} has no marks for {arguments.run!r}: {begin} and {end}")
-    text = f"{before}{begin}\n\n{block(arguments.results, arguments.run)}\n\n{end}{after}"
+    written = answers(arguments.results) if arguments.run == ANSWERS else block(arguments.results, arguments.run)
+    text = f"{before}{begin}\n\n{written}\n\n{end}{after}"
     arguments.page.write_text(text, encoding="utf-8")
 
 

@@ -101,6 +101,7 @@ wildcard_constraints:
     study=one_of(CONFIG.localizations),
     share=one_of(CONFIG.shares),
     listening=one_of(CONFIG.intervals),
+    answers=one_of(CONFIG.choices),
     sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
     position=f"{PATTERN}|{ABSENT}",
@@ -348,24 +349,75 @@ def question_folder(study):
     return f"results/examples/{settings.about}" if settings.type == "questions" else settings.audio
 
 
+def asking_study(wildcards):
+    """The study of shares or of choices that a job asks questions for."""
+    return wildcards.get("share") or wildcards.answers
+
+
 def question_file(wildcards):
-    settings = CONFIG.examples_of(wildcards.share)
-    of_run = f"results/examples/{examples_of(wildcards.share)}/questions.json"
+    study = asking_study(wildcards)
+    settings, of_run = CONFIG.examples_of(study), f"results/examples/{examples_of(study)}/questions.json"
     return [of_run if settings.type == "questions" else settings.path]
 
 
 def question_audio(wildcards):
     """What the audio of a shard's items depends on: files of the user, or the table of sequences, which knows its own."""
-    folder, questions = question_folder(wildcards.share), examples_of(wildcards.share)
+    study = asking_study(wildcards)
+    folder, questions = question_folder(study), examples_of(study)
     if questions not in ENTRIES:
         return [f"{folder}/events.csv"]
-    entries = ENTRIES[questions][slice(*item_range(wildcards.share, int(wildcards.shard)))]
+    entries = ENTRIES[questions][slice(*item_range(study, int(wildcards.shard)))]
     paths = {os.path.join(folder, str(entry.get("audio_id"))) for entry in entries if isinstance(entry, dict)}
     return sorted(path for path in paths if os.path.isfile(path))
 
 
 def share_shards(model, study):
     return item_shards(study, f"results/passes/{study}/{model}/all", ".h5")
+
+
+def choice_shards(model, study):
+    return item_shards(study, f"results/choices/{study}/{model}/methods", ".h5")
+
+
+def steered_choice_shards(model, study):
+    """The same under what heads add, where any are looked for."""
+    if not CONFIG.studies[study].choosing.n_heads:
+        return []
+    return item_shards(study, f"results/choices/{study}/{model}/heads", ".h5")
+
+
+def question_events(study):
+    """Table of the events that a study's questions are about, which knows what recordings have in common; or none."""
+    return [f"{question_folder(study)}/events.csv"] if CONFIG.examples_of(study).type == "questions" else []
+
+
+def tabulated_choices():
+    """What every study of choices is tabulated from."""
+    return {
+        study: {
+            "choosing": settings.choosing.model_dump(mode="json"),
+            "models": {
+                name: {
+                    "identity": model.identity,
+                    "methods": choice_shards(name, study),
+                    "heads": steered_choice_shards(name, study),
+                    "selected": f"results/heads/{study}/{name}.json",
+                }
+                for name, model in CONFIG.models.items()
+            },
+        }
+        for study, settings in CONFIG.choices.items()
+    }
+
+
+def choice_figures(studies):
+    return [
+        f"results/figures/listening/{study}/{model}-{figure}.{suffix}"
+        for study in studies
+        for model in CONFIG.models
+        for figure in ("heads", "signals")
+        for suffix in ("pdf", "png")
+    ]
 
 
 def recording_files(wildcards):
@@ -444,6 +496,11 @@ AUDIO_SHARE = []
 if CONFIG.shares and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.AUDIO_SHARES
     AUDIO_SHARE += table_files(tables.AUDIO_SHARES)
+CHOICES = []
+if CONFIG.choices and not CONFIG.rehearsal:
+    SHOWN_TABLES += tables.CHOICES
+    CHOICES += table_files(tables.CHOICES) + choice_figures(CONFIG.choices)
+    FIGURES += choice_figures(CONFIG.choices)
 INTERVALS = []
 if CONFIG.intervals and not CONFIG.rehearsal:
     own = [*tables.INTERVALS, *(tables.SOUND_EVENTS if SCORED_INTERVALS else ())]

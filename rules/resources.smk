@@ -54,6 +54,18 @@ def analysis_work(wildcards):
     return sizing.Work(stop - first, CONFIG.longest_seconds(examples_of(wildcards.share)), n_heard, len(heard))
 
 
+def choosing_work(wildcards):
+    # Un-steered, instructed, two controls, every method; states; and under heads every setting of both kinds.
+    first, stop = item_range(wildcards.answers, int(wildcards.shard))
+    settings = CONFIG.choice_settings(wildcards.model, wildcards.answers)
+    choosing, heard = settings.choosing, 4 + len(settings.states)
+    n_settings = 2 * len(choosing.n_heads) * len(choosing.strengths)
+    n_passes = max(len(settings.passes) + heard, n_settings)
+    steered = sum(each.direction is not None for each in settings.passes)
+    duration = CONFIG.longest_seconds(examples_of(wildcards.answers))
+    return sizing.Work(stop - first, duration, heard + steered, n_passes, choosing.max_new_tokens)
+
+
 def listening_work(wildcards):
     # Some sounds are asked about, and as many others again.
     first, stop = item_range(wildcards.listening, int(wildcards.shard))

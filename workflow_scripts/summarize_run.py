@@ -97,6 +97,7 @@ def _result_files(results: Path, config: Config) -> list[Path]:
     n_shards |= {("passes", name): config.n_shards(study.examples) for name, study in config.localizations.items()}
     n_shards |= {("passes", name): config.n_shards(config.sweep_examples(name)) for name in config.sweeps}
     n_shards |= {("passes", name): math.inf for name in config.shares}
+    n_shards |= {("choices", name): math.inf for name in config.choices}
     found = [
         path
         for (kind, name), n in n_shards.items()
@@ -114,6 +115,8 @@ def _job_of(result: Path, performance: Path, config: Config) -> Job:
     if kind == "maps":
         return Job("map_attention", name, model)
     *target, shard = names
+    if kind == "choices":
+        return Job("choose_answers", name, model, f"{target[0]}/{shard}")
     if kind == "unsteered":
         return Job("extract_activations", name, model, shard)
     if name in config.sweeps or name in config.shares:

@@ -127,6 +127,39 @@ def test_the_area_is_the_share_of_pairs_that_are_in_order():
     assert np.isnan(answers.auc(signal, np.ones(60), alone(60))).all()
 
 
+def test_a_signal_of_the_kind_of_question_says_nothing_within_kinds():
+    rng = np.random.default_rng(4)
+    n = 400
+    kinds = rng.integers(2, size=n)
+    correct = rng.random(n) < np.where(kinds, 0.9, 0.2)
+    signal = kinds + rng.normal(0, 0.1, n)
+    assert answers.auc(signal, correct, alone(n))[0] > 0.75
+    area, low, high = answers.auc(signal, correct, alone(n), kinds.tolist())
+    assert low < 0.5 < high
+    # All pairs of one kind, counted one by one; of one kind alone it is what it is without kinds.
+    pairs = [
+        float(np.sign(signal[i] - signal[j]) / 2 + 0.5)
+        for i in correct.nonzero()[0]
+        for j in (~correct).nonzero()[0]
+        if kinds[i] == kinds[j]
+    ]
+    assert area == pytest.approx(np.mean(pairs))
+    one = answers.auc(signal, correct, alone(n), [("a", "b")] * n)
+    assert one == pytest.approx(answers.auc(signal, correct, alone(n)))
+    assert np.isnan(answers.auc(signal, correct, alone(n), correct.tolist())).all()
+
+
+def test_an_interval_within_kinds_covers_as_often_as_it_says():
+    rng, covered = np.random.default_rng(5), []
+    for _ in range(400):
+        kinds = rng.integers(3, size=90)
+        correct = rng.random(90) < np.array([0.3, 0.5, 0.8])[kinds]
+        signal = 2 * kinds + rng.normal(0, 1, 90)
+        _, low, high = answers.auc(signal, correct, alone(90), kinds.tolist())
+        covered.append(low <= 0.5 <= high)
+    assert 0.92 <= np.mean(covered) <= 0.98
+
+
 def test_groups_of_items_may_overlap_or_be_none():
     correct = {"unsteered": np.array([1, 0, 1, 1.0]), "ash": np.array([1, 1, 1, 1.0])}
     groups = [("easy", "speech"), ("easy",), (), ("speech",)]

@@ -531,7 +531,7 @@ OVERLAYS = {
         "methods": {"vista": None, "no_audio": None, "positive_3": None},
         "examples": {"questions": None},
         "figures": {"audio_share": None},
-        "studies": {"listening": None, "heads": None, "steered-blocks": None, 1: None},
+        "studies": {"listening": None, "answers": None, "heads": None, "steered-blocks": None, 1: None},
     },
     "sweeps": {
         "steering": {"scale": 0.3},
@@ -792,7 +792,7 @@ def test_default_methods_are_headline_controls_on_the_large_study_and_all_that_f
         ),
         (
             {"examples": "sequences", "readout": "text"},
-            r"mine\.readout: input should be 'windows', 'share' or 'intervals', not 'text'",
+            r"mine\.readout: input should be 'windows', 'share', 'choices' or 'intervals', not 'text'",
         ),
         ({"examples": "sequences", "methods": ["none"]}, r"mine\.methods: 'none' is not in methods \(sample, .*add it"),
         ({"examples": "sequences", "methods": "some"}, r"mine\.methods: 'some' is neither all nor a list of names"),
@@ -816,6 +816,27 @@ def test_default_methods_are_headline_controls_on_the_large_study_and_all_that_f
         ),
         ({"examples": "sequences", "benchmark": "sequences"}, r"mine\.benchmark: unknown key"),
         ({"readout": "windows"}, r"mine\.examples: the key is missing; add it"),
+        ({"examples": "sequences", "readout": "choices"}, r"mine\.readout: choices is read about questions, and 'seq"),
+        (
+            {"examples": "questions", "readout": "choices", "choosing": {"prompt": "positive"}},
+            r"mine\.choosing\.prompt: 'positive' is no prompt that names \{question\} \(question, asked, focus, ",
+        ),
+        (
+            {
+                "examples": "questions",
+                "readout": "choices",
+                "choosing": {"instructed": "focus_asked", "permute": "rows"},
+            },
+            r"mine\.choosing\.permute: the prompt 'focus_asked' shows no \{choices\}, which could be permuted; set",
+        ),
+        (
+            {"examples": "questions", "readout": "choices", "choosing": {"n_heads": [0]}},
+            r"mine\.choosing\.n_heads\.0: 0 is too small|mine\.choosing\.n_heads\.0",
+        ),
+        (
+            {"examples": "questions", "readout": "share", "choosing": {"n_heads": [4]}},
+            r"mine\.choosing: it is about readout: choices, and this study reads share; take it out, or",
+        ),
         ("sequences", r"mine: must hold keys of its own, not 'sequences'"),
     ],
 )
@@ -845,7 +866,7 @@ def test_all_methods_are_those_that_fit_the_examples(raw_config, root):
     raw_config["methods"] = {name: raw_config["methods"][name] for name in ("sample", "silence")}
     for study in ("listening", "localization"):
         raw_config["studies"][study] |= {"methods": "all"}
-    raw_config["studies"]["listening"] = None
+    raw_config["studies"] |= {"listening": None, "answers": None}
     with pytest.raises(
         UserError, match=r"studies\.mine\.methods: no method fits examples 'questions'; .*\(mine: null\)"
     ):
@@ -1157,12 +1178,12 @@ def test_questions_can_be_left_out(raw_config, root):
         UserError, match=r"listening\.examples: 'questions' is not in examples \(sequences, sequences-e"
     ):
         load(raw_config, root)
-    raw_config["studies"]["listening"] = None
+    raw_config["studies"] |= {"listening": None, "answers": None}
     with pytest.raises(UserError, match=r"'listening' is no study that reads shares \(there is none\); .* null for no"):
         load(raw_config, root)
     raw_config["figures"]["audio_share"] = None
     config = load(raw_config, root)
-    assert config.questions == config.shares == {}
+    assert config.questions == config.shares == config.choices == {}
 
 
 # ---------------------------------------------------------------------------------------------------- absent references

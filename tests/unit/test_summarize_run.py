@@ -264,6 +264,7 @@ def test_every_result_leads_to_the_job_that_wrote_it(raw_config, root, tmp_path)
         f"maps/localization/{model}": Job("map_attention", "localization", model),
         f"passes/strength/{model}/all/0": Job("sweep_attention", "strength", model, "0"),
         f"passes/listening/{model}/all/2": Job("analyze_attention", "listening", model, "2"),
+        f"choices/answers/{model}/heads/1": Job("choose_answers", "answers", model, "heads/1"),
     }
     for name in jobs:
         write_result(tmp_path / f"{name}.h5")

@@ -43,6 +43,7 @@ ONE_STUDY = {
     "studies": {
         "localization": {"methods": ["sample", "label_mean", "random_direction"]},
         "localization-exact": None,
+        "answers": None,
     },
     "figures": {"attention_change": "localization"},
     "models": {"tiny-audio-flamingo-3": None},

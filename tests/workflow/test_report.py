@@ -16,7 +16,7 @@ from .conftest import MODEL, Copy
 
 pytestmark = pytest.mark.workflow
 
-CATEGORIES = {"Localization", "Controls", "Attention", "Sweeps", "Run"}
+CATEGORIES = {"Localization", "Controls", "Attention", "Answers", "Sweeps", "Run"}
 SWEEPS = ("strength", "scored-layers")
 KINDS = ("attention_change", "attention_map", "audio_share", "reading", "references", "specificity")
 TABLES = (
@@ -28,12 +28,14 @@ TABLES = (
     "specificity.csv",
     "detection.csv",
 )
+TABLES += ("choices.csv", "choices_by_group.csv", "listening_signal.csv")
 TABLES += ("audio_share.csv", "audio_share_second_half.csv", *(f"sweeps/{sweep}.csv" for sweep in SWEEPS))
 PAGES = ("run.html", *(f"tables/{table}.html" for table in TABLES))
 FIGURES = (
     "overlap",
     *(f"{kind}/{MODEL}" for kind in KINDS),
     *(f"sweeps/{sweep}" for sweep in SWEEPS),
+    *(f"listening/answers/{MODEL}-{kind}" for kind in ("heads", "signals")),
 )
 ITEMS = {*(f"results/report/{name}" for name in PAGES), *(f"results/figures/{name}.png" for name in FIGURES)}
 ITEMS.add(f"results/figures/reading/{MODEL}.html")
@@ -42,12 +44,13 @@ COUNTS |= {"attention_map": "n = 1", "references": "n = 1", "tables": "sequences
 """What a caption says about the number of recordings, by figure."""
 
 REDRAWN = dict.fromkeys(
-    ("tabulate_scores", "tabulate_audio_share", "plot_overlap", "summarize_run", "render_tables"), 1
+    ("tabulate_scores", "tabulate_audio_share", "tabulate_choices", "plot_overlap", "plot_listening"), 1
 )
+REDRAWN |= dict.fromkeys(("summarize_run", "render_tables"), 1)
 REDRAWN |= {"plot_sweeps": 1} | {f"plot_{kind}": 1 for kind in KINDS}
 
 ATTENTION = ("unsteered", "passes", "maps")
-CACHED = (*ATTENTION, "scores", "unknown_duration", "detection", "events")
+CACHED = (*ATTENTION, "choices", "heads", "scores", "unknown_duration", "detection", "events")
 """Folders of results that tables, figures and report are made from; those of them that hold what passes left."""
 
 REDRAW = ("--workflow-profile", "profiles/redraw")
@@ -142,7 +145,7 @@ def test_rules_that_redraw_are_those_of_tables_figures_and_report(root):
         if re.search(r'output:.*("results/(tables|figures|report)/|drawn\(|table_files\().*\n    log:', body, re.DOTALL)
     }
     assert found >= {"tabulate_scores", "plot_reading", "plot_sweep", "summarize_run", "render_tables"}
-    targets = {"all", "tables", "figures", "audio_share", "sweeps"}
+    targets = {"all", "tables", "figures", "audio_share", "listening", "sweeps"}
     assert allowed == found | targets, "correct allowed-rules in profiles/redraw/profile.yaml"
 
 

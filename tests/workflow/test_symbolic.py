@@ -22,7 +22,7 @@ OVERLAY = {
         },
     },
     "studies": {
-        **{name: None for name in ("localization", "localization-exact", "listening")},
+        **{name: None for name in ("localization", "localization-exact", "listening", "answers")},
         "words": {"examples": "words", "methods": ["sample", "random_direction", "silence"]},
     },
     "figures": {"attention_change": "words", "overlap": "words", "audio_share": None},

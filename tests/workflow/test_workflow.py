@@ -53,7 +53,7 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
     scripts -= {"steer_attention", "plot_sweep", "check_model", "tabulate_checks", "convert_smollm2"}
     scripts -= {"fit_small_projector", "convert_small_qwen2_audio"}
     scripts -= {"listen", "evaluate_listening", "listen_recordings", "tabulate_intervals"}
-    ways = {"steer_events", "sweep_attention", "map_attention", "prompt_directly", "plot_sweeps"}
+    ways = {"steer_events", "steer_by_heads", "sweep_attention", "map_attention", "prompt_directly", "plot_sweeps"}
     assert set(plan) == scripts | ways
 
 
@@ -214,8 +214,8 @@ def test_editing_a_figure_redraws_it_and_nothing_else(changed_copy):
     assert changed_copy.planned() == {"plot_overlap": 1}
     append(scripts / "wheretolisten/figures/style.py", "\nEDITED = True\n")
     # The job that draws a sweep writes its table, too, which has a page.
-    sweeps = {"plot_sweeps": 1, "render_tables": 1}
-    assert changed_copy.planned() == {"plot_overlap": 1} | sweeps | {f"plot_{kind}": 1 for kind in FIGURES}
+    others = {"plot_sweeps": 1, "render_tables": 1, "plot_listening": 1}
+    assert changed_copy.planned() == {"plot_overlap": 1} | others | {f"plot_{kind}": 1 for kind in FIGURES}
 
 
 def test_editing_the_engine_repeats_the_passes_but_no_audio(changed_copy):
@@ -419,7 +419,8 @@ def test_figures_are_redrawn_where_torch_is_not_installed(changed_copy, monkeypa
     shutil.rmtree(changed_copy.folder / "results/figures")
     shutil.rmtree(changed_copy.folder / "results/tables")
     before = Copy(changed_copy.folder).planned("tables", "figures")
-    once = ("tabulate_scores", "tabulate_audio_share", *(f"plot_{kind}" for kind in ("overlap", *FIGURES)))
+    once = ("tabulate_scores", "tabulate_audio_share", "tabulate_choices", "plot_listening")
+    once += tuple(f"plot_{kind}" for kind in ("overlap", *FIGURES))
     assert before == dict.fromkeys(once, 1) | {"plot_sweeps": 1}
     changed_copy.run("tables", "figures")
     assert (changed_copy.folder / "results/figures/overlap.png").exists()
@@ -514,7 +515,7 @@ def test_questions_of_ones_own_are_read_shard_by_shard(clean_copy):
     mine = {"type": "mmau", "path": f"{folder.name}/<mine>.json", "audio": folder.name, "max_seconds": 20.0}
     overlay = {
         "examples": {"questions": None, "mine": mine},
-        "studies": {"listening": None, "heard": {"examples": "mine", "readout": "share"}},
+        "studies": {"listening": None, "answers": None, "heard": {"examples": "mine", "readout": "share"}},
         "models": {MODEL: {"checkpoint": "-{model} <a>"}},
         "figures": {"audio_share": "heard"},
         "shard_seconds": 60,

@@ -9,11 +9,20 @@ from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.prompts import Wording
 from wheretolisten.config.sections import Section, first_sentence
-from wheretolisten.config.studies import HEADS, Variation, value_name
+from wheretolisten.config.studies import HEADS, Choosing, Variation, value_name
 from wheretolisten.errors import UserError
 
 UNSTEERED_SHARES = ("original", "prompt_only")
 """Passes of a study of shares that are not steered: the question as it is, and after the focus instruction."""
+
+UNSTEERED_CHOICES = ("unsteered", "prompt_only")
+"""The same of a study of choices."""
+
+REPLACED = ("silence", "other_recording")
+"""What is heard in place of a question's recording, in passes of that name: how much of the answers the text gives."""
+
+OF_HEADS = ("listening_heads", "random_heads")
+"""Rows of tables that are steered by what the audio adds in the blocks of heads: listening ones, and random ones."""
 
 
 class Pass(Section):
@@ -98,6 +107,12 @@ class ItemSettings(PassSettings):
     splits: list[str] | None
     max_seconds: float
     on_bad_item: Literal["skip", "refuse"]
+
+
+class ChoiceSettings(ItemSettings):
+    """The same for what is read of their choices; passes are those in which the recording is heard."""
+
+    choosing: Choosing
 
 
 def _varied(each: Pass, key: str, value: Any) -> Pass:

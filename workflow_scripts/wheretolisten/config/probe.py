@@ -381,5 +381,6 @@ class Probe(Section):
             return ABOUT_EVENT
         direction = self.direction_of(method)
         named = frozenset().union(*(fields_of(self.state(state).prompt) for state in direction.contrast))
-        # Means over a label and the controls are made from the events of other examples.
-        return named | ABOUT_EVENT if direction.over != "own" or direction.control else named
+        # Means over a label and most controls are made from the events of other examples.
+        of_events = direction.over != "own" or direction.control not in (None, "random")
+        return named | ABOUT_EVENT if of_events else named

@@ -21,12 +21,15 @@ PROMPTS = {
     "negative_3": "Focus on the audio from its beginning to its end",
     "inference": "Describe the audio.",
     "question": "{question} Choose one of: {choices}",
+    "asked": "{question}",
     "focus": "Focus on the meaningful part of the audio {question} Choose one of: {choices}",
+    "focus_asked": "Focus on the meaningful part of the audio {question}",
     "whole": "Focus on the entire audio {question} Choose one of: {choices}",
 }
 """Those that are always there, unless a configuration words them otherwise or takes them out: SWL §3.3's p+ (positive)
 and p− (negative) with other words for them, counted from 1; the prompt of the base pass and of every steered one
-(inference); a question with choices as it is, and after one of two instructions (focus, whole: SWL Figure 1)."""
+(inference); a question with choices as it is, without them (asked), and after one of two instructions (focus,
+focus_asked, whole: SWL Figure 1)."""
 
 ABOUT_EVENT = frozenset({"label"})
 """What a prompt about an event of a recording may name in braces."""

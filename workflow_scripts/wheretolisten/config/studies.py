@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_serializer, model_validator
 
@@ -11,7 +11,7 @@ from wheretolisten.config.directions import Direction
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization, Probe, Steering
 from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, RECORDED, check_prompts
-from wheretolisten.config.sections import Section, first_sentence
+from wheretolisten.config.sections import Section, check_repetition, check_template, first_sentence
 from wheretolisten.errors import UserError
 
 HEADS = "heads"
@@ -45,18 +45,75 @@ def _check_names(names: Any) -> Any:
     return names
 
 
+Score = Literal["choice", "per_token", "letter", "words"]
+SCORES: tuple[Score, ...] = get_args(Score)
+
 Chosen = Annotated[Any, BeforeValidator(_check_names)]
 """`all`, or a list of names."""
+
+
+class Choosing(Section):
+    """How answers are chosen among those of a question, and which heads are taken for those that listen (ASH)."""
+
+    prompt: str = Field("question", description="prompt that questions are asked with, one that names {question}")
+    instructed: str = Field("focus", description="the same behind an instruction to listen, in the row prompt_only")
+    answer: str = Field(
+        "{choice}", description='how a choice stands in an answer, such as " {choice}" where answers begin with a blank'
+    )
+    permute: Literal["letters", "rows", "both"] | None = Field(
+        None,
+        description="ask every question as often as it has choices, each with every letter, in every row, or both once "
+        "(docs/listening.md); null: once, as it is",
+    )
+    max_new_tokens: int = Field(
+        0, ge=0, description="tokens of an answer in words, which MMAU's rules score; 0: none is asked for"
+    )
+    score: Score = Field(
+        "choice",
+        description="what heads and strengths are chosen by. choice: the likeliest choice, whole texts; per_token: by "
+        "the mean over its tokens; letter: the likeliest letter; words: the answer in words. All are reported",
+    )
+    calibration: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="share of the recordings that heads and strengths are chosen on; the rest is reported",
+    )
+    n_heads: list[Annotated[int, Field(ge=1)]] = Field(
+        [20], description="numbers of heads that are tried; []: no heads are looked for"
+    )
+    strengths: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.5, 1.0, 2.0, 4.0], min_length=1, description="β that are tried"
+    )
+    site: Literal["block", "final_norm"] = Field(
+        "block", description="where β·s(x) is added: the last block's output, or behind the final norm"
+    )
+    seed: int = Field(0, ge=0, description="of the calibration recordings, the random heads and the orders of choices")
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "Choosing":
+        check_template(self.answer, "answer", {"choice"})
+        for key in ("n_heads", "strengths"):
+            check_repetition([f"{value:g}" for value in getattr(self, key)], key)
+        if self.score == "words" and not self.max_new_tokens:
+            raise ValueError("score: words needs answers in words; set max_new_tokens, or another score")
+        return self
+
+    @property
+    def scores(self) -> tuple[Score, ...]:
+        """What is reported."""
+        return SCORES if self.max_new_tokens else SCORES[:-1]
 
 
 class Study(Section):
     """Examples × methods × readout."""
 
     examples: str = Field(description="name of the examples that are asked about")
-    readout: Literal["windows", "share", "intervals"] = Field(
+    readout: Literal["windows", "share", "choices", "intervals"] = Field(
         "windows",
         description="windows: where attention to the audio grows, event by event; share: how much of all attention "
-        "goes to the audio, of examples that are questions; intervals: which sounds are heard in recordings of one's "
+        "goes to the audio, of examples that are questions; choices: how likely their answers are; intervals: which "
+        "sounds are heard in recordings of one's "
         "own, and where (docs/recordings.md)",
     )
     methods: Chosen = Field(
@@ -68,6 +125,8 @@ class Study(Section):
         True, description="whether the onset is asked for in words, too, where windows are read"
     )
 
+    choosing: Choosing = Field(Choosing(), description="how answers are chosen, where choices are read")
+
     frame_probe: bool = Field(
         True, description="whether a linear probe on the audio tokens stands beside the methods, where windows are read"
     )
@@ -75,7 +134,8 @@ class Study(Section):
     @property
     def needs(self) -> frozenset[str]:
         """What its examples must have: events, questions, or recordings of one's own."""
-        return {"windows": ABOUT_EVENT, "share": ABOUT_QUESTION, "intervals": RECORDED}[self.readout]
+        about = {"windows": ABOUT_EVENT, "share": ABOUT_QUESTION, "choices": ABOUT_QUESTION, "intervals": RECORDED}
+        return about[self.readout]
 
     @property
     def listening(self) -> Literal["ask", "steer"] | None:

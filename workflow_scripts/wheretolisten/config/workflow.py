@@ -24,8 +24,12 @@ from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Re
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import (
+    OF_HEADS,
+    REPLACED,
+    UNSTEERED_CHOICES,
     UNSTEERED_SHARES,
     Answers,
+    ChoiceSettings,
     ItemSettings,
     Pass,
     PassSettings,
@@ -33,6 +37,7 @@ from wheretolisten.config.passes import (
 )
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
 from wheretolisten.config.probe import Method, Probe, Steering, row_of
+from wheretolisten.config.prompts import fields_of
 from wheretolisten.config.sections import Section, UserPath, problems_of
 from wheretolisten.config.settings import (
     AveragingSettings,
@@ -45,6 +50,7 @@ from wheretolisten.config.sounds import Library, ProceduralLibrary
 from wheretolisten.config.studies import (
     HEADS,
     AnyStudy,
+    Choosing,
     ScoreSettings,
     Study,
     Sweep,
@@ -207,7 +213,7 @@ class Config(Probe):
                 f"one of them, or take the study out ({name}: null)"
             )
         if not study.needs <= self.examples[study.examples].has:
-            kind = {"windows": "sequences", "share": "questions", "intervals": "recordings"}[study.readout]
+            kind = {"windows": "sequences", "intervals": "recordings"}.get(study.readout, "questions")
             raise ValueError(
                 f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
                 f"{self.examples[study.examples].type}; name other examples, or another readout"
@@ -219,8 +225,16 @@ class Config(Probe):
                     "[matched]; write one of the two"
                 )
             return
-        taken = [method for method in UNSTEERED_SHARES if method in self.methods_of(name)]
-        if study.readout == "share" and taken:
+        if study.readout == "choices":
+            self._check_choosing(name, study.choosing)
+        elif study.choosing != Choosing():
+            raise ValueError(
+                f"studies.{name}.choosing: it is about readout: choices, and this study reads {study.readout}; take it "
+                "out, or set the readout"
+            )
+        unsteered = {"share": UNSTEERED_SHARES, "choices": (*UNSTEERED_CHOICES, *REPLACED, *OF_HEADS)}
+        taken = [method for method in unsteered.get(study.readout, ()) if method in self.methods_of(name)]
+        if taken:
             raise ValueError(
                 f"studies.{name}.methods: {taken[0]!r} is the name of a pass that is not steered; give the method "
                 "another one"
@@ -243,6 +257,20 @@ class Config(Probe):
                 raise ValueError(
                     f"studies.{name}.methods: {method!r} needs examples with {{{sorted(lacking)[0]}}}, which "
                     f"{study.examples!r} have not; take it out"
+                )
+
+    def _check_choosing(self, name: str, choosing: Choosing) -> None:
+        asking = [key for key, text in self.prompts.items() if text and "question" in fields_of(text)]
+        for key, prompt in (("prompt", choosing.prompt), ("instructed", choosing.instructed)):
+            if prompt not in asking:
+                raise ValueError(
+                    f"studies.{name}.choosing.{key}: {prompt!r} is no prompt that names {{question}} "
+                    f"({', '.join(asking)}); name one of these, or add it to prompts"
+                )
+            if choosing.permute and "choices" not in fields_of(self.prompts[prompt]):
+                raise ValueError(
+                    f"studies.{name}.choosing.permute: the prompt {prompt!r} shows no {{choices}}, which could be "
+                    "permuted; set permute: null, or name another prompt"
                 )
 
     def _check_figures(self) -> None:
@@ -341,6 +369,11 @@ class Config(Probe):
     def shares(self) -> dict[str, Study]:
         """Studies that read the share of attention that goes to the audio, by name."""
         return self._studies("share")
+
+    @property
+    def choices(self) -> dict[str, Study]:
+        """Studies that read how likely the answers to questions are, by name."""
+        return self._studies("choices")
 
     @property
     def intervals(self) -> dict[str, Study]:
@@ -567,6 +600,22 @@ class Config(Probe):
             splits=examples.splits if by_user else None,
             max_seconds=self.longest_seconds(self.studies[study].examples),
             on_bad_item=examples.on_bad_item if by_user else "refuse",
+        )
+
+    def choice_settings(self, model: str, study: str) -> ChoiceSettings:
+        """What the answers of a model in a study of choices depend on: those of the study's methods.
+
+        What hears another recording, and what is steered by heads, follows from them.
+        """
+        shared, choosing = self.share_settings(model, study), self.studies[study].choosing
+        prompt = self.prompts[choosing.prompt]
+        unsteered = [
+            shared.passes[0].model_copy(update={"name": name, "prompt": text})
+            for name, text in zip(UNSTEERED_CHOICES, (prompt, self.prompts[choosing.instructed]), strict=True)
+        ]
+        steered = [each.model_copy(update={"prompt": prompt}) for each in shared.passes[len(unsteered) :]]
+        return ChoiceSettings.model_validate(
+            dict(shared) | {"passes": [*unsteered, *steered], "choosing": choosing, "readout": "head_mass"}
         )
 
     def longest_seconds(self, examples: str) -> float:

@@ -1,7 +1,8 @@
 """The recordings that items are about, as models hear them."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from wheretolisten.clips.decode import BadFileError, decode
 from wheretolisten.clips.names import path_problem
 from wheretolisten.clips.pcm import as_heard
 from wheretolisten.config.constants import SAMPLING_RATE
+from wheretolisten.errors import UserError
 from wheretolisten.questions.mmau import Item, leave_out
 
 _SHORTEST = 0.1
@@ -38,6 +40,25 @@ def load_recording(item: Item, folder: str | Path, max_seconds: float) -> np.nda
     if not audible(pcm).any():
         raise BadFileError(f"is silent in its first {max_seconds:g} s, and the rest is cut off (max_seconds)")
     return as_heard(pcm)
+
+
+def other_recording(item: Item, items: Sequence[Item], load: Callable[[Item], np.ndarray]) -> np.ndarray:
+    """Another item's recording: that of the next item, in a circle, which is about another file that can be used.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    start = [each.item_id for each in items].index(item.item_id)
+    for each in (*items[start + 1 :], *items[:start]):
+        if each.audio_id != item.audio_id:
+            with contextlib.suppress(BadFileError):
+                return load(each)
+    raise UserError(
+        f"item {item.item_id}: all questions so far are about {item.audio_id}, and a control hears another recording; "
+        "ask about more recordings"
+    )
 
 
 def usable(items: Sequence[Item], folder: str | Path, max_seconds: float, on_bad_item: str) -> list[Item]:

@@ -40,6 +40,8 @@ class Item:
     """One of the choices; None where the set withholds it, as MMAU does for its test split."""
     categories: tuple[str, ...]
     """MMAU gives one, none or a list."""
+    groups: tuple[str, ...] = ()
+    """What accuracy is also reported by: categories, task, sub-category, difficulty, each behind its key's name."""
 
     @property
     def lettered(self) -> str:
@@ -157,11 +159,15 @@ def _problem(entry: Any) -> str | None:
 
 def _item(entry: Mapping[str, Any]) -> Item:
     category = entry.get("category") or ()
+    categories = (category,) if isinstance(category, str) else tuple(map(str, category))
+    by_key = {"category": categories} | {key: [entry.get(key)] for key in ("task", "sub-category", "difficulty")}
+    by_key = {key: [value for value in values if isinstance(value, str) and value] for key, values in by_key.items()}
     return Item(
         entry["id"],
         entry["audio_id"].strip(),
         entry["question"].strip(),
         tuple(choice.strip() for choice in entry["choices"]),
         answer_of(entry),
-        (category,) if isinstance(category, str) else tuple(category),
+        categories,
+        tuple(f"{key}: {value}" for key, values in by_key.items() for value in values),
     )

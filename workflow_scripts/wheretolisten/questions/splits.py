@@ -1,8 +1,10 @@
 """Which items settings are chosen on, and which are reported: no source recording is on both sides."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.errors import UserError
@@ -13,6 +15,23 @@ SHARE = 0.2
 """Share of the recordings that settings are chosen on (ASH: a 20 % calibration split)."""
 
 _FEWEST = 2
+
+
+def sources_of(recordings: Sequence[str], events: Sequence[str | Path] = ()) -> list[frozenset[str]]:
+    """Source recordings that each item's recording was made from, [item].
+
+    Parameters
+    ----------
+    recordings
+        Recording that each item is about, by its path in the folder of the question set, [item].
+    events
+        Table of the sequences' events (path, source), or none: then a recording is its own source.
+    """
+    if not events:
+        return [frozenset([recording]) for recording in recordings]
+    table = pd.read_csv(events[0], dtype=str, keep_default_na=False)
+    of_path = {path: frozenset(rows) for path, rows in table.groupby("path")["source"]}
+    return [of_path[recording] for recording in recordings]
 
 
 def split(recordings: Sequence[str], sources: Sequence[frozenset[str]], seed: int, share: float = SHARE) -> np.ndarray:

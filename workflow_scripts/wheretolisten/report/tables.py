@@ -140,6 +140,36 @@ AUDIO_SHARES = (AUDIO_SHARE, AUDIO_SHARE_SECOND_HALF)
 """What `tabulate_audio_share` writes."""
 
 
+ACCURACY = Table(
+    "choices",
+    "Answers",
+    "Accuracy on questions",
+    "Right answers in percent under every method, with 95 % intervals over recordings, on items whose recordings share "
+    "no source with those that heads and strengths were chosen on. score: the likeliest choice as a whole text, by the "
+    "mean over its tokens, the likeliest letter, or the answer in words. difference: percentage points against the "
+    "un-steered answers to the same items; p by sign flips of recordings, p_holm corrected over the methods. gained, "
+    "lost: items right under the method alone, or without it alone. mass_on_choices: probability that the answer is "
+    "one of the choices; divergence: from the un-steered choices, in nats; both say what else the method does.",
+    look="how many questions are answered rightly under every method",
+)
+ACCURACY_BY_GROUP = Table(
+    "choices_by_group",
+    "Answers",
+    "Accuracy by task, category and difficulty",
+    "The same accuracies, by groups of items.",
+)
+LISTENING_SIGNAL = Table(
+    "listening_signal",
+    "Answers",
+    "What heads say of right answers",
+    "How often the mean attention of some heads to the audio, from the last prompt token, is higher for a right answer "
+    "than for a wrong one (area under the ROC curve, 0.5 by chance), with 95 % interval; on items that the heads were "
+    "not chosen on. within_area compares questions of one kind only (category, task, sub-category, difficulty): what "
+    "merely tells easy kinds from hard ones is gone. The listening heads, as many random ones, and all.",
+)
+CHOICES = (ACCURACY, ACCURACY_BY_GROUP, LISTENING_SIGNAL)
+"""What `tabulate_choices` writes, and the report shows."""
+
 FOUND = Table(
     "intervals",
     "Localization",
@@ -162,7 +192,7 @@ AGREEMENT = Table(
 INTERVALS, SOUND_EVENTS = (FOUND,), (AGREEMENT,)
 """What `tabulate_intervals` writes: always, and where true events are known."""
 
-ALL = (*SCORES, *AUDIO_SHARES, *INTERVALS, *SOUND_EVENTS)
+ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *INTERVALS, *SOUND_EVENTS)
 """All but those of sweeps."""
 
 

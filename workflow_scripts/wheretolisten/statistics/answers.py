@@ -92,7 +92,9 @@ def accuracy_by(
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def auc(signal: np.ndarray, correct: np.ndarray, dependence: Dependence) -> tuple[float, float, float]:
+def auc(
+    signal: np.ndarray, correct: np.ndarray, dependence: Dependence, kinds: Sequence[object] | None = None
+) -> tuple[float, float, float]:
     """How often a signal is higher for a right answer than for a wrong one: area under the ROC curve, and its interval.
 
     Ties count half. The area is the mean of one term per item, its placement among the answers of the other kind
@@ -105,24 +107,38 @@ def auc(signal: np.ndarray, correct: np.ndarray, dependence: Dependence) -> tupl
         [item].
     correct
         Whether the answer is right, [item].
+    kinds
+        Kind of each item, [item]: only items of one kind are compared, and pairs of all kinds weigh alike. A signal
+        that tells easy kinds of questions from hard ones says nothing then. None: all are of one kind.
 
     Returns
     -------
     area, low, high
-        From 0 to 1, 0.5 by chance; NaN where all answers are right, or all wrong.
+        From 0 to 1, 0.5 by chance; NaN where no right answer has a wrong one to be compared with.
     """
     signal, correct = np.asarray(signal, float), np.asarray(correct, bool)
-    n_right, n_wrong = int(correct.sum()), int((~correct).sum())
-    if not n_right or not n_wrong:
-        return np.nan, np.nan, np.nan
-    ranks, placements = rankdata(signal), np.empty(len(signal))
-    placements[correct] = (ranks[correct] - rankdata(signal[correct])) / n_wrong
-    placements[~correct] = 1 - (ranks[~correct] - rankdata(signal[~correct])) / n_right
-    area = placements[correct].mean()
+    # As numbers, because tuples would become rows of an array.
+    known = {kind: number for number, kind in enumerate(dict.fromkeys(kinds or [None]))}
+    kind = np.array([known[each] for each in (kinds or [None] * len(signal))], dtype=int)
     # Terms whose mean is the area, and whose variance is that of its estimate: right and wrong answers weigh alike.
-    weights = np.where(correct, len(signal) / n_right, len(signal) / n_wrong)
-    found = estimate((area + (placements - area) * weights)[None], dependence)
-    low, high = found.share_interval()
+    n_pairs, area, terms = 0, 0.0, np.zeros(len(signal))
+    for number in known.values():
+        right, wrong = correct & (kind == number), ~correct & (kind == number)
+        n_right, n_wrong = int(right.sum()), int(wrong.sum())
+        if n_right and n_wrong:
+            inside = right | wrong
+            ranks = np.zeros(len(signal))
+            ranks[inside] = rankdata(signal[inside])
+            placed = (ranks[right] - rankdata(signal[right])) / n_wrong
+            of_wrong = 1 - (ranks[wrong] - rankdata(signal[wrong])) / n_right
+            area += placed.mean() * n_right * n_wrong
+            terms[right] = (placed - placed.mean()) * n_wrong * len(signal)
+            terms[wrong] = (of_wrong - placed.mean()) * n_right * len(signal)
+            n_pairs += n_right * n_wrong
+    if not n_pairs:
+        return np.nan, np.nan, np.nan
+    area /= n_pairs
+    low, high = estimate((area + terms / n_pairs)[None], dependence).share_interval()
     return float(area), float(low[0]), float(high[0])
 
 

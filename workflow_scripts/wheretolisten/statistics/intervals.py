@@ -12,6 +12,7 @@ grows with the share of pairs that are dependent, sets the degrees of freedom.
 Labels are fixed: an interval says what other recordings of the same kinds of sounds would give.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,15 +30,17 @@ class Dependence:
     recordings
         Recording of each query, [query].
     sources
-        Source of the event that each query asks for, [query]; the sources of a recording are those of its queries.
+        Source of the event that each query asks for, [query], or a set of all sources of its recording; the sources of
+        a recording are those of its queries.
     """
 
-    def __init__(self, recordings: np.ndarray, sources: np.ndarray) -> None:
+    def __init__(self, recordings: np.ndarray, sources: np.ndarray | Sequence[frozenset[str]]) -> None:
         _, recording = np.unique(np.asarray(recordings), return_inverse=True)
-        _, source = np.unique(np.asarray(sources), return_inverse=True)
-        ones = np.ones(recording.size)
-        self._of_recording = sparse.csr_array((ones, (recording, np.arange(recording.size))))
-        held = sparse.csr_array((ones, (recording, source)))
+        sets = [each if isinstance(each, frozenset) else (each,) for each in sources]
+        _, source = np.unique([one for each in sets for one in each], return_inverse=True)
+        self._of_recording = sparse.csr_array((np.ones(recording.size), (recording, np.arange(recording.size))))
+        holder = np.repeat(recording, [len(each) for each in sets])
+        held = sparse.csr_array((np.ones(source.size), (holder, source)))
         self._linked = (held @ held.T > 0).astype(float)
 
     def sums(self, values: np.ndarray) -> np.ndarray:

@@ -3,9 +3,11 @@
 from wheretolisten.store import schema
 from wheretolisten.store.parts import PartedFile, PartedTable
 from wheretolisten.store.results import (
+    Choices,
     Directions,
     Passes,
     concatenate,
+    read_choices,
     read_directions,
     read_frames,
     read_passes,
@@ -15,6 +17,7 @@ from wheretolisten.store.results import (
 from wheretolisten.store.schema import Column, Schema, texts
 
 __all__ = [
+    "Choices",
     "Column",
     "Directions",
     "PartedFile",
@@ -22,6 +25,7 @@ __all__ = [
     "Passes",
     "Schema",
     "concatenate",
+    "read_choices",
     "read_directions",
     "read_frames",
     "read_passes",

@@ -13,7 +13,7 @@ import numpy as np
 
 from wheretolisten.errors import UserError
 from wheretolisten.store.hdf5 import open_hdf5
-from wheretolisten.store.schema import DIRECTIONS, FRAMES, PASSES, STATES, digest_of_attributes
+from wheretolisten.store.schema import CHOICES, DIRECTIONS, FRAMES, PASSES, STATES, digest_of_attributes
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +139,59 @@ def read_passes_by_event(
                 "workflow again"
             )
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Choices:
+    """How likely a model finds the choices of questions; NaN beyond an item's own wordings and choices.
+
+    Attributes
+    ----------
+    item_id, recording, right
+        Of every item, [item]; `right` is the number of the right choice, NaN where it is withheld.
+    groups
+        Task, categories and difficulty of each item.
+    passes
+        Names, [pass].
+    n_tokens
+        Of each choice, [item, choice].
+    choices, letters
+        Log-probabilities, [item, pass, wording, choice].
+    words
+        Number of the choice that the answer in words names, [item, pass, wording]; -1: none or several, NaN: not asked.
+    head_mass
+        [item, layer, head], from 0 to 1; None in files of passes that heads steer.
+    """
+
+    item_id: np.ndarray
+    recording: np.ndarray
+    right: np.ndarray
+    groups: list[list[str]]
+    passes: tuple[str, ...]
+    n_tokens: np.ndarray
+    choices: np.ndarray
+    letters: np.ndarray
+    words: np.ndarray
+    head_mass: np.ndarray | None
+
+
+def read_choices(paths: Sequence[str | Path], model: str | None = None) -> Choices:
+    """Read what all shards of a study hold of choices, in order; `model` and errors are those of `read_passes`."""
+    pieces: dict[str, list[np.ndarray]] = {}
+    for path in paths:
+        with _open(path, CHOICES, model) as file:
+            passes = tuple(json.loads(file.attrs["passes"]))
+            for name in file:
+                pieces.setdefault(name, []).append(file[name][()])
+    columns = {name: concatenate(arrays) for name, arrays in pieces.items()}
+    texts = {name: np.char.decode(columns.pop(name), "utf-8") for name in ("sample_id", "recording", "groups")}
+    return Choices(
+        item_id=texts["sample_id"],
+        recording=texts["recording"],
+        groups=[each.split("\n") if each else [] for each in texts["groups"]],
+        passes=passes,
+        **({"head_mass": None} | columns),
+    )
 
 
 def read_frames(

@@ -139,10 +139,32 @@ def frames() -> Schema:
     return Schema(FRAMES, columns, "extract_activations")
 
 
+def choices(rebuilt_by: str, with_heads: bool) -> Schema:
+    """How likely the choices of questions are in every pass; `with_heads`: and what each head gives to the audio."""
+    likely = ("sample", "pass", "wording", "choice")
+    columns = [
+        _SAMPLE_ID,
+        Column("recording", ("sample",), "S256", "", "recording that the question is about; UTF-8"),
+        Column("groups", ("sample",), "S512", "", "task, categories and difficulty, one in a line; UTF-8"),
+        Column("right", ("sample",), "f4", "", "number of the right choice, from 0; NaN where it is withheld"),
+        Column("n_tokens", ("sample", "choice"), "f4", "tokens", "tokens of each choice"),
+        Column("choices", likely, "f4", "nat", "log-probability of each choice as a whole"),
+        Column("letters", likely, "f4", "nat", "log-probability of each choice's letter"),
+        Column(
+            "words", likely[:3], "f4", "", "number of the choice that the answer in words names; -1: none or several"
+        ),
+    ]
+    if with_heads:
+        about = "share of each head's attention from the last prompt token that goes to the audio, un-steered; 0 to 1"
+        columns.append(Column("head_mass", ("sample", "layer", "head"), "f4", "", about))
+    return Schema(CHOICES, tuple(columns), rebuilt_by)
+
+
 STATES = "where-to-listen/states/1"
 DIRECTIONS = "where-to-listen/directions/1"
 PASSES = "where-to-listen/passes/1"
 FRAMES = "where-to-listen/frames/1"
+CHOICES = "where-to-listen/choices/1"
 """Names of the four kinds of files, with their versions."""
 
 VALUES = {
