@@ -1,13 +1,18 @@
-"""Passes about questions: those of each alone, however they go through together."""
+"""Passes about questions: those of each alone, however they go through together; and a head that is wired."""
 
 import itertools
 
 import numpy as np
 import pytest
+import torch
 
+from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.studies import Choosing
+from wheretolisten.directions.heads import correlations, random_heads, specialists
 from wheretolisten.engine.passes import Engine
+from wheretolisten.models.adapter import Symbols
+from wheretolisten.models.registry import load
 from wheretolisten.questions.asking import Asking, ask, wordings_of
 from wheretolisten.questions.mmau import Item
 
@@ -78,3 +83,52 @@ def test_nothing_added_changes_no_bit_and_missing_vectors_leave_a_pass_out(shipp
     found = ask(engine, heard, ITEMS, asked, choosing)["choices"][:, 1]
     assert np.isfinite(found[0]).all()
     assert np.isnan(found[1]).all()
+
+
+def test_the_one_head_that_is_wired_to_the_audio_is_found_and_without_it_the_answers_are_lost(checkpoints):
+    # What is heard reaches the answer through one head alone: the others write nothing.
+    adapter, wired = (
+        load(Model(checkpoint=str(checkpoints["random-qwen2-audio"]), device="cpu", dtype="float32")),
+        (1, 2),
+    )
+    n_heads = adapter.text_config.num_attention_heads
+    with torch.no_grad():
+        for layer, block in enumerate(adapter.blocks):
+            by_head = block.self_attn.o_proj.weight.view(adapter.hidden_size, n_heads, -1)
+            by_head[:, [head for head in range(n_heads) if (layer, head) != wired]] = 0
+    rng, words, n = np.random.default_rng(3), ("dog", "rain", "rooster", "cat", "bell", "siren"), 80
+    engine = Engine(adapter)
+    heard = engine.hear(
+        [
+            Symbols(tuple((str(rng.choice(words)), first, first + 6) for first in (0, 7, 14)), 20, 0.5, ("wired", row))
+            for row in range(n)
+        ]
+    )
+    prompts, index = ["Which sound comes first?"] * n, list(range(n))
+    mass = engine.read(heard, prompts, index, want_head_mass=True).head_mass
+    likely = engine.choose(heard, prompts, [[f" {word}" for word in words]] * n, index).sums
+    # Two choices of which the model takes now the one, now the other, as it hears.
+    pairs = list(itertools.combinations(range(len(words)), 2))
+    first, second = min(pairs, key=lambda pair: abs((likely[:, pair[0]] > likely[:, pair[1]]).mean() - 0.5))
+    taken = likely[:, first] > likely[:, second]
+    assert 0.25 < taken.mean() < 0.75
+    # It is wrong where that head looks away.
+    key = np.where(mass[:, *wired] >= np.quantile(mass[:, *wired], 0.2), taken, ~taken)
+    found = correlations(mass, taken == key)
+    assert specialists(found, 1) == [wired]
+
+    def accuracy_without(heads):
+        support = np.zeros((adapter.n_layers, n_heads, adapter.blocks[0].self_attn.head_dim), bool)
+        for layer, head in heads:
+            support[layer, head] = True
+        off = Steering(operator="scale", scale=0.0, site="heads", preserve_norm=False)
+        given = {"steering": off, "support": support.reshape(adapter.n_layers, -1)}
+        likely = engine.choose(heard, prompts, [[f" {words[first]}", f" {words[second]}"]] * n, index, **given).sums
+        return ((likely[:, 0] > likely[:, 1]) == key).mean()
+
+    assert (taken == key).mean() == pytest.approx(0.8, abs=0.02)
+    # Without it every item gets the same answer, whatever is heard.
+    assert accuracy_without([wired]) in (key.mean(), 1 - key.mean())
+    assert accuracy_without([wired]) < 0.7
+    others = random_heads(found.shape, 6, [wired], np.random.default_rng(0))
+    assert accuracy_without(others) == (taken == key).mean()
