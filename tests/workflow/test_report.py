@@ -49,8 +49,8 @@ REDRAWN = dict.fromkeys(
 REDRAWN |= dict.fromkeys(("summarize_run", "render_tables"), 1)
 REDRAWN |= {"plot_sweeps": 1} | {f"plot_{kind}": 1 for kind in KINDS}
 
-ATTENTION = ("unsteered", "passes", "maps")
-CACHED = (*ATTENTION, "choices", "heads", "scores", "unknown_duration", "detection", "events")
+ATTENTION = ("unsteered", "passes", "choices", "maps")
+CACHED = (*ATTENTION, "heads", "scores", "unknown_duration", "detection", "events")
 """Folders of results that tables, figures and report are made from; those of them that hold what passes left."""
 
 REDRAW = ("--workflow-profile", "profiles/redraw")

@@ -129,7 +129,7 @@ _ALL = (
     ),
 )
 FIGURES = {figure.name: figure for figure in _ALL}
-"""Figures by name. Those of sweeps come with their tables, `SWEEP` describes them."""
+"""Figures by name. Those of sweeps come with their tables, `SWEEP` describes them; `LISTENING` those of answers."""
 
 ALWAYS = tuple(name for name in FIGURES if name not in ("audio_share", "references"))
 """Those that every run has; the others are of studies and methods that it may be without."""
@@ -145,6 +145,17 @@ SWEEP = Figure(
     "were chosen on the first half of the samples, and the overlap is that on the second half.",
 )
 
+LISTENING = Figure(
+    "listening",
+    "Answers",
+    "",
+    "which heads' attention to the audio goes with right answers",
+    "Heads: Pearson correlation of each head's attention to the audio, from the last prompt token, with right answers "
+    "on the calibration questions; listening heads are framed. Signals: mean attention of some heads to the audio on "
+    "the other questions, each a dot, right and wrong ones apart, with the area under the ROC curve; of the heads "
+    "chosen, of as many random ones, and of all. ``listening_signal.csv`` has the area within kinds of questions, too.",
+)
+
 
 def captions(config: Config) -> dict[str, str]:
     """The rule that draws each figure → its caption in a run, reStructuredText."""
@@ -155,7 +166,8 @@ def captions(config: Config) -> dict[str, str]:
         "inference": _as_text(config.prompts["inference"].format()),
     }
     found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
-    return found | dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)
+    found |= dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)
+    return found | {"plot_listening": LISTENING.caption}
 
 
 def _as_text(text: str) -> str:
