@@ -61,8 +61,9 @@ def count(lines: Iterable[str], local: set[str]) -> dict[str, Need]:
 
 def main() -> None:
     """Print the table."""
-    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--dry-run"]
-    run = subprocess.run([*command, *sys.argv[1:], "--quiet", "host"], capture_output=True, text=True, check=False)
+    # What comes behind -- are targets.
+    command = [sys.executable, "-m", "snakemake", "--workflow-profile", "profiles/slurm", "--dry-run", "--quiet=host"]
+    run = subprocess.run([*command, *sys.argv[1:]], capture_output=True, text=True, check=False)
     if run.returncode:
         sys.exit(run.stderr or run.stdout)
     needs = count((run.stdout + run.stderr).splitlines(), local_rules())

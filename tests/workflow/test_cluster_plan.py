@@ -14,15 +14,23 @@ pytestmark = pytest.mark.workflow
 def test_the_estimate_counts_jobs_submissions_and_gpu_hours_without_slurm(clean_copy, tmp_path):
     # A laptop: of the system's programs there is only the one by which the executor finds out that SLURM is missing.
     (tmp_path / "which").symlink_to(shutil.which("which"))
-    estimate = subprocess.run(
-        [sys.executable, "profiles/slurm/estimate.py"],
-        cwd=clean_copy.folder,
-        env=os.environ | {"PATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    table = {line.split()[0]: line.split()[1:] for line in estimate.stdout.splitlines()}
+
+    def estimated(*arguments: str) -> dict[str, list[str]]:
+        estimate = subprocess.run(
+            [sys.executable, "profiles/slurm/estimate.py", *arguments],
+            cwd=clean_copy.folder,
+            env=os.environ | {"PATH": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return {line.split()[0]: line.split()[1:] for line in estimate.stdout.splitlines()}
+
+    # A target, behind the separator that options with several values need.
+    of_target = estimated("--configfile", "profiles/studies/listening-tiny.yaml", "--", "listening")
+    assert of_target["choose_answers"][:2] == of_target["steer_by_heads"][:2] == ["12", "4"]
+    assert "steer_attention" not in of_target
+    table = estimated()
     # 500 samples: two shards, and one of the others, for two models; three shards share a job.
     assert table["extract_activations"][:2] == ["6", "2"]
     assert table["steer_attention"][:2] == ["24", "8"]
