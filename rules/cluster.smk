@@ -24,7 +24,10 @@ def refuse_orphans():
 
 def where_to_look():
     places = {f"results/tables/{table.shown}": table.look for table in tables.ALL if table.look}
-    places |= {f"results/figures/{figure.place}": figure.look for figure in (*figures.FIGURES.values(), figures.SWEEP, figures.LISTENING)}
+    places |= {
+        f"results/figures/{figure.place}": figure.look
+        for figure in (*figures.FIGURES.values(), figures.SWEEP, figures.LISTENING)
+    }
     places |= {
         "results/report/run.html": "what was run: coverage, time and memory, versions, configuration",
         "results/tiny_models/": "retrained models with their cards and scores",

@@ -236,7 +236,7 @@ def test_a_table_becomes_a_page_that_holds_the_table(tmp_path):
 
 
 def test_tables_are_described_once_and_found_by_their_files():
-    described = [*tables.SCORES, *tables.AUDIO_SHARES, tables.of_sweep("strength")]
+    described = [*tables.SCORES, *tables.AUDIO_SHARES, *tables.CHOICES, tables.of_sweep("strength")]
     files = [file for table in described for file in table.files]
     assert len(set(files)) == len(files)
     for table in described:
@@ -249,7 +249,7 @@ def test_tables_are_described_once_and_found_by_their_files():
 def test_captions_are_filled_and_hold_no_markup_of_users(raw_config, root):
     raw_config["prompts"]["inference"] = "What *is* `this`_ | {{x}}?\\"
     captions = figures.captions(configuration.load(raw_config, root))
-    assert set(captions) == {f"plot_{name}" for name in (*figures.FIGURES, "sweep", "sweeps")}
+    assert set(captions) == {f"plot_{name}" for name in (*figures.FIGURES, "sweep", "sweeps", "listening")}
     assert all(len(caption) > 100 and "{config" not in caption for caption in captions.values())
     html = publish_parts(captions["plot_attention_change"], writer="html")["body"]
     assert "What *is* `this`_ | {x}?\\" in unescape(html)
