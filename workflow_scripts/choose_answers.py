@@ -10,45 +10,35 @@ from typing import Any
 
 import numpy as np
 
-from wheretolisten import jobs, log, passes, provenance, store
+from wheretolisten import jobs, log, passes, store
 from wheretolisten.config.directions import State
 from wheretolisten.config.passes import REPLACED, ChoiceSettings
 from wheretolisten.config.probe import Steering
 from wheretolisten.directions.heads import listening_direction
-from wheretolisten.directions.vectors import contrast, random_direction
 from wheretolisten.engine.forward import Heard
-from wheretolisten.files import sha256_of_file
 from wheretolisten.models.adapter import silence_like
+from wheretolisten.questions import shards
 from wheretolisten.questions.asking import Asking, ask
-from wheretolisten.questions.audio import load_recording, other_recording, usable
+from wheretolisten.questions.audio import load_recording, other_recording
 from wheretolisten.questions.mmau import Item, read_items
 
 
 def main(argv: list[str] | None = None) -> None:
     """Read every question of a shard in all passes, batch by batch, after the batches a killed job left."""
-    parser = jobs.parser_of(__doc__)
-    parser.add_argument("--questions", type=Path, required=True, help="question set in MMAU's format, json")
-    parser.add_argument("--audio", type=Path, required=True, help="folder that the set's audio paths start from")
-    parser.add_argument("--first", type=int, required=True, help="first item of the shard")
-    parser.add_argument("--stop", type=int, required=True, help="item after the last one of the shard")
+    parser = shards.parser_of(__doc__)
     parser.add_argument("--heads", type=Path, help="what select_heads wrote; without it, the study's methods")
     parser.add_argument("--output", type=Path, required=True, help="log-probabilities, HDF5")
     args = parser.parse_args(argv)
     logger = log.start("choose_answers")
     settings = ChoiceSettings.from_json(args.settings)
-    items = read_items(args.questions, args.first, args.stop, settings.splits, settings.on_bad_item)
-    items = usable(items, args.audio, settings.max_seconds, settings.on_bad_item)
+    items = shards.usable_items(args, settings)
     everything = [*read_items(args.questions, 0, args.first, settings.splits, "skip"), *items] if args.first else items
     by_id = {item.item_id: item for item in items}
 
     def load(item: Item) -> np.ndarray:
         return load_recording(item, args.audio, settings.max_seconds)
 
-    batches = jobs.cut(
-        [passes.Example(item.item_id, item.audio_id, fields_of(item)) for item in items],
-        settings.model.batch_samples,
-        lambda example: load(by_id[example.example_id]),
-    )
+    batches = shards.batches_of(items, args.audio, settings)
     heads = json.loads(args.heads.read_text()) if args.heads else None
     inputs = {"questions": args.questions} | ({"heads": args.heads} if args.heads else {})
     job = jobs.Job("choose_answers", settings, args.threads, inputs)
@@ -59,13 +49,10 @@ def main(argv: list[str] | None = None) -> None:
         passes=names,
         first=args.first,
         stop=args.stop,
-        audio_digest=provenance.digest_of(
-            [(each.audio_id, sha256_of_file(args.audio / each.audio_id)) for each in items]
-        ),
+        audio_digest=shards.audio_digest(items, args.audio),
     )
     if not items:
         logger.warning("none of the items %d to %d can be used", args.first, args.stop - 1)
-        batches = [jobs.Batch(0, [], lambda _: np.zeros(0))]
     elif heads is None:
         job.describe(passes.columns_of(job.passes, []), batches[0])
     else:
@@ -100,7 +87,7 @@ def by_methods(
     mass, states = passes.read(job.engine, heard, batch.examples, columns, settings)
     asked = []
     for each in (unsteered, *further):
-        vectors = None if each.direction is None else _vectors(each.direction, states, items)
+        vectors = None if each.direction is None else shards.vectors_of(each.direction, states, batch.examples)
         asked.append(Asking(each.prompt, own, vectors, each.steering))
     # In the order of REPLACED.
     more = job.engine.hear([*map(silence_like, heard.recordings), *others])
@@ -138,19 +125,6 @@ def steering_of_heads(settings: ChoiceSettings) -> Steering:
     return Steering(
         scale=1.0, layers="last", site=settings.choosing.site, positions="last", decoding="all", preserve_norm=False
     )
-
-
-def fields_of(item: Item) -> dict[str, str]:
-    """What fills templates about an item."""
-    return {"question": item.question, "choices": item.lettered}
-
-
-def _vectors(direction: Any, states: Mapping[str, np.ndarray], items: list[Item]) -> np.ndarray:
-    first, second = direction.contrast
-    own = contrast(states[first][:, 0], states[second][:, 0])
-    if direction.control == "random":
-        return random_direction(own, [item.item_id for item in items], [""] * len(items))
-    return own
 
 
 def _about(items: list[Item]) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from wheretolisten.config.directions import Direction
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.studies import Choosing
@@ -13,8 +14,10 @@ from wheretolisten.directions.heads import correlations, random_heads, specialis
 from wheretolisten.engine.passes import Engine
 from wheretolisten.models.adapter import Symbols
 from wheretolisten.models.registry import load
+from wheretolisten.passes import Example
 from wheretolisten.questions.asking import Asking, ask, wordings_of
 from wheretolisten.questions.mmau import Item
+from wheretolisten.questions.shards import vectors_of as vectors_of_items
 
 ITEMS = [
     Item("00000", "0", "Which sound comes first?", ("dog", "rain", "rooster"), "dog", ()),
@@ -64,6 +67,18 @@ def test_every_pass_is_what_it_is_alone(shipped_pair, sounds):
         # An item has as many wordings as choices, and nothing beyond.
         assert np.isnan(found["choices"][row, number, n:]).all()
         assert np.isnan(found["choices"][row, number, :, n:]).all()
+
+
+def test_a_random_direction_of_items_is_as_long_as_their_own_and_another():
+    rng = np.random.default_rng(2)
+    states = {name: rng.normal(size=(2, 1, 3, 8)).astype(np.float32) for name in ("question", "question@silence")}
+    examples = [Example(item.item_id, item.audio_id) for item in ITEMS]
+    own = Direction(contrast=("question", "question@silence"))
+    vectors = vectors_of_items(own, states, examples)
+    np.testing.assert_array_equal(vectors, (states["question"] - states["question@silence"])[:, 0])
+    drawn = vectors_of_items(own.model_copy(update={"control": "random"}), states, examples)
+    np.testing.assert_allclose(np.linalg.norm(drawn, axis=-1), np.linalg.norm(vectors, axis=-1), rtol=1e-5)
+    assert not np.allclose(drawn, vectors, atol=0.1)
 
 
 def test_nothing_added_changes_no_bit_and_missing_vectors_leave_a_pass_out(shipped_pair, sounds):

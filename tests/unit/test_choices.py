@@ -101,6 +101,12 @@ def select(folder, choices, choosing):
     return path
 
 
+def files_of(folder, steered: Choices, selected):
+    """Files of a study whose methods are written already, beside what its heads do."""
+    heads = write(folder / "heads.h5", steered)
+    return {"identity": "mine", "methods": [folder / "methods.h5"], "heads": [heads], "selected": selected}
+
+
 def test_the_planted_head_is_found_and_tells_right_answers_where_random_heads_do_not(tmp_path):
     mass, likely, _ = planted()
     found = choices_of(likely, np.zeros(len(likely)), head_mass=mass)
@@ -114,12 +120,7 @@ def test_the_planted_head_is_found_and_tells_right_answers_where_random_heads_do
         np.zeros(len(likely)),
         passes=tuple(recorded["passes"]),
     )
-    files = {
-        "identity": "mine",
-        "methods": [tmp_path / "methods.h5"],
-        "heads": [write(tmp_path / "heads.h5", steered)],
-        "selected": selected,
-    }
+    files = files_of(tmp_path, steered, selected)
     tables = tabulate_choices.tabulate(choosing, files)
     areas = tables["areas"].set_index("heads")["area"]
     assert areas["listening_heads"] == 1
@@ -151,12 +152,7 @@ def test_what_reported_items_would_say_has_no_part_in_heads_and_strengths(tmp_pa
     for number, name in enumerate(names):
         good_on = CALIBRATION if name.endswith("_1") else REPORT
         steered[:, number, 0] = np.where((sides == good_on)[:, None], right, wrong)
-    files = {
-        "identity": "mine",
-        "methods": [tmp_path / "methods.h5"],
-        "heads": [write(tmp_path / "heads.h5", choices_of(steered, np.zeros(len(likely)), passes=names))],
-        "selected": selected,
-    }
+    files = files_of(tmp_path, choices_of(steered, np.zeros(len(likely)), passes=names), selected)
     table = tabulate_choices.tabulate(choosing, files)["table"]
     row = table[(table["score"] == "choice") & (table["method"] == "listening_heads")].iloc[0]
     assert (row["setting"], row["accuracy_pct"]) == ("listening_heads_1_1", 0)
@@ -174,12 +170,7 @@ def test_answers_that_are_all_alike_choose_no_head(tmp_path, caplog):
     nothing = choices_of(
         np.full((len(likely), 8, 1, 2), np.nan), np.zeros(len(likely)), passes=tuple(recorded["passes"])
     )
-    files = {
-        "identity": "mine",
-        "methods": [tmp_path / "methods.h5"],
-        "heads": [write(tmp_path / "heads.h5", nothing)],
-        "selected": selected,
-    }
+    files = files_of(tmp_path, nothing, selected)
     tables = tabulate_choices.tabulate(choosing, files)
     assert set(tables["table"]["method"]) == set(PASSES)
     assert list(tables["areas"]["heads"]) == ["all_heads"]

@@ -165,7 +165,7 @@ DIRECTIONS = "where-to-listen/directions/1"
 PASSES = "where-to-listen/passes/1"
 FRAMES = "where-to-listen/frames/1"
 CHOICES = "where-to-listen/choices/1"
-"""Names of the four kinds of files, with their versions."""
+"""Names of the kinds of files, with their versions."""
 
 VALUES = {
     "attention": Column(
