@@ -238,11 +238,14 @@ def test_only_what_runs_models_may_import_torch():
 
 def test_code_is_what_it_does_and_not_how_it_is_described(tmp_path, monkeypatch):
     monkeypatch.setattr(provenance, "SCRIPTS", tmp_path)
+    kept = tmp_path / "__pycache__" / "modules.json"
+    monkeypatch.setattr(provenance, "_KEPT", kept)
+    monkeypatch.setattr("sys.dont_write_bytecode", False)
+    cached = [value for value in vars(provenance).values() if hasattr(value, "cache_clear")]
 
     def digest(text, helper="def twice(x):\n    return 2 * x\n"):
-        for function in (provenance.local_modules, provenance.code_digest, provenance._tree, provenance._meaning):
-            function.cache_clear()
-        provenance._imported_files.cache_clear()
+        for function in cached:
+            function.cache_clear()  # as in another process, which finds the modules that are kept
         (tmp_path / "script.py").write_text(text)
         (tmp_path / "helper.py").write_text(helper)
         return provenance.code_digest("script")
@@ -257,6 +260,19 @@ def test_code_is_what_it_does_and_not_how_it_is_described(tmp_path, monkeypatch)
     digests = {digest(plain), *(digest(plain.replace(*change)) for change in changes)}
     digests.add(digest(plain, "def twice(x):\n    return x + x\n"))
     assert len(digests) == 6
+    expected = digest(plain)
+    with monkeypatch.context() as unread:
+        unread.setattr("ast.parse", lambda *_: pytest.fail("a module that is kept is read again"))
+        assert digest(plain) == expected
+    for damaged in ("", "[]", '{"script.py": 1}', '{"script.py": ["", [], ""]}'):
+        kept.write_text(damaged)
+        assert digest(plain) == expected
+    kept.unlink()
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
+    assert digest(plain) == expected
+    assert not kept.exists()
+    for function in cached:
+        function.cache_clear()
 
 
 def test_provenance_follows_content(tmp_path):

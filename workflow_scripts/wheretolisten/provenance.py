@@ -1,19 +1,22 @@
 """What a result was made from: the modules of a script, digests, versions, the commit."""
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
 import json
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wheretolisten.checkpoint import folder_of
 from wheretolisten.config.sections import Section
-from wheretolisten.files import sha256_of_file
+from wheretolisten.errors import UserError
+from wheretolisten.files import sha256_of_file, write_text
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 """Folder of the scripts, which is also the root that `wheretolisten` is imported from."""
@@ -44,17 +47,66 @@ def local_modules(script: str) -> tuple[Path, ...]:
 
 @functools.cache
 def _imported_files(path: Path) -> frozenset[Path]:
-    return frozenset(file for name in set(_imported_names(path)) for file in _files_of(name))
+    return frozenset(file for name in _read(path).imports for file in _files_of(name))
+
+
+class _Module(NamedTuple):
+    """What is read from the source of a module: what it imports, and the digest of what it does."""
+
+    source: str
+    """Digest of the source, and of the code that reads it."""
+
+    imports: list[str]
+    meaning: str
+
+
+_KEPT = SCRIPTS / "__pycache__" / f"modules.{sys.implementation.cache_tag}.json"
+"""Where modules that were read are kept, beside Python's byte code and like it: reading all takes a third of the time
+that Snakemake takes to start."""
 
 
 @functools.cache
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
+def _kept() -> dict[str, _Module]:
+    try:
+        return {name: _Module(*module) for name, module in json.loads(_KEPT.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
 
 
-def _imported_names(path: Path) -> Iterable[str]:
+def _keep(modules: Mapping[str, _Module]) -> None:
+    """Add to the modules that are kept, where Python may keep byte code; a run that may not does without."""
+    _kept().update(modules)
+    if not sys.dont_write_bytecode:
+        with contextlib.suppress(OSError, UserError):
+            write_text(_KEPT, json.dumps(_kept()))
+
+
+@functools.cache
+def _read(path: Path) -> _Module:
+    source = path.read_bytes()
+    digest = hashlib.sha256(_reader() + source).hexdigest()
+    name = path.relative_to(SCRIPTS).as_posix()
+    module = _kept().get(name)
+    if module is None or module.source != digest:
+        tree = ast.parse(source)
+        words: list[str] = []
+        _spell(tree, words)
+        module = _Module(digest, sorted(set(_imported_names(path, tree))), digest_of(words))
+        _new[name] = module
+    return module
+
+
+_new: dict[str, _Module] = {}
+
+
+@functools.cache
+def _reader() -> bytes:
+    return Path(__file__).read_bytes()
+
+
+def _imported_names(path: Path, tree: ast.Module) -> Iterable[str]:
     package = path.relative_to(SCRIPTS).with_suffix("").parts[:-1]
-    for node in _statements(_tree(path).body):
+    for node in _statements(tree.body):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -72,14 +124,13 @@ def _statements(body: Iterable[ast.AST]) -> Iterable[ast.AST]:
             yield from _statements(getattr(node, name, ()))
 
 
-def _files_of(name: str) -> Iterable[Path]:
+@functools.cache
+def _files_of(name: str) -> tuple[Path, ...]:
     # Importing a.b.c runs a/__init__.py and a/b/__init__.py as well.
-    parts = name.split(".")
-    for end in range(1, len(parts) + 1):
-        base = SCRIPTS.joinpath(*parts[:end])
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
-            if path.is_file():
-                yield path
+    package, _, _ = name.rpartition(".")
+    base = SCRIPTS.joinpath(*name.split("."))
+    files = [path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file()]
+    return (_files_of(package) if package else ()) + tuple(files)
 
 
 def digest_of(*parts: Any) -> str:
@@ -94,14 +145,11 @@ def code_digest(script: str) -> str:
     Rules pass it as a parameter, so that editing a module reruns exactly the rules whose scripts import it, and
     describing it better reruns none. It is the same under every version of Python that reads the syntax alike.
     """
-    return digest_of([(str(path.relative_to(SCRIPTS)), _meaning(path)) for path in local_modules(script)])
-
-
-@functools.cache
-def _meaning(path: Path) -> str:
-    words: list[str] = []
-    _spell(_tree(path), words)
-    return digest_of(words)
+    digest = digest_of([(str(path.relative_to(SCRIPTS)), _read(path).meaning) for path in local_modules(script)])
+    if _new:
+        _keep(_new)
+        _new.clear()
+    return digest
 
 
 def _spell(node: Any, words: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What is said to a model: named templates, filled from an example."""
 
+import functools
 import string
 from typing import Annotated, Any
 
@@ -44,6 +45,7 @@ _MUST_NAME = {"positive": ABOUT_EVENT, "question": ABOUT_QUESTION, "focus": ABOU
 _NUMBERED = ("positive_", "negative_")
 
 
+@functools.cache
 def fields_of(template: str) -> frozenset[str]:
     """What a template names in braces.
 
