@@ -3,17 +3,76 @@
 import builtins
 import io
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from xdist.scheduler import LoadScopeScheduling
 
 from wheretolisten.config import workflow as configuration
 
 ROOT = Path(__file__).resolve().parent.parent
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores; torch and BLAS, here and in what tests start, would each take all of them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers, unless all that was asked for lies in one file: what it shares would be made by each of them."""
+    files = {argument.partition("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and files.pop().endswith(".py") else 2
+
+
+FINISHED_RUN = tuple(f"tests/workflow/test_{name}.py" for name in ("report", "sweeps", "workflow"))
+"""Files whose tests read one finished run, or change copies of it."""
+
+BY_PARAMETER = ("tests/engine/test_families.py", "tests/unit/test_tiny.py")
+"""Long files whose tests share what is made for their parameter and nothing else."""
+
+LONGEST = ("cluster", "finished run", "tests/workflow/test_durability.py", "tests/workflow/", *BY_PARAMETER)
+"""What the scopes that take longest begin with; the others follow in the order in which they were collected."""
+
+
+class Scheduling(LoadScopeScheduling):
+    """One worker runs all tests that share something dear to make, and what takes longest starts first."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        if file.startswith("tests/slurm/"):
+            return "cluster"
+        if file in FINISHED_RUN:
+            return "finished run"
+        if file == "tests/workflow/test_fresh.py":
+            return nodeid
+        if file in BY_PARAMETER:
+            return file + re.sub(r"(-\d+)?\]$", "", test.partition("[")[2])
+        return file
+
+    def _assign_work_unit(self, node: Any) -> None:
+        def place(scope: str) -> int:
+            return next((place for place, start in enumerate(LONGEST) if scope.startswith(start)), len(LONGEST))
+
+        self.workqueue.move_to_end(min(self.workqueue, key=place), last=False)
+        super()._assign_work_unit(node)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    config.option.loadscopereorder = False  # by number of tests, which says little
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[pytest.TestReport]:
+    """What a test printed goes from process to process as text, also the name of a file that is no text."""
+    report = yield
+    report.sections = [(name, said.encode(errors="backslashreplace").decode()) for name, said in report.sections]
+    return report
 
 
 @pytest.fixture(scope="session")

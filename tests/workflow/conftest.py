@@ -51,7 +51,11 @@ ONE_STUDY = {
 }
 """One model and one study that reads windows, about examples of two shards, for an overlay."""
 
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".snakemake", "results", "__pycache__", ".*_cache", "uv.lock")
+NOT_COPIED = shutil.ignore_patterns(
+    *(".git", ".venv", ".snakemake", "results", ".*_cache", "uv.lock", "*.pyc.*", ".modules.*")
+)
+"""Byte code comes along, but for what another worker is writing: it goes by time and size of its source, which a copy
+keeps."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What may happen to a run - a kill at any moment, a full disk, a damaged file, a second run - costs no result."""
 
+import contextlib
 import os
 import random
 import re
@@ -7,16 +8,20 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import numpy as np
 import pytest
 
 from .conftest import NOT_COPIED, ONE_STUDY, Copy, contents, kill
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
-N_KILLS = 20
+N_KILLS, N_STOPS = 8, 2
+"""Kills that a run goes on after, and how often each run is stopped and looked at before: what is on the disk while all
+its processes stand still is what a kill would leave, and costs no start of everything."""
 
 ONE = ONE_STUDY | {
     "sounds": {"synthetic": {"clips_per_label": 2}},
@@ -36,6 +41,16 @@ def undisturbed(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Copy:
     return copy
 
 
+@contextlib.contextmanager
+def stopped(process: subprocess.Popen) -> Iterator[None]:
+    """A process and all that it started stand still."""
+    os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGCONT)
+
+
 def wait_for_lock(process: subprocess.Popen, copy: Copy) -> None:
     """Wait until a run has locked its folder, which it does before the first job; or until it ends."""
     while process.poll() is None and not any((copy.folder / ".snakemake/locks").glob("*")):
@@ -48,17 +63,28 @@ def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
     length = max(times) - min(times)
     moments = random.Random(20)
     states, finished = [], 0
+
+    def n_results() -> int:
+        found = contents(clean_copy.folder)
+        assert {name for name in found if found[name] != expected[name]} == set(), "a file is there in part"
+        return sum(not name.endswith(".flac") for name in found)
+
     while len(states) < N_KILLS:
         process = clean_copy.start("tables", overlay=ONE)
         wait_for_lock(process, clean_copy)
-        try:
-            # Long enough for some jobs to end, short enough for the kills to be spread over the whole run.
-            output, _ = process.communicate(timeout=moments.uniform(0, length / 3))
-        except subprocess.TimeoutExpired:
+        # Long enough for some jobs to end, short enough for the kills to be spread over the whole run.
+        *stops, end = sorted(moments.uniform(0, length / 3) for _ in range(N_STOPS + 1))
+        output = None
+        for wait in np.diff([0, *stops, end]):
+            try:
+                output, _ = process.communicate(timeout=wait)
+                break
+            except subprocess.TimeoutExpired:
+                with stopped(process):
+                    n_results()
+        if output is None:
             kill(process)
-            found = contents(clean_copy.folder)
-            assert {name for name in found if found[name] != expected[name]} == set(), "a file is there in part"
-            states.append(sum(not name.endswith(".flac") for name in found))
+            states.append(n_results())
             if states[-2:-1] == states[-1:]:
                 length *= 1.1  # nothing ended: the machine may be busier than when the length was measured
             # What --unlock does, without the start of Snakemake that would take as long as the run between two kills.
@@ -72,8 +98,8 @@ def test_kills_at_random_moments_cost_nothing_but_time(undisturbed, clean_copy):
     assert contents(clean_copy.folder) == expected
     left_over = {path.name for pattern in (".*", "*.parts") for path in (clean_copy.folder / "results").rglob(pattern)}
     assert left_over <= {".snakemake_timestamp"}  # of Snakemake itself, in folders
-    n_results = sum(not name.endswith(".flac") for name in expected)
-    assert finished or max(states) - min(states) > n_results / 3, f"the kills were not spread: {states}"
+    n_expected = sum(not name.endswith(".flac") for name in expected)
+    assert finished or max(states) - min(states) > n_expected / 3, f"the kills were not spread: {states}"
 
 
 def test_a_full_disk_is_named_and_the_run_goes_on_after_room_is_made(undisturbed, clean_copy, small_disk):
@@ -126,11 +152,8 @@ def test_a_damaged_result_is_refused_with_the_command_that_rebuilds_it(undisturb
 def test_a_second_run_on_the_same_results_is_refused_and_the_first_goes_on(clean_copy):
     first = clean_copy.start("examples", overlay=ONE)
     wait_for_lock(first, clean_copy)
-    os.killpg(first.pid, signal.SIGSTOP)
-    try:
+    with stopped(first):
         refusal = clean_copy.run("examples", overlay=ONE, fails=True)
-    finally:
-        os.killpg(first.pid, signal.SIGCONT)
     assert "Directory cannot be locked" in refusal
     assert "no other Snakemake process" in refusal
     assert "--unlock" in refusal
