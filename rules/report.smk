@@ -13,6 +13,8 @@ rule summarize_run:
         steered=[path for study in CONFIG.localizations for path in of_models(steered_shards, study)],
         maps=MAPS,
         shares=[path for study in CONFIG.shares for path in of_models(share_shards, study)],
+        choices=[path for study in CONFIG.choices for path in of_models(choice_shards, study)],
+        heads=[path for study in CONFIG.choices for path in of_models(steered_choice_shards, study)],
         sweeps=[path for sweep in DEFAULT_SWEEPS for path in swept_shards(sweep)],
     output:
         resolved="results/report/config.yaml",
