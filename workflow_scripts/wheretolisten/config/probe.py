@@ -57,16 +57,20 @@ class Steering(Section):
         "`50%-100%`",
     )
     emphasis: Emphasis | None = Field(None, description="null: every steered block at the same strength")
-    operator: Literal["add", "ablate", "set", "scale"] = Field(
+    operator: Literal["add", "ablate", "set", "scale", "cap"] = Field(
         "add",
-        description="add λv; ablate λ of the component along v; set that component to λ‖v‖; scale it by λ",
+        description="add λv; ablate λ of the component along v; set that component to λ‖v‖; scale it by λ; cap: take λ "
+        "of what is positive away from every coordinate of a support, and leave the negative ones",
     )
-    site: Literal["block", "attention", "mlp", "heads", "neurons", "final_norm"] = Field(
+    site: Literal["block", "attention", "mlp", "heads", "gates", "neurons", "final_norm"] = Field(
         "block",
-        description="h: output of the block, of its attention or of its MLP; of its heads, before o_proj; of its "
-        "neurons, before down_proj; final_norm: of the norm behind the last block, for answers only",
+        description="h: output of the block, of its attention or of its MLP; of its heads, before o_proj; of the "
+        "gates of its MLP, before they are multiplied; of its neurons, before down_proj; final_norm: of the norm "
+        "behind the last block, for answers only",
     )
-    positions: Literal["all", "after_audio", "last"] = Field("all", description="steered tokens of the prompt")
+    positions: Literal["all", "after_audio", "last", "none"] = Field(
+        "all", description="steered tokens of the prompt; none: an answer's tokens alone, as decoding says"
+    )
     decoding: Annotated[Literal["none", "all"] | Decoding, BeforeValidator(_check_decoding)] = Field(
         "all", description="steered tokens of an answer, as they are decoded: all, none, or a window of the first ones"
     )
@@ -86,10 +90,14 @@ class Steering(Section):
                     f"{key} says how a vector is added, which operator {self.operator!r} does not do; set {key}: "
                     f"{unset or 'null'}, or operator: add"
                 )
-        if isinstance(self.decoding, Decoding) and self.decoding.decay < 1 and self.operator not in ("add", "ablate"):
+        if (
+            isinstance(self.decoding, Decoding)
+            and self.decoding.decay < 1
+            and self.operator not in ("add", "ablate", "cap")
+        ):
             raise ValueError(
                 f"decoding.decay lets λ go to 0, which operator {self.operator!r} does not take for no steering; take "
-                "decay out, or set operator: add or ablate"
+                "decay out, or set operator: add, ablate or cap"
             )
         if self.site == "final_norm" and self.layers != "last":
             raise ValueError("site final_norm lies behind the last block; set layers: last")
@@ -130,13 +138,13 @@ class Steering(Section):
         Raises
         ------
         UserError
-            If the site is heads or neurons, or the final norm.
+            If the site is heads, gates or neurons, or the final norm.
         """
         if self.site == "final_norm":
             raise UserError(
                 "site: studies read attention, which comes before the final_norm; set site to block, attention or mlp"
             )
-        if self.site in ("heads", "neurons"):
+        if self.site in ("heads", "gates", "neurons"):
             raise UserError(
                 f"site: the vectors of this workflow are of block outputs, not of {self.site}; set site to block, "
                 "attention or mlp"

@@ -1,11 +1,10 @@
 """Log-probabilities of given answers: what continues a prompt stands side by side behind it."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import torch
 
-from wheretolisten.engine import answering, layout
+from wheretolisten.engine import answering, continuations, layout
 from wheretolisten.engine.forward import Heard, forward
 from wheretolisten.engine.injection import Injection, hooked
 from wheretolisten.engine.layout import Layout, Query
@@ -66,26 +65,12 @@ def score_in_full(
     injected: Injection | None,
 ) -> list[list[float]]:
     """The same with every choice behind its prompt in a row of its own, for stacks of any kind: nothing is shared."""
-    owner = torch.tensor([query for query, own in enumerate(choices) for _ in own])
-    whole = [
-        dataclasses.replace(query, ids=query.ids + choice[:-1])
-        for query, own in zip(queries, choices, strict=True)
-        for choice in own
-    ]
-    tokens = layout.arrange([[(row, 0, len(query.ids))] for row, query in enumerate(whole)], whole)
-    n_prompt = torch.tensor([len(query.ids) for query in queries])[owner]
-    hooks = []
-    if injected is not None:
-        of_prompt = tokens.position_ids < n_prompt[:, None]
-        of_query = owner[:, None].expand_as(tokens.owner)
-        since = tokens.since([query.first_steered for query in whole])
-        hooks = injected.hooks(adapter, since & of_prompt, of_query)
-        steps = tokens.position_ids - n_prompt[:, None]
-        hooks += injected.hooks(adapter, (tokens.owner >= 0) & ~of_prompt, of_query, steps)
-    with meter.stage("answer", tokens.n_tokens), hooked(hooks):
-        states = forward(adapter, tokens, [heard.audio[query.recording] for query in whole])
-    before = [states[row, n - 1 : len(query.ids)] for row, (n, query) in enumerate(zip(n_prompt, whole, strict=True))]
-    return _sums(adapter, before, choices)
+    owner = [query for query, own in enumerate(choices) for _ in own]
+    before = [choice[:-1] for own in choices for choice in own]
+    rows = continuations.rows_of(adapter, [queries[query] for query in owner], before, owner, injected)
+    states = continuations.through(adapter, meter, heard, rows)
+    spans = [slice(n - 1, len(query.ids)) for n, query in zip(rows.n_prompt, rows.queries, strict=True)]
+    return _sums(adapter, [states[row, span] for row, span in enumerate(spans)], choices)
 
 
 def _side_by_side(

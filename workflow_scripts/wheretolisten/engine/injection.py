@@ -34,14 +34,15 @@ def steer(
     set       λ‖v‖ − h·v̂              v̂                  the component is λ‖v‖
     scale     (λ − 1)(h·v̂)            v̂                  the component is λ(h·v̂)
     scale     λ − 1                   h                  with a support: λ times every coordinate inside of it
+    cap       −λ                      max(h, 0)          with a support; λ = 1 leaves min(h, 0) (NPTI)
     ========  ======================  =================  =========================================================
 
     The gate g = 1 + max(0, cos(h, −v)) and the factor ‖h‖ of `add` are 1 unless `steering` asks for them. With a
     support, h and v are what lies inside of it, for lengths and components, too; outside no bit changes.
 
-    Computed in float32 and returned in the type of `hidden`. Where c or d is 0 (add and ablate at scale 0, scale at 1,
-    a vector of zeros, an empty support) the result equals `hidden` bit for bit, because the two lengths are then the
-    same number; no case is singled out for it. A state of which nothing is left stays zero.
+    Computed in float32 and returned in the type of `hidden`. Where c or d is 0 (add, ablate and cap at scale 0, scale
+    at 1, a vector of zeros, an empty support) the result equals `hidden` bit for bit, because the two lengths are then
+    the same number; no case is singled out for it. A state of which nothing is left stays zero.
 
     Parameters
     ----------
@@ -70,6 +71,8 @@ def steer(
             strength *= length
     elif steering.operator == "scale" and support is not None:
         direction, strength = hidden.float(), torch.full_like(length, scale - 1)
+    elif steering.operator == "cap":
+        direction, strength = hidden.float().clamp(min=0), torch.full_like(length, -scale)
     else:
         direction = nn.functional.normalize(vectors, dim=-1)
         component = (hidden.float() * direction).sum(dim=-1, keepdim=True)
@@ -90,8 +93,11 @@ def steer(
 def first_steered(inputs: Inputs, positions: str) -> torch.Tensor:
     """First of the tokens that `positions` names, an index in the padded batch, [row]; they end with the last one.
 
-    all: the whole prompt, audio and template included; after_audio: every token after the audio; last: the last one.
+    all: the whole prompt, audio and template included; after_audio: every token after the audio; last: the last one;
+    none: the token after it, which is none of the prompt.
     """
+    if positions == "none":
+        return inputs.last + 1
     if positions == "last":
         return inputs.last
     return inputs.text_start if positions == "after_audio" else inputs.first
@@ -246,6 +252,7 @@ def describe(steering: Steering, n_layers: int) -> str:
         "all": "every token of the prompt, audio included",
         "after_audio": "every token after the audio",
         "last": "the last token of the prompt",
+        "none": "no token of the prompt",
     }[steering.positions]
     vector = {
         "none": "of its own length",
@@ -258,6 +265,7 @@ def describe(steering: Steering, n_layers: int) -> str:
         "ablate": f"takes {steering.scale:g} times the part along the vector out of",
         "set": f"sets the component along the vector to {steering.scale:g} times the vector's length in",
         "scale": f"multiplies the part along the vector, or the coordinates of a support, by {steering.scale:g} in",
+        "cap": f"takes {steering.scale:g} of what is positive in the coordinates of a support out of",
     }[steering.operator]
     if steering.gate == "opposed":
         norm += "; up to twice the strength where a state points away from the vector"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from wheretolisten.config.probe import Steering
-from wheretolisten.engine import answering, attention, choosing, injection, layout, reading, sites
+from wheretolisten.engine import answering, attention, choosing, continuations, injection, layout, reading, sites
 from wheretolisten.engine.attention import Wanted
 from wheretolisten.engine.batching import Batches
 from wheretolisten.engine.forward import Heard
@@ -362,6 +362,96 @@ class Engine:
             n_tokens[row, : len(found)] = [len(choice) for choice in tokens[row]]
         return Likelihoods(sums, n_tokens)
 
+    @torch.inference_mode()
+    def states_of(
+        self,
+        recordings: Sequence[Recording] | Heard,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        audio_index: Sequence[int] | None = None,
+        vectors: np.ndarray | None = None,
+        steering: Steering | None = None,
+        support: np.ndarray | None = None,
+        site: str = "block",
+    ) -> list[np.ndarray]:
+        """States at the tokens of given answers, one per prompt, float32 [layer, token, width] each.
+
+        Parameters
+        ----------
+        recordings, prompts, audio_index, vectors, steering, support
+            As in `choose`.
+        answers
+            What continues each prompt, scored as `choose` scores a choice; the token that ends an answer is left out.
+        site
+            Where states are taken, a name in `sites.SITES` that lies in blocks.
+
+        Raises
+        ------
+        UserError, ValueError
+            As `choose`.
+        """
+        if not sites.named(site).in_block:
+            raise ValueError(f"states of blocks are taken inside of them, and {site} lies behind the last one")
+        found = self._continue(
+            recordings, prompts, answers, audio_index, vectors, steering, support, continuations.states, site
+        )
+        return [each.numpy() for each in found]
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        recordings: Sequence[Recording] | Heard,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        audio_index: Sequence[int] | None = None,
+        vectors: np.ndarray | None = None,
+        steering: Steering | None = None,
+        support: np.ndarray | None = None,
+    ) -> list[np.ndarray]:
+        """Natural logarithms of the probabilities of the whole vocabulary before each token of given answers.
+
+        One array per prompt, float32 [token, vocabulary]: row n is what the model expects of the n-th token, given the
+        prompt and the answer's tokens before it. Parameters and errors are those of `states_of`.
+        """
+        if not self.adapter.scores:
+            raise UserError(
+                f"{self.adapter.name}: its logits are not what its head makes of its states, so that likelihoods would "
+                "be wrong; choose another model, or let this one answer"
+            )
+        found = self._continue(
+            recordings, prompts, answers, audio_index, vectors, steering, support, continuations.predictions
+        )
+        return [each.numpy() for each in found]
+
+    def _continue(
+        self,
+        recordings: Sequence[Recording] | Heard,
+        prompts: Sequence[str],
+        answers: Sequence[str],
+        audio_index: Sequence[int] | None,
+        vectors: np.ndarray | None,
+        steering: Steering | None,
+        support: np.ndarray | None,
+        function: Callable[..., list[torch.Tensor]],
+        *arguments: str,
+    ) -> list[torch.Tensor]:
+        vectors, support = self._check_vectors(len(prompts), vectors, steering, support)
+        if len(answers) != len(prompts):
+            raise ValueError(f"{len(answers)} answers for {len(prompts)} prompts")
+        tokens = [self.adapter.continuation(*each) for each in zip(prompts, answers, strict=True)]
+        for row, of_row in enumerate(tokens):
+            if not of_row:
+                raise UserError(f"row {row} has an empty answer to {prompts[row]!r}; each takes at least one word")
+        heard = self.hear(recordings)
+        queries = self._asked(heard, prompts, audio_index, steering)
+
+        def run(members: list[int]) -> list[torch.Tensor]:
+            injected = self._injected(members, vectors, steering, support)
+            asked, of_rows = [queries[query] for query in members], [tokens[query] for query in members]
+            return function(self.adapter, self.meter, heard, asked, of_rows, injected, *arguments)
+
+        return self._by_row([(query,) for query in range(len(queries))], run)
+
     def _asked(
         self,
         heard: Heard,
@@ -494,7 +584,9 @@ class Engine:
         self, n_rows: int, vectors: np.ndarray | None, steering: Steering | None, support: np.ndarray | None
     ) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Vectors and support, [row, layer, width] each, or a ValueError."""
-        scales_support = steering is not None and steering.operator == "scale" and support is not None
+        if steering is not None and steering.operator == "cap" and support is None:
+            raise ValueError("operator cap is about the coordinates of a support; pass one, or another operator")
+        scales_support = steering is not None and steering.operator in ("scale", "cap") and support is not None
         if (vectors is None) != (steering is None or scales_support):
             raise ValueError("vectors and steering belong together; a support that is scaled takes no vectors")
         if steering is None:
@@ -504,7 +596,10 @@ class Engine:
         expected = (n_rows, self.adapter.n_layers, sites.width(self.adapter, steering.site))
         if scales_support:
             if steering.preserve_norm:
-                raise ValueError("preserve_norm: true would undo that a support is scaled; set preserve_norm: false")
+                raise ValueError(
+                    f"preserve_norm: true would undo operator {steering.operator} inside a support; set preserve_norm: "
+                    "false"
+                )
             vectors = np.broadcast_to(np.float32(0), expected)
         if vectors.shape != expected:
             raise ValueError(

@@ -33,25 +33,30 @@ class Site:
         What a log calls it, before "blocks".
     in_block
         False: the module is one of the text stack, and follows the last block.
+    wide
+        Path of the projection inside the block that takes states as wide as these in; None: they are as wide as the
+        stream.
     """
 
     module: str
     side: Side
     words: str
     in_block: bool = True
+    wide: str | None = None
 
 
 SITES = {
-    "heads": Site("self_attn.o_proj", "input", "the outputs of the attention heads in"),
+    "heads": Site("self_attn.o_proj", "input", "the outputs of the attention heads in", wide="self_attn.o_proj"),
     "attention": Site("self_attn.o_proj", "output", "the output of the attention in"),
-    "neurons": Site("mlp.down_proj", "input", "the neurons of the MLP in"),
+    "gates": Site("mlp.act_fn", "output", "the gates of the MLP in", wide="mlp.down_proj"),
+    "neurons": Site("mlp.down_proj", "input", "the neurons of the MLP in", wide="mlp.down_proj"),
     "mlp": Site("mlp", "output", "the output of the MLP in"),
     "block": Site("", "output", "the output of"),
     "final_norm": Site("norm", "output", "the output of the final norm behind", in_block=False),
 }
 """Sites by name, in the order in which a block computes them. heads: what each head makes of the values, before the
-output projection mixes the heads; neurons: act(gate) · up, before the down projection; final_norm: what goes to the
-head that makes logits."""
+output projection mixes the heads; gates: act(gate), before it is multiplied with up; neurons: act(gate) · up, before
+the down projection; final_norm: what goes to the head that makes logits."""
 
 _FINAL_NORMS = ("norm", "final_layernorm", "final_layer_norm", "ln_f", "norm_f", "embedding_norm")
 """What text stacks call the norm behind their last block."""
@@ -67,10 +72,10 @@ def width(adapter: Adapter, site: str) -> int:
     ValueError
         If there is no such site.
     """
-    found = places(adapter, site)
-    if named(site).side == "output":
+    places(adapter, site)
+    if (wide := named(site).wide) is None:
         return adapter.hidden_size
-    widths = {place.module.in_features for place in found}
+    widths = {block.get_submodule(wide).in_features for block in adapter.blocks}
     if len(widths) > 1:
         raise UserError(
             f"{adapter.name}: blocks of its text stack differ in the width of {site} ({sorted(widths)}); choose "
