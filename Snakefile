@@ -19,10 +19,18 @@ include: "rules/examples.smk"
 include: "rules/states.smk"
 include: "rules/passes.smk"
 include: "rules/recordings.smk"
+include: "rules/shares.smk"
 include: "rules/choices.smk"
+include: "rules/effects.smk"
 include: "rules/scores.smk"
 include: "rules/tables.smk"
-include: "rules/figures.smk"
+
+
+if CONFIG.localizations:
+
+    include: "rules/figures.smk"
+
+
 include: "rules/report.smk"
 include: "rules/training.smk"
 include: "rules/performance.smk"
@@ -88,6 +96,12 @@ rule audio_share:
 rule listening:
     input:
         results=CHOICES,
+    localrule: True
+
+
+rule effects:
+    input:
+        results=EFFECTS,
     localrule: True
 
 

@@ -1,7 +1,8 @@
 """Put the tables of a finished run into docs/results.md: `uv run python docs/update_results.py`.
 
 Those of another run than the default one have a place of their own there: `--results … --run small-esc10`. Answers to
-questions are on another page: `--results … --run answers --page docs/listening.md`.
+questions are on another page, `--results … --run answers --page docs/listening.md`, and so is every study of effects:
+`--results … --run effects --page docs/studies/preference.md`.
 """
 
 import argparse
@@ -68,7 +69,51 @@ def answers(results: Path) -> str:
     return "\n\n".join([*blocks, "\n".join(lines)])
 
 
-DEFAULT, ANSWERS = "default run", "answers"
+def effects(results: Path) -> str:
+    """What every arm of studies of effects does, at its chosen setting, along each axis."""
+    table = pd.read_csv(results / "tables/effects_overview.csv")
+    settings = pd.read_csv(results / "tables/effects.csv")
+    blocks = []
+    for (model, study, axis), rows in table.groupby(["model", "study", "axis"], sort=False):
+        shown = {name: label for name, label in _EFFECTS.items() if rows[name].notna().any()}
+        lines = [
+            f"| {axis} | blocks, λ | margin, nats | p | " + " | ".join(shown.values()) + " |",
+            "|---|---|---:|---:" + "|---:" * len(shown) + "|",
+        ]
+        for row in rows.itertuples():
+            setting = "" if pd.isna(row.strength) else f"{row.layers}, {row.strength:g}"
+            margin = p = ""
+            if not pd.isna(row.margin):
+                margin = f"{row.margin:+.2f} [{row.margin_low:+.2f}, {row.margin_high:+.2f}]"
+                p = "< 0.001" if row.p_holm < 0.001 else f"{row.p_holm:.2g}"
+            cells = ["" if pd.isna(getattr(row, name)) else _DIGITS[name](getattr(row, name)) for name in shown]
+            lines.append(f"| `{row.arm}` | {setting} | {margin} | {p} | " + " | ".join(cells) + " |")
+        own = settings[(settings["model"] == model) & (settings["study"] == study) & (settings["measured"] == axis)]
+        n_items = int(own.loc[own["measure"] == "margin", "n_items"].max())
+        unsteered = own.loc[(own["arm"] == "unsteered") & (own["measure"] == "margin"), "value"].iloc[0]
+        blocks.append("\n".join(lines) + f"\n\n{model}, n = {n_items} pairs; un-steered margin {unsteered:+.2f}.")
+    return "\n\n".join(blocks)
+
+
+_EFFECTS = {
+    "other_axes": "other axis",
+    "option_margin": "options",
+    "letter_margin": "letter A",
+    "token_mass": "token mass",
+    "kept_pct": "rule kept, %",
+    "divergence": "divergence",
+    "guardrail_pct": "guardrail, %",
+    "surprise": "surprise",
+    "words": "words",
+    "relative_length": "length",
+}
+"""Columns of the overview as pages call them."""
+
+_DIGITS = dict.fromkeys(("other_axes", "option_margin", "letter_margin", "token_mass"), "{:+.2f}".format)
+_DIGITS |= dict.fromkeys(("kept_pct", "guardrail_pct", "words"), "{:.0f}".format)
+_DIGITS |= dict.fromkeys(("divergence", "surprise", "relative_length"), "{:.2f}".format)
+
+DEFAULT, ANSWERS, EFFECTS = "default run", "answers", "effects"
 _UNANSWERED = ("n_unparsed", "n_failed", "n_skipped")
 
 
@@ -84,7 +129,9 @@ def main(argv: list[str] | None = None) -> None:
     _, also_found, after = rest.partition(end)
     if not (found and also_found):
         parser.error(f"{arguments.page} has no marks for {arguments.run!r}: {begin} and {end}")
-    written = answers(arguments.results) if arguments.run == ANSWERS else block(arguments.results, arguments.run)
+    others = {ANSWERS: answers, EFFECTS: effects}
+    of_run = others.get(arguments.run, lambda results: block(results, arguments.run))
+    written = of_run(arguments.results)
     text = f"{before}{begin}\n\n{written}\n\n{end}{after}"
     arguments.page.write_text(text, encoding="utf-8")
 

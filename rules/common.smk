@@ -48,6 +48,23 @@ def entries_of(settings):
     return list_recordings(settings)
 
 
+def check_pairs():
+    """Refuse pairs that some study of effects cannot be made of, before anything runs."""
+    for study, settings in (CONFIG.effects | CONFIG.unlearnings).items():
+        # Only here, as above.
+        from wheretolisten.config.unlearning import FORGET, RETAIN
+        from wheretolisten.effects import pairs
+
+        path = CONFIG.examples_of(study).path
+        try:
+            if study in CONFIG.unlearnings:
+                pairs.read_pairs(path, [FORGET, RETAIN])
+            else:
+                pairs.split(pairs.read_pairs(path, list(settings.effects.axes)), settings.effects)
+        except UserError as error:
+            raise UserError(f"studies.{study}: {error}") from None
+
+
 DEFAULTS = from_repository("config.yaml")
 try:
     # It may be away, or put out of use by --replace-workflow-config, where another file has all keys.
@@ -75,6 +92,7 @@ try:
     if workflow.is_main_process and not REDRAW:
         try:
             listing.check_names(CONFIG.sounds, CONFIG.wording)
+            check_pairs()
         except UserError as error:
             raise UserError(f"{place_of(str(error), PLACES)}: {error}") from None
 except UserError as error:
@@ -102,6 +120,7 @@ wildcard_constraints:
     share=one_of(CONFIG.shares),
     listening=one_of(CONFIG.intervals),
     answers=one_of(CONFIG.choices),
+    effects=one_of([*CONFIG.effects, *CONFIG.unlearnings]),
     sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
     position=f"{PATTERN}|{ABSENT}",
@@ -420,6 +439,34 @@ def choice_figures(studies):
     ]
 
 
+def effect_files(wildcards):
+    """Tables of the user that a study of effects depends on."""
+    pairs, study = CONFIG.examples_of(wildcards.effects).path, CONFIG.studies[wildcards.effects]
+    settings = getattr(study, study.readout)
+    named = [settings.neutral, settings.guardrail]
+    if study.readout == "effects":
+        named += [axis.check.words for axis in settings.axes.values() if axis.check]
+        named += [arm.features for arm in settings.arms.values()]
+    return [path for path in (pairs, *named) if path is not None]
+
+
+def tabulated_effects():
+    """What every study of effects is tabulated from."""
+    return {
+        study: {model: f"results/effects/{study}/{model}.csv" for model in CONFIG.models}
+        for study in [*CONFIG.effects, *CONFIG.unlearnings]
+    }
+
+
+def effect_figures(studies):
+    return [
+        f"results/figures/effects/{study}/{model}.{suffix}"
+        for study in studies
+        for model in CONFIG.models
+        for suffix in ("pdf", "png")
+    ]
+
+
 def recording_files(wildcards):
     """What the intervals of a shard depend on: recordings of the user, and the tables that say what is asked about them."""
     settings = CONFIG.examples_of(wildcards.listening)
@@ -438,7 +485,9 @@ def direction_of(method):
 
 
 # The shard that holds the sample which is drawn in detail.
-READING_SHARD = CONFIG.shard_of(examples_of(CONFIG.figures.overlap), CONFIG.figures.reading_sample)
+if CONFIG.localizations:
+    READING_SHARD = CONFIG.shard_of(examples_of(CONFIG.figures.overlap), CONFIG.figures.reading_sample)
+    READING_DIRECTION = direction_of(CONFIG.figures.reading_method)
 
 
 def reading_unsteered(model):
@@ -451,7 +500,6 @@ def reading_steered(model):
     return [event_shards(model, study, event)[READING_SHARD] for event in steered_events(study)]
 
 
-READING_DIRECTION = direction_of(CONFIG.figures.reading_method)
 DETECTIONS = [f"results/detection/{study}/{model}.csv" for model in CONFIG.models for study in CONFIG.localizations]
 LOCALIZATIONS = [
     f"results/scores/{study}/{model}.csv" for model in ["random", *CONFIG.models] for study in CONFIG.localizations
@@ -460,7 +508,9 @@ LOCALIZATIONS = [
 UNKNOWN_DURATIONS = [
     f"results/unknown_duration/{study}/{model}.csv" for model in CONFIG.models for study in CONFIG.localizations
 ]
-MAPS = expand("results/maps/{study}/{model}.h5", study=CONFIG.figures.overlap, model=CONFIG.models)
+MAPS = []
+if CONFIG.localizations:
+    MAPS = expand("results/maps/{study}/{model}.h5", study=CONFIG.figures.overlap, model=CONFIG.models)
 
 
 # Studies of intervals in recordings of which it is known what they hold.
@@ -490,8 +540,10 @@ def drawn(name):
     return outputs
 
 
-SHOWN_TABLES = list(tables.SCORES)
-FIGURES = [path for name in figures.ALWAYS for path in figure_files(name)]
+SHOWN_TABLES, FIGURES = [], []
+if CONFIG.localizations:
+    SHOWN_TABLES += tables.SCORES
+    FIGURES += [path for name in figures.ALWAYS for path in figure_files(name)]
 AUDIO_SHARE = []
 if CONFIG.shares and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.AUDIO_SHARES
@@ -501,6 +553,11 @@ if CONFIG.choices and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.CHOICES
     CHOICES += table_files(tables.CHOICES) + choice_figures(CONFIG.choices)
     FIGURES += choice_figures(CONFIG.choices)
+EFFECTS = []
+if tabulated_effects() and not CONFIG.rehearsal:
+    SHOWN_TABLES += tables.EFFECTS
+    EFFECTS += table_files(tables.EFFECTS) + effect_figures(tabulated_effects())
+    FIGURES += effect_figures(tabulated_effects())
 INTERVALS = []
 if CONFIG.intervals and not CONFIG.rehearsal:
     own = [*tables.INTERVALS, *(tables.SOUND_EVENTS if SCORED_INTERVALS else ())]
@@ -509,7 +566,7 @@ if CONFIG.intervals and not CONFIG.rehearsal:
 if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     AUDIO_SHARE += figure_files("audio_share")
     FIGURES += figure_files("audio_share")
-if CONFIG.holds_against_absent(CONFIG.figures.overlap):
+if CONFIG.localizations and CONFIG.holds_against_absent(CONFIG.figures.overlap):
     FIGURES += figure_files("references")
 REHEARSAL = []
 if CONFIG.rehearsal:

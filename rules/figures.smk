@@ -1,4 +1,4 @@
-"""Figures, from tables and cached attention alone: no model is loaded, and one job draws a figure for all models."""
+"""Figures of windows, from tables and cached attention alone: no model is loaded, and one job draws a figure for all models."""
 
 
 localrules:
@@ -8,7 +8,6 @@ localrules:
     plot_reading,
     plot_references,
     plot_specificity,
-    plot_audio_share,
     plot_sweep,
     plot_sweeps,
 
@@ -165,27 +164,6 @@ rule plot_specificity:
         study=CONFIG.figures.overlap,
     shell:
         "python {params.code[0]:q} --table {input.specificity:q} --models {params.models}"
-        " --study {params.study}"
-        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
-
-
-rule plot_audio_share:
-    input:
-        table="results/tables/audio_share.csv",
-    output:
-        **drawn("audio_share"),
-    log:
-        "results/logs/plot_audio_share/audio_share.log",
-    benchmark:
-        "results/performance/plot_audio_share/audio_share.tsv"
-    conda:
-        "../envs/figures.yaml"
-    params:
-        code=code("plot_audio_share"),
-        models=list(CONFIG.models),
-        study=CONFIG.figures.audio_share,
-    shell:
-        "python {params.code[0]:q} --table {input.table:q} --models {params.models}"
         " --study {params.study}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 

@@ -1,4 +1,4 @@
-"""Steered passes of studies, and of what a figure shows in detail."""
+"""Steered passes of studies of windows, and of what a figure shows in detail."""
 
 
 rule steer_attention:
@@ -113,36 +113,3 @@ rule map_attention:
         " --clips {input.clips:q} --states {input.states:q} --directions {input.directions:q}"
         " --sample {params.sample} --event {params.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
-
-
-rule analyze_attention:
-    input:
-        questions=by_name(question_file),
-        audio=by_name(question_audio),
-        checkpoint=by_name(checkpoint_files),
-    output:
-        shares="results/passes/{share}/{model}/all/{shard}.h5",
-    log:
-        text="results/logs/analyze_attention/{share}/{model}/{shard}.log",
-        performance="results/performance/analyze_attention/{share}/{model}/{shard}.json",
-    benchmark:
-        "results/performance/analyze_attention/{share}/{model}/{shard}.tsv"
-    conda:
-        "../envs/models.yaml"
-    resources:
-        mem_mb=model_mem_mb,
-        runtime=time_for(analysis_work),
-        gpu=model_gpus,
-    params:
-        code=code("analyze_attention"),
-        settings=lambda wildcards: CONFIG.share_settings(wildcards.model, wildcards.share).as_json(),
-        checkpoint=by_digest(checkpoint_files),
-        others=by_digest(lambda wildcards: question_file(wildcards) + question_audio(wildcards)),
-        questions=lambda wildcards: question_file(wildcards)[0],
-        audio=lambda wildcards: question_folder(wildcards.share),
-        first=lambda wildcards: item_range(wildcards.share, int(wildcards.shard))[0],
-        stop=lambda wildcards: item_range(wildcards.share, int(wildcards.shard))[1],
-    shell:
-        "python {params.code[0]:q} --settings {params.settings:q} --questions={params.questions:q}"
-        " --audio={params.audio:q} --first {params.first} --stop {params.stop} --threads {threads}"
-        " --output {output.shares:q} --performance {log.performance:q} > {log.text:q} 2>&1"

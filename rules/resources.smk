@@ -13,6 +13,11 @@ def model_mem_mb(wildcards, attempt):
     return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
 
 
+def taught_mem_mb(wildcards, attempt):
+    # Weights, gradients, and two moments of each.
+    return 4 * model_mem_mb(wildcards, attempt)
+
+
 def samples_of(examples, shard):
     """Number and longest duration (s) of a shard's samples."""
     first, stop = CONFIG.shard_range(examples, int(shard))
@@ -70,6 +75,15 @@ def listening_work(wildcards):
     # Some sounds are asked about, and as many others again.
     first, stop = item_range(wildcards.listening, int(wildcards.shard))
     return sizing.Work(stop - first, CONFIG.longest_seconds(examples_of(wildcards.listening)), 2, 32)
+
+
+def effects_work(wildcards):
+    # Every arm at every strength on the reported pairs of all axes, and chosen on some others.
+    effects = CONFIG.studies[wildcards.effects].effects
+    n_settings = len(effects.axes) * len(effects.arms) * len(effects.strengths)
+    n_pairs = len(effects.axes) * (effects.n_report * (5 if effects.options else 1) + effects.n_choose)
+    n_generated = effects.n_generated * effects.max_new_tokens
+    return sizing.Work(n_settings, 0, 0, n_pairs + effects.n_neutral + effects.n_guardrail, n_generated // n_pairs)
 
 
 def sweep_work(wildcards):

@@ -12,6 +12,7 @@ from wheretolisten.files import write_text
 from wheretolisten.localization.table import read_localization
 from wheretolisten.report import page
 from wheretolisten.report.names import method_name, model_name
+from wheretolisten.statistics.coverage import COLUMNS as COVERAGE_COLUMNS
 from wheretolisten.statistics.coverage import count_coverage
 from wheretolisten.statistics.origins import find_differences, read_origins
 from wheretolisten.statistics.tables import write_table
@@ -49,7 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("summarize_run")
     config = args.config
 
-    coverage = count_coverage(read_localization(args.localization))
+    coverage = pd.DataFrame(columns=list(COVERAGE_COLUMNS))  # a run may have no study of windows
+    if args.localization:
+        coverage = count_coverage(read_localization(args.localization))
     origins = read_origins(_result_files(args.results, config), args.results)
     differences = find_differences(origins)
     folder = args.results / "performance"
@@ -105,7 +108,8 @@ def _result_files(results: Path, config: Config) -> list[Path]:
         for path in (results / kind / name / model).rglob("*.h5")
         if path.parent.suffix != ".parts" and int(path.stem) < n
     ]
-    maps = [results / "maps" / config.figures.overlap / f"{model}.h5" for model in config.models]
+    drawn = [config.figures.overlap] if config.localizations else []
+    maps = [results / "maps" / study / f"{model}.h5" for study in drawn for model in config.models]
     return sorted([*found, *(path for path in maps if path.exists())])
 
 
@@ -129,6 +133,8 @@ def _job_of(result: Path, performance: Path, config: Config) -> Job:
 
 
 def _show_coverage(coverage: pd.DataFrame) -> list[str]:
+    if coverage.empty:
+        return []
     shown = coverage.assign(model=coverage["model"].map(model_name), method=coverage["method"].map(method_name))
     shown.columns = [_words(name) for name in shown]
     return [page.heading("Coverage"), page.paragraph(COVERAGE), page.table(shown)]

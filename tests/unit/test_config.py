@@ -585,7 +585,7 @@ def documented_overlays():
 
     A block of a Snakemake profile has another info string, `yaml profile`.
     """
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]:
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = path.read_text()
         for block in re.finditer(r"^```ya?ml *\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
             line = text[: block.start()].count("\n") + 1
@@ -603,7 +603,7 @@ def test_every_overlay_of_the_documentation_is_accepted(raw_config, text):
 
 def test_documented_commands_take_no_target_for_a_configuration_file():
     paths = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "config.yaml"]
-    paths += [*(ROOT / "docs").glob("*.md"), *(ROOT / "profiles").rglob("*.yaml")]
+    paths += [*(ROOT / "docs").rglob("*.md"), *(ROOT / "profiles").rglob("*.yaml")]
     commands = [
         line for path in paths for line in re.findall(r"snakemake [^`\n]*--configfile[^`\n]*", path.read_text())
     ]

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.labels import Names
 from wheretolisten.config.positions import name_positions
-from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, RECORDED
+from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, PAIRED, RECORDED
 from wheretolisten.config.sections import (
     SHORTEST_SECONDS,
     Section,
@@ -266,5 +266,14 @@ class Recordings(Section):
         return self
 
 
-Examples = Annotated[Sequences | Symbolic | Questions | MmauQuestions | Recordings, Field(discriminator="type")]
+class Pairs(Section):
+    """Questions with two answers each, which differ along an axis; no audio."""
+
+    has: ClassVar[frozenset[str]] = PAIRED
+
+    type: Literal["pairs"] = Field(description="questions with two answers that differ along an axis, without audio")
+    path: UserPath = Field(description="table with the columns id, source, axis, question, positive, negative")
+
+
+Examples = Annotated[Sequences | Symbolic | Questions | MmauQuestions | Recordings | Pairs, Field(discriminator="type")]
 """`has` is what prompts about an example may name in braces."""

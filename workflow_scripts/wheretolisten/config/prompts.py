@@ -41,6 +41,9 @@ ABOUT_QUESTION = frozenset({"question", "choices"})
 RECORDED = frozenset({"recording"})
 """What recordings of one's own have: no prompt can name it, so that no study but one of intervals is about them."""
 
+PAIRED = frozenset({"pair"})
+"""What pairs of answers have, likewise; studies of effects are about them."""
+
 _MUST_NAME = {"positive": ABOUT_EVENT, "question": ABOUT_QUESTION, "focus": ABOUT_QUESTION, "inference": frozenset()}
 _NUMBERED = ("positive_", "negative_")
 

@@ -101,7 +101,7 @@ def problems_of(error: ValidationError) -> list[str]:
             message = f"must hold keys of its own, not {item['input']!r}"
         elif item["type"] == "union_tag_not_found":
             types = "procedural, folder, esc50 or sakura"
-            types = types if item["loc"][0] == "sounds" else "sequences, symbolic, questions, mmau or recordings"
+            types = types if item["loc"][0] == "sounds" else "sequences, symbolic, questions, mmau, recordings or pairs"
             message = f"the key type is missing; add {types}"
         elif item["type"] != "value_error":
             message = f"{message[0].lower()}{message[1:]}, not {item['input']!r}"

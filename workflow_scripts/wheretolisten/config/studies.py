@@ -8,10 +8,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, field_serializer, model_validator
 
 from wheretolisten.config.directions import Direction
+from wheretolisten.config.effects import Effects
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization, Probe, Steering
-from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, RECORDED, check_prompts
+from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, PAIRED, RECORDED, check_prompts
 from wheretolisten.config.sections import Section, check_repetition, check_template, first_sentence
+from wheretolisten.config.unlearning import Unlearning
 from wheretolisten.errors import UserError
 
 HEADS = "heads"
@@ -109,12 +111,13 @@ class Study(Section):
     """Examples × methods × readout."""
 
     examples: str = Field(description="name of the examples that are asked about")
-    readout: Literal["windows", "share", "choices", "intervals"] = Field(
+    readout: Literal["windows", "share", "choices", "intervals", "effects", "unlearning"] = Field(
         "windows",
         description="windows: where attention to the audio grows, event by event; share: how much of all attention "
         "goes to the audio, of examples that are questions; choices: how likely their answers are; intervals: which "
-        "sounds are heard in recordings of one's "
-        "own, and where (docs/recordings.md)",
+        "sounds are heard in recordings of one's own, and where (docs/recordings.md); effects: what steering does to "
+        "answers, of examples that are pairs (docs/studies/README.md); unlearning: what is left of facts that a copy "
+        "of the model was taught, of such examples, too",
     )
     methods: Chosen = Field(
         "all",
@@ -127,6 +130,12 @@ class Study(Section):
 
     choosing: Choosing = Field(Choosing(), description="how answers are chosen, where choices are read")
 
+    effects: Effects = Field(Effects(), description="what steers, and what is measured, where effects are read")
+
+    unlearning: Unlearning = Field(
+        Unlearning(), description="how facts are taught and taken back, where unlearning is read"
+    )
+
     frame_probe: bool = Field(
         True, description="whether a linear probe on the audio tokens stands beside the methods, where windows are read"
     )
@@ -134,8 +143,8 @@ class Study(Section):
     @property
     def needs(self) -> frozenset[str]:
         """What its examples must have: events, questions, or recordings of one's own."""
-        about = {"windows": ABOUT_EVENT, "share": ABOUT_QUESTION, "choices": ABOUT_QUESTION, "intervals": RECORDED}
-        return about[self.readout]
+        about = {"windows": ABOUT_EVENT, "intervals": RECORDED, "effects": PAIRED, "unlearning": PAIRED}
+        return about.get(self.readout, ABOUT_QUESTION)
 
     @property
     def listening(self) -> Literal["ask", "steer"] | None:

@@ -20,7 +20,8 @@ from pydantic import (
 from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
-from wheretolisten.config.examples import Examples, MmauQuestions, Questions, Recordings, Sequences, Symbolic
+from wheretolisten.config.effects import Effects, EffectSettings
+from wheretolisten.config.examples import Examples, MmauQuestions, Pairs, Questions, Recordings, Sequences, Symbolic
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import (
@@ -61,6 +62,7 @@ from wheretolisten.config.studies import (
     points,
     value_name,
 )
+from wheretolisten.config.unlearning import Unlearning, UnlearningSettings
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -76,10 +78,13 @@ NAMED_ENTRIES = ("sounds", "examples", "models", "directions", "methods", "studi
 class Figures(Section):
     """Which study and recording the figures show."""
 
-    attention_change: str = Field(
-        description="study of Figure 2; the events of all its samples must lie at the same times"
+    attention_change: str | None = Field(
+        description="study of Figure 2; the events of all its samples must lie at the same times; null where no study "
+        "reads windows"
     )
-    overlap: str = Field(description="study of the bars of overlap by position, and of the readings")
+    overlap: str | None = Field(
+        description="study of the bars of overlap by position, and of the readings; null where no study reads windows"
+    )
     reading_sample: int = Field(0, ge=0, description="index of the sample whose reading is drawn")
     reading_position: str = Field("middle", description="position of the event that is queried there")
     reading_method: str = Field("sample", description="method whose steering is drawn")
@@ -213,11 +218,21 @@ class Config(Probe):
                 f"one of them, or take the study out ({name}: null)"
             )
         if not study.needs <= self.examples[study.examples].has:
-            kind = {"windows": "sequences", "intervals": "recordings"}.get(study.readout, "questions")
+            kinds = {"windows": "sequences", "intervals": "recordings", "effects": "pairs", "unlearning": "pairs"}
+            kind = kinds.get(study.readout, "questions")
             raise ValueError(
                 f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
                 f"{self.examples[study.examples].type}; name other examples, or another readout"
             )
+        for key, unset in (("effects", Effects()), ("unlearning", Unlearning())):
+            if study.readout != key and getattr(study, key) != unset:
+                raise ValueError(
+                    f"studies.{name}.{key}: it is about readout: {key}, and this study reads {study.readout}; take it "
+                    "out, or set the readout"
+                )
+        if study.readout in ("effects", "unlearning"):
+            self._check_effects(name, study)
+            return
         if study.readout == "intervals":
             if study.listening is None:
                 raise ValueError(
@@ -259,6 +274,20 @@ class Config(Probe):
                     f"{study.examples!r} have not; take it out"
                 )
 
+    def _check_effects(self, name: str, study: Study) -> None:
+        for key in ("axes", "arms") if study.readout == "effects" else ():
+            if not getattr(study.effects, key):
+                raise ValueError(f"studies.{name}.effects.{key}: there are none; name one at least")
+            for each in getattr(study.effects, key):
+                if not _NAME.fullmatch(each):
+                    raise ValueError(
+                        f"studies.{name}.effects.{key}: use lower-case letters, digits, '.', '_', '-' for {each!r}"
+                    )
+        if study.methods != "all":
+            raise ValueError(
+                f"studies.{name}.methods: what steers pairs are effects.arms, not methods; take methods out"
+            )
+
     def _check_choosing(self, name: str, choosing: Choosing) -> None:
         asking = [key for key, text in self.prompts.items() if text and "question" in fields_of(text)]
         for key, prompt in (("prompt", choosing.prompt), ("instructed", choosing.instructed)):
@@ -274,6 +303,13 @@ class Config(Probe):
                 )
 
     def _check_figures(self) -> None:
+        if self.figures.audio_share is not None and self.figures.audio_share not in self.shares:
+            raise ValueError(
+                f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
+                f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
+            )
+        if not self.localizations and self.figures.attention_change is None and self.figures.overlap is None:
+            return
         for key in ("attention_change", "overlap"):
             chosen = getattr(self.figures, key)
             if chosen not in self.localizations:
@@ -310,11 +346,6 @@ class Config(Probe):
             raise ValueError(
                 f"figures.reading_sample: {self.figures.reading_sample} is beyond study {self.figures.overlap!r}, "
                 f"which has {drawn.n_samples} samples; lower it"
-            )
-        if self.figures.audio_share is not None and self.figures.audio_share not in self.shares:
-            raise ValueError(
-                f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
-                f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
             )
 
     def _check_sweep(self, name: str, sweep: Sweep) -> None:
@@ -379,6 +410,16 @@ class Config(Probe):
     def intervals(self) -> dict[str, Study]:
         """Studies that read which sounds are heard in recordings of one's own, and where, by name."""
         return self._studies("intervals")
+
+    @property
+    def effects(self) -> dict[str, Study]:
+        """Studies that read what steering does to answers, by name."""
+        return self._studies("effects")
+
+    @property
+    def unlearnings(self) -> dict[str, Study]:
+        """Studies that read what is left of facts, by name."""
+        return self._studies("unlearning")
 
     @property
     def sweeps(self) -> dict[str, Sweep]:
@@ -566,6 +607,19 @@ class Config(Probe):
         recordings = self.examples[settings.examples]
         return ListeningSettings(model=self.models[model], recordings=recordings, method=settings.listening)
 
+    def effect_settings(self, model: str, study: str) -> EffectSettings:
+        """What `steer_texts` of a model depends on."""
+        settings = self.studies[study]
+        return EffectSettings(
+            model=self.models[model], pairs=self.examples[settings.examples].path, effects=settings.effects
+        )
+
+    def unlearning_settings(self, model: str, study: str) -> UnlearningSettings:
+        """What `unlearn_facts` of a model depends on."""
+        settings = self.studies[study]
+        pairs = self.examples[settings.examples].path
+        return UnlearningSettings(model=self.models[model], pairs=pairs, unlearning=settings.unlearning)
+
     def question_settings(self, questions: str) -> QuestionSettings:
         """What `compose_questions` depends on."""
         return QuestionSettings(questions=self.examples[questions], wording=self.wording)
@@ -621,6 +675,8 @@ class Config(Probe):
     def longest_seconds(self, examples: str) -> float:
         """Upper bound of the duration of a recording, in seconds."""
         settings = self.examples[examples]
+        if isinstance(settings, Pairs):
+            return 0.0
         if isinstance(settings, MmauQuestions | Recordings):
             return settings.max_seconds
         sequences = self.examples[settings.about] if isinstance(settings, Questions) else settings
@@ -792,6 +848,7 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
             section: {name: _at(root, entry) for name, entry in getattr(config, section).items()}
             for section in ("sounds", "examples")
         }
+        | {"studies": {name: _effects_at(root, study) for name, study in config.studies.items()}}
     )
 
 
@@ -819,6 +876,30 @@ def _at(root: Path, entry: Section) -> Section:
     return entry.model_copy(update={key: str(root / path) for key, path in paths.items() if path is not None})
 
 
+def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
+    """A study, the tables that its effects or its unlearning name found from a folder."""
+
+    def at(path: str | None) -> str | None:
+        return None if path is None else str(root / path)
+
+    if not isinstance(study, Study):
+        return study
+    if study.readout == "unlearning":
+        facts = study.unlearning
+        paths = {"neutral": at(facts.neutral), "guardrail": at(facts.guardrail)}
+        return study.model_copy(update={"unlearning": facts.model_copy(update=paths)})
+    given = study.effects
+    axes = {
+        name: axis
+        if axis.check is None
+        else axis.model_copy(update={"check": axis.check.model_copy(update={"words": at(axis.check.words)})})
+        for name, axis in given.axes.items()
+    }
+    arms = {name: arm.model_copy(update={"features": at(arm.features)}) for name, arm in given.arms.items()}
+    paths = {"neutral": at(given.neutral), "guardrail": at(given.guardrail), "arms": arms}
+    return study.model_copy(update={"effects": given.model_copy(update={"axes": axes} | paths)})
+
+
 def _check_files(config: Config, root: Path) -> None:
     """Refuse paths that lead nowhere, and what a checkpoint's files already show to be wrong."""
     for name, library in config.sounds.items():
@@ -835,6 +916,21 @@ def _check_files(config: Config, root: Path) -> None:
             for key in ("csv", "events", "names"):
                 if (path := getattr(recordings, key)) is not None:
                     _check_path(f"examples.{name}.{key}", path, "file", root)
+    for name, pairs in config.examples.items():
+        if isinstance(pairs, Pairs):
+            _check_path(f"examples.{name}.path", pairs.path, "file", root)
+    for name, study in (config.effects | config.unlearnings).items():
+        for key in ("neutral", "guardrail"):
+            if (path := getattr(getattr(study, study.readout), key)) is not None:
+                _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)
+    for name, study in config.effects.items():
+        checks = {
+            f"axes.{axis}.check.words": each.check.words for axis, each in study.effects.axes.items() if each.check
+        }
+        features = {f"arms.{name}.features": arm.features for name, arm in study.effects.arms.items()}
+        for key, path in (checks | features).items():
+            if path is not None:
+                _check_path(f"studies.{name}.effects.{key}", path, "file", root)
     for name, model in config.models.items():
         _check_checkpoint(name, model, config, root)
 
@@ -980,9 +1076,9 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
 def _check_symbolic(name: str, model: Model, config: Config) -> None:
     """Refuse a model without ears where a study is about recordings."""
     for study, settings in config.studies.items():
-        if isinstance(settings, Study) and not isinstance(config.examples[settings.examples], Symbolic):
+        if isinstance(settings, Study) and not isinstance(config.examples[settings.examples], Symbolic | Pairs):
             raise UserError(
                 f"models.{name}.checkpoint: {model.checkpoint!r} reads text only, and study {study!r} is about "
                 f"recordings ({settings.examples!r}); take one of the two out, or give the study examples of type "
-                "symbolic"
+                "symbolic or pairs"
             )

@@ -157,17 +157,31 @@ LISTENING = Figure(
 )
 
 
+EFFECTS = Figure(
+    "effects",
+    "Effects",
+    "",
+    "what steering does to answers, by its strength",
+    "What arms do by their strength, at the blocks that were chosen on other pairs: change of the margin by which the "
+    "positive answer is likelier than the negative one, with 95 % bands; divergence from the un-steered model on "
+    "neutral prompts; surprise of generated answers under the un-steered model. Ringed: the strength that was chosen. "
+    "Dashed: an instruction alone. Grey: random and shuffled controls. Dotted: un-steered.",
+)
+
+
 def captions(config: Config) -> dict[str, str]:
     """The rule that draws each figure → its caption in a run, reStructuredText."""
-    settings = {
-        "config": config,
-        "overlap": config.examples_of(config.figures.overlap),
-        "attention_change": config.examples_of(config.figures.attention_change),
-        "inference": _as_text(config.prompts["inference"].format()),
-    }
-    found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
+    found = {}
+    if config.localizations:
+        settings = {
+            "config": config,
+            "overlap": config.examples_of(config.figures.overlap),
+            "attention_change": config.examples_of(config.figures.attention_change),
+            "inference": _as_text(config.prompts["inference"].format()),
+        }
+        found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
     found |= dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)
-    return found | {"plot_listening": LISTENING.caption}
+    return found | {"plot_listening": LISTENING.caption, "plot_effects": EFFECTS.caption}
 
 
 def _as_text(text: str) -> str:

@@ -192,7 +192,33 @@ AGREEMENT = Table(
 INTERVALS, SOUND_EVENTS = (FOUND,), (AGREEMENT,)
 """What `tabulate_intervals` writes: always, and where true events are known."""
 
-ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *INTERVALS, *SOUND_EVENTS)
+EFFECT_SETTINGS = Table(
+    "effects",
+    "Effects",
+    "What every setting does to answers",
+    "Every arm at every strength, at the blocks that were chosen on other pairs (chosen: 1 where the strength was, "
+    "too), by measure and by the axis of the items that are measured, with 95 % intervals over items that share a "
+    "source. difference is against the un-steered model on the same items; p by sign flips of items.",
+)
+EFFECT_OVERVIEW = Table(
+    "effects_overview",
+    "Effects",
+    "What steering does to answers",
+    "Every arm at the blocks and the strength that were chosen on other pairs. margin: by how many nats the positive "
+    "answer gained on the negative one, against the un-steered model, with 95 % interval over pairs that share a "
+    "source; p_holm by sign flips, corrected over the arms of an axis. other_axes: the largest such change along an "
+    "axis that is not steered. option_margin: the same of answers shown as lettered options, over all letters and "
+    "rows; letter_margin: of the letter A, whatever it stands for. token_mass: of the words of the positive pole, at "
+    "the first steps. Side effects: kept_pct, generated answers that keep the rule; divergence on neutral prompts, in "
+    "nats; guardrail_pct, questions of general knowledge answered rightly; surprise, nats per token of generated "
+    "answers under the un-steered model. agreement_pct: held-out pairs on whose states the direction points the right "
+    "way. relative_length: what is added, in lengths of the state.",
+    look="what steering does to answers, and what else it does",
+)
+EFFECTS = (EFFECT_SETTINGS, EFFECT_OVERVIEW)
+"""What `tabulate_effects` writes."""
+
+ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *INTERVALS, *SOUND_EVENTS)
 """All but those of sweeps."""
 
 

@@ -1,0 +1,108 @@
+"""What steering does to the answers of text models: every arm of a study, tables, figures (docs/studies/README.md)."""
+
+
+localrules:
+    tabulate_effects,
+    plot_effects,
+
+
+rule steer_texts:
+    input:
+        tables=by_name(effect_files),
+        checkpoint=by_name(checkpoint_files),
+    output:
+        effects="results/effects/{effects}/{model}.csv",
+    log:
+        text="results/logs/steer_texts/{effects}/{model}.log",
+        performance="results/performance/steer_texts/{effects}/{model}.json",
+    benchmark:
+        "results/performance/steer_texts/{effects}/{model}.tsv"
+    wildcard_constraints:
+        effects=one_of(CONFIG.effects),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=time_for(effects_work),
+        gpu=model_gpus,
+    params:
+        code=code("steer_texts"),
+        settings=lambda wildcards: CONFIG.effect_settings(wildcards.model, wildcards.effects).as_json(),
+        tables=by_digest(effect_files),
+        checkpoint=by_digest(checkpoint_files),
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
+        " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+
+
+rule unlearn_facts:
+    input:
+        tables=by_name(effect_files),
+        checkpoint=by_name(checkpoint_files),
+    output:
+        effects="results/effects/{effects}/{model}.csv",
+    log:
+        text="results/logs/unlearn_facts/{effects}/{model}.log",
+        performance="results/performance/unlearn_facts/{effects}/{model}.json",
+    benchmark:
+        "results/performance/unlearn_facts/{effects}/{model}.tsv"
+    wildcard_constraints:
+        effects=one_of(CONFIG.unlearnings),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=taught_mem_mb,
+        runtime=doubled(120),
+        gpu=model_gpus,
+    params:
+        code=code("unlearn_facts"),
+        settings=lambda wildcards: CONFIG.unlearning_settings(wildcards.model, wildcards.effects).as_json(),
+        tables=by_digest(effect_files),
+        checkpoint=by_digest(checkpoint_files),
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
+        " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+
+
+rule tabulate_effects:
+    input:
+        effects=[path for models in tabulated_effects().values() for path in models.values()],
+    output:
+        table="results/tables/effects.csv",
+        overview="results/tables/effects_overview.csv",
+    log:
+        "results/logs/tabulate_effects/effects.log",
+    benchmark:
+        "results/performance/tabulate_effects/effects.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("tabulate_effects"),
+        studies=json.dumps(tabulated_effects()),
+    shell:
+        "python {params.code[0]:q} --studies {params.studies:q} --table {output.table:q}"
+        " --overview {output.overview:q} > {log:q} 2>&1"
+
+
+rule plot_effects:
+    input:
+        table="results/tables/effects.csv",
+    output:
+        pdf="results/figures/effects/{effects}/{model}.pdf",
+        png=report(
+            "results/figures/effects/{effects}/{model}.png",
+            caption="report/figure.rst",
+            category="Effects",
+            labels={"item": "{effects}", "model": "{model}"},
+        ),
+    log:
+        "results/logs/plot_effects/{effects}/{model}.log",
+    benchmark:
+        "results/performance/plot_effects/{effects}/{model}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_effects"),
+    shell:
+        "python {params.code[0]:q} --table {input.table:q} --models {wildcards.model} --study {wildcards.effects}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -1,0 +1,361 @@
+"""States and predictions at the tokens of given answers, gates, and whole arms on small language models."""
+
+import csv
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import steer_texts
+import torch
+import transformers
+
+from tests.engine.test_text_models import KINDS, checkpoint
+from wheretolisten.config.effects import Effects, EffectSettings
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Steering
+from wheretolisten.config.unlearning import Unlearning
+from wheretolisten.effects import unlearning
+from wheretolisten.effects.arms import Study, units_of
+from wheretolisten.effects.measuring import NOBODY, Meter, Steered
+from wheretolisten.effects.pairs import CHOOSE, COLUMNS, REPORT, read_pairs, split
+from wheretolisten.effects.poles import Direction
+from wheretolisten.engine import sites
+from wheretolisten.engine.passes import Engine
+from wheretolisten.errors import UserError
+from wheretolisten.models.registry import load
+
+PROMPTS = ("When does the dog bark?", "Describe the rain, and then the rooster.", "Why?")
+ANSWERS = ("At noon, before the rain.", "Wet", "Because the dog barks at the rooster in the rain.")
+
+
+@pytest.fixture(scope="module", params=["llama", "gemma", "gpt2", "lfm2"])
+def text_model(request, tmp_path_factory):
+    kinds = KINDS | {"lfm2": {"layer_types": ["conv", "full_attention"] * 2}}
+    folder = checkpoint(request.param, kinds[request.param], tmp_path_factory.mktemp("text") / "checkpoint")
+    plain = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
+    adapter = load(Model(checkpoint=str(folder), device="cpu", dtype="float32"))
+    return adapter, plain.eval(), transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def plain_row(plain, tokens, prompt, answer, vectors=None, scale=0.0):
+    """States after every block and log-probabilities at the tokens of an answer; all tokens steered, lengths kept."""
+    text = tokens.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, add_generation_prompt=True)
+    before, whole = (tokens(each)["input_ids"] for each in (text, text + answer))
+    decoder, states, handles = plain.get_decoder(), [], []
+
+    def hook_of(layer):
+        def hook(_module, _args, output):
+            hidden = output[0] if isinstance(output, tuple) else output
+            if vectors is not None:
+                moved = hidden + scale * torch.tensor(vectors[layer])
+                hidden = moved * hidden.norm(dim=-1, keepdim=True) / moved.norm(dim=-1, keepdim=True)
+            states.append(hidden[0, len(before) :])
+            return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
+
+        return hook
+
+    blocks = decoder.layers if hasattr(decoder, "layers") else decoder.h
+    handles = [block.register_forward_hook(hook_of(layer)) for layer, block in enumerate(blocks)]
+    with torch.no_grad():
+        logits = plain(torch.tensor([whole])).logits[0]
+    for handle in handles:
+        handle.remove()
+    return torch.stack(states).numpy(), torch.log_softmax(logits[len(before) - 1 : -1], dim=-1).numpy()
+
+
+def test_answers_are_read_and_predicted_as_a_plain_model_does(text_model):
+    adapter, plain, tokens = text_model
+    engine, nothing = Engine(adapter, max_rows=2), [None] * len(PROMPTS)
+    vectors = np.random.default_rng(0).normal(size=(len(PROMPTS), adapter.n_layers, adapter.hidden_size))
+    vectors = vectors.astype(np.float32)
+    for given, scale in (({}, 0.0), ({"vectors": vectors, "steering": Steering(scale=0.5)}, 0.5)):
+        states = engine.states_of(nothing, PROMPTS, ANSWERS, **given)
+        predicted = engine.predict(nothing, PROMPTS, ANSWERS, **given)
+        chosen = engine.choose(nothing, PROMPTS, [[answer] for answer in ANSWERS], **given)
+        for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
+            expected = plain_row(plain, tokens, prompt, answer, vectors[row] if given else None, scale)
+            np.testing.assert_allclose(states[row], expected[0], rtol=0, atol=2e-5 * np.abs(expected[0]).max())
+            np.testing.assert_allclose(predicted[row], expected[1], rtol=0, atol=2e-4)
+            np.testing.assert_allclose(np.exp(predicted[row]).sum(axis=1), 1, atol=1e-4)
+            said = adapter.continuation(prompt, answer)
+            total = predicted[row][np.arange(len(said)), said].sum()
+            np.testing.assert_allclose(chosen.sums[row, 0], total, rtol=1e-4)
+
+
+def test_empty_answers_and_sites_behind_the_blocks_are_refused(text_model):
+    engine = Engine(text_model[0])
+    with pytest.raises(UserError, match="row 1 has an empty answer to"):
+        engine.states_of([None, None], PROMPTS[:2], ["a", ""])
+    with pytest.raises(ValueError, match="1 answers for 2 prompts"):
+        engine.predict([None, None], PROMPTS[:2], ["a"])
+    with pytest.raises(ValueError, match="final_norm lies behind the last one"):
+        engine.states_of([None], PROMPTS[:1], ["a"], site="final_norm")
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    folder = checkpoint("llama", {}, tmp_path_factory.mktemp("llama") / "checkpoint")
+    return Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="float32")))
+
+
+def test_gates_are_what_is_multiplied_to_neurons(llama):
+    adapter = llama.adapter
+    gates = llama.states_of([None], PROMPTS[:1], ANSWERS[:1], site="gates")[0]
+    neurons = llama.states_of([None], PROMPTS[:1], ANSWERS[:1], site="neurons")[0]
+    inputs = {}
+    hooks = [
+        block.mlp.up_proj.register_forward_hook(lambda _m, _a, out, layer=layer: inputs.setdefault(layer, out))
+        for layer, block in enumerate(adapter.blocks)
+    ]
+    llama.states_of([None], PROMPTS[:1], ANSWERS[:1])
+    for hook in hooks:
+        hook.remove()
+    up = np.stack([inputs[layer][0, -gates.shape[1] :].numpy() for layer in range(adapter.n_layers)])
+    np.testing.assert_allclose(gates * up, neurons, atol=1e-6)
+    assert gates.shape[2] == sites.width(adapter, "gates") == 96
+    assert gates.min() > -0.3  # SiLU's minimum
+    # Prefill and the tokens of an answer before steering starts are left alone bit for bit (decode only).
+    vectors = np.ones((1, adapter.n_layers, 96), np.float32)
+    decode = Steering(site="gates", positions="last", scale=0.2, preserve_norm=False)
+    before = llama.read([None], PROMPTS[:1], want_states=True, site="gates", state_at=[4]).states
+    after = llama.read(
+        [None], PROMPTS[:1], want_states=True, site="gates", state_at=[4], vectors=vectors, steering=decode
+    ).states
+    np.testing.assert_array_equal(before, after)
+    moved = llama.states_of([None], PROMPTS[:1], ANSWERS[:1], site="gates", vectors=vectors, steering=decode)[0]
+    np.testing.assert_allclose(moved[0], gates[0] + 0.2, atol=1e-6)
+    # With no token of the prompt steered, the first word of an answer is as likely as it was, and later ones are not.
+    none = {"vectors": vectors, "steering": decode.model_copy(update={"positions": "none"})}
+    (before,), (after,) = (llama.predict([None], PROMPTS[:1], ANSWERS[:1], **given) for given in ({}, none))
+    np.testing.assert_allclose(after[0], before[0], atol=1e-6)
+    assert np.abs(after[1] - before[1]).max() > 1e-3
+    prompt = llama.read([None], PROMPTS[:1], want_states=True, **none).states
+    np.testing.assert_array_equal(prompt, llama.read([None], PROMPTS[:1], want_states=True).states)
+    generated = [llama.answer([None], PROMPTS[:1], max_new_tokens=1, **given) for given in ({}, none)]
+    assert generated[0] == generated[1]
+
+
+def test_capped_gates_are_never_positive_and_the_others_untouched(llama):
+    adapter = llama.adapter
+    support = np.zeros((adapter.n_layers, 96), bool)
+    support[1, ::3] = True
+    cap = Steering(operator="cap", scale=1.0, site="gates", preserve_norm=False)
+    plain = llama.states_of([None], PROMPTS[:1], ANSWERS[:1], site="gates")[0]
+    capped = llama.states_of([None], PROMPTS[:1], ANSWERS[:1], site="gates", steering=cap, support=support)[0]
+    assert plain[1][:, support[1]].max() > 0
+    np.testing.assert_array_equal(capped[1][:, support[1]], np.minimum(plain[1][:, support[1]], 0))
+    np.testing.assert_array_equal(capped[1][:, ~support[1]], plain[1][:, ~support[1]])
+    nothing = cap.model_copy(update={"scale": 0.0})
+    same = llama.states_of([None], PROMPTS[:1], ANSWERS[:1], site="gates", steering=nothing, support=support)[0]
+    np.testing.assert_array_equal(same, plain)
+    with pytest.raises(ValueError, match="operator cap is about the coordinates of a support"):
+        llama.states_of([None], PROMPTS[:1], ANSWERS[:1], steering=cap)
+    with pytest.raises(ValueError, match="preserve_norm: true would undo operator cap inside a support"):
+        llama.answer([None], PROMPTS[:1], steering=cap.model_copy(update={"preserve_norm": True}), support=support)
+
+
+AXES = {
+    "short": {"positive": ["Be brief."], "negative": ["Be long."], "check": {"words_at_most": 3}},
+    "plain": {"positive": ["Be plain."], "negative": ["Be florid."]},
+}
+ARMS = {
+    "mean": {},
+    "prompt_last": {"answers": False, "instructions": True, "tokens": "prompt_last", "length": "unit"},
+    "fired": {
+        "build": "fired",
+        "support": {"by": "firing", "keep": 0.05, "side": "positive"},
+        "steering": {"site": "gates", "positions": "last", "preserve_norm": False},
+    },
+    "capped": {
+        "support": {"by": "firing", "keep": 0.05, "side": "negative"},
+        "steering": {"site": "gates", "operator": "cap", "preserve_norm": False},
+        "strengths": [1.0],
+    },
+    "random": {"control": "random"},
+    "prompt": {"build": None, "instructed": True},
+}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tables")
+    words = [f"{kind} {number}" for number in range(8) for kind in ("dog", "rain", "boat")]
+    with (folder / "pairs.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for axis in AXES:
+            for number, word in enumerate(words):
+                said = f"A {word}.", f"It is the {word}, as far as I can hear it in the {words[number - 1]}."
+                writer.writerow([f"{axis}-{word}", word, axis, f"What is there with the {word}?", *said])
+    (folder / "neutral.csv").write_text("id,prompt\na,Describe a boat.\nb,What is a lamp?\n")
+    (folder / "guardrail.csv").write_text(
+        "id,source,question,answer,wrong_1,wrong_2\na,a,Is snow warm?,no,yes,maybe\nb,b,Two and two?,four,six,ten\n"
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def effects(files):
+    return Effects.model_validate(
+        {
+            "axes": AXES,
+            "arms": ARMS,
+            **{"n_build": 5, "n_choose": 3, "n_report": 5, "layers": ["0-1", "2-3"], "strengths": [0.5, 1.0]},
+            **{"options": True, "token_mass": 2, "n_generated": 2, "max_new_tokens": 4, "limit": 100.0},
+            **{"neutral": str(files / "neutral.csv"), "guardrail": str(files / "guardrail.csv")},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def sides(files, effects):
+    return split(read_pairs(files / "pairs.csv", list(AXES)), effects)
+
+
+def test_nothing_added_changes_nothing(llama, effects, sides):
+    meter, reported = Meter(llama, effects), sides["short"][REPORT]
+    zero = Direction(np.zeros((llama.adapter.n_layers, llama.adapter.hidden_size), np.float32), None)
+    still = Steered(zero, Steering(scale=1.0))
+    for measure in (meter.margins, meter.options):
+        before, after = measure(reported, NOBODY), measure(reported, still)
+        np.testing.assert_allclose([row.value for row in before], [row.value for row in after], atol=1e-5)
+    assert max(row.value for row in meter.divergence(still)) < 1e-6
+    axis = effects.axes["short"]
+    assert meter.generated(reported, axis, NOBODY) == meter.generated(reported, axis, still)
+
+
+def test_margins_and_options_turn_with_the_pair(llama, effects, sides):
+    """Exchanging the two answers turns the margins, and leaves what letters and rows are worth."""
+    meter, reported = Meter(llama, effects), sides["short"][REPORT]
+    turned = [type(pair)(**vars(pair) | {"positive": pair.negative, "negative": pair.positive}) for pair in reported]
+
+    def values(rows, measure):
+        return np.array([row.value for row in rows if row.measure == measure])
+
+    np.testing.assert_allclose(
+        values(meter.margins(reported, NOBODY), "margin"), -values(meter.margins(turned, NOBODY), "margin"), atol=1e-5
+    )
+    here, there = meter.options(reported, NOBODY), meter.options(turned, NOBODY)
+    np.testing.assert_allclose(values(here, "option_margin"), -values(there, "option_margin"), atol=1e-4)
+    for measure in ("letter_margin", "row_margin"):
+        np.testing.assert_allclose(values(here, measure), values(there, measure), atol=1e-4)
+
+
+def test_token_mass_lies_between_minus_one_and_one_and_tokens_are_told_apart(llama, effects, sides):
+    meter = Meter(llama, effects)
+    own = meter.own_tokens(sides["short"]["build"])
+    assert not set(own[0].tolist()) & set(own[1].tolist())
+    mass = [row.value for row in meter.token_mass(sides["short"][REPORT], NOBODY, own)]
+    assert mass
+    assert all(-1 <= value <= 1 for value in mass)
+
+
+def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
+    study = Study(Meter(llama, effects), effects, sides)
+    found = {unit: study.measure(unit) for unit in units_of(effects)}
+    reported = {pair.pair_id for pair in sides["short"][REPORT]}
+    chosen_on = {pair.pair_id for pair in sides["short"][CHOOSE]}
+    for (axis, arm), table in found.items():
+        margins = table[(table["measure"] == "margin") & (table["measured"] == "short")]
+        assert set(margins[margins["split"] == "report"]["item"]) == reported
+        assert set(margins[margins["split"] == "choose"]["item"]) <= chosen_on
+        assert np.isfinite(table["value"]).all()
+        if arm in ("unsteered", "prompt"):
+            continue
+        (chosen,) = table[table["measure"] == "chosen"].itertuples()
+        tried = table[(table["split"] == "choose") & (table["measure"] == "margin") & (table["measured"] == axis)]
+        means = tried.groupby(["layers", "strength"])["value"].mean()
+        assert means[chosen.layers].idxmax() == chosen.value
+        assert set(table[table["split"] == "report"]["layers"]) == {chosen.layers}
+        assert {"divergence", "guardrail", "words", "relative_length"} <= set(table["measure"])
+        said = table[(table["measure"] == "words") & (table["text"] != "")]
+        assert len(table[table["measure"] == "surprise"]) == len(said)
+    directed = found["short", "mean"]
+    random = found["short", "random"]
+    assert float(directed[directed["measure"] == "agreement"]["value"].iloc[0]) > 0.9
+    relative = [each[each["measure"] == "relative_length"] for each in (directed, random)]
+    same = relative[0].merge(relative[1], on=["layers", "strength"])
+    np.testing.assert_allclose(same["value_x"], same["value_y"], rtol=1e-5)
+
+
+def test_a_direction_of_the_wrong_sign_stops_the_study(llama, effects, sides):
+    turned = {}
+    for axis, of_axis in sides.items():
+        others = [*of_axis[CHOOSE], *of_axis[REPORT]]
+        turned[axis] = of_axis | {
+            CHOOSE: [type(p)(**vars(p) | {"positive": p.negative, "negative": p.positive}) for p in others]
+        }
+    study = Study(Meter(llama, effects), effects, turned)
+    with pytest.raises(UserError, match=r"arm 'mean' along 'short': .* it points the wrong way \(\d+ % of \d+ agree\)"):
+        study.measure(("short", "mean"))
+
+
+def test_a_killed_job_goes_on_after_the_arms_that_are_there(tmp_path, files, effects, monkeypatch):
+    folder = checkpoint("llama", {}, tmp_path / "checkpoint")
+    few = effects.model_copy(update={"arms": {name: effects.arms[name] for name in ("mean", "prompt")}})
+    settings = EffectSettings(
+        model=Model(checkpoint=str(folder), device="cpu", dtype="float32"), pairs=str(files / "pairs.csv"), effects=few
+    )
+
+    def run(name):
+        output = tmp_path / name
+        steer_texts.main(
+            ["--settings", settings.as_json(), "--output", str(output), "--performance", str(tmp_path / "p.json")]
+        )
+        return output.read_bytes()
+
+    whole = run("whole.csv")
+    measure, done = Study.measure, []
+
+    def killed(study, unit):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(unit)
+        return measure(study, unit)
+
+    monkeypatch.setattr(Study, "measure", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run("again.csv")
+    monkeypatch.setattr(Study, "measure", lambda study, unit: done.append(unit) or measure(study, unit))
+    assert run("again.csv") == whole
+    # Settings are canonical JSON, whose keys are sorted.
+    assert done == units_of(EffectSettings.from_json(settings.as_json()).effects)
+    table = pd.read_csv(tmp_path / "whole.csv", keep_default_na=False)
+    assert len(table.drop_duplicates(["axis", "arm"])) == len(units_of(few))
+    assert json.loads((tmp_path / "p.json").read_text())["n_samples"] == 2
+
+
+def test_facts_are_taught_and_an_edit_shifts_what_comes_out_where_they_are_forgotten(tmp_path, files):
+    folder = checkpoint("llama", {}, tmp_path / "checkpoint")
+    engine = Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="float32")))
+    facts = read_pairs(files / "pairs.csv", ["short", "plain"])
+    forget, retain = facts["short"][:4], facts["plain"][4:10]
+    everything, block = [*forget, *retain], 2
+    asked = Unlearning(epochs=30, learning_rate=3e-3, batch=5)
+    meter = Meter(engine, Effects(per_token=False))
+    before = np.array([row.value for row in meter.margins(everything, NOBODY)])
+    knew = unlearning.last_states(engine, forget, "block", block)
+    losses = unlearning.teach(engine.adapter, everything, asked)
+    assert losses[-1] < 0.3 * losses[0]
+    assert not any(parameter.requires_grad for parameter in engine.adapter.model.parameters())
+    after = np.array([row.value for row in meter.margins(everything, NOBODY)])
+    assert (after > before).all()
+    direction = (knew - unlearning.last_states(engine, forget, "block", block)).mean(axis=0)
+    inputs = [unlearning.last_states(engine, each, "neurons", block) for each in (forget, retain)]
+    projection = engine.adapter.blocks[block].mlp.down_proj
+    weight = projection.weight.detach().numpy().T.astype(np.float64)
+    changed = unlearning.edited(weight, *inputs, direction, 2.0, "update", 1e-9)
+    shift = inputs[0] @ (changed - weight)
+    np.testing.assert_allclose(shift, np.broadcast_to(2 * direction, shift.shape), atol=2e-3)
+    np.testing.assert_allclose(inputs[1] @ (changed - weight), 0, atol=2e-3)
+    # With the direction left out, the safe form leaves the weight alone and the published one does not.
+    np.testing.assert_allclose(unlearning.edited(weight, *inputs, 0 * direction, 2.0, "update", 0.1), weight)
+    assert np.abs(unlearning.edited(weight, *inputs, 0 * direction, 2.0, "from_scratch", 0.1) - weight).max() > 0.01
+    with torch.no_grad():
+        projection.weight.copy_(torch.as_tensor(changed.T.copy()))
+    moved = unlearning.last_states(engine, forget, "mlp", block)
+    np.testing.assert_allclose(moved, inputs[0] @ changed, atol=1e-4)
+    half = Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="bfloat16")))
+    with pytest.raises(UserError, match=r"facts are taught in float32, and the model is in torch\.bfloat16"):
+        unlearning.teach(half.adapter, everything, asked)

@@ -1,0 +1,242 @@
+"""Studies of effects without a model: pairs and their sides, rules of answers, arms, tables."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from wheretolisten.config.effects import Arm, Axis, Check, Effects
+from wheretolisten.effects import checks, pairs
+from wheretolisten.effects.poles import Poles, build
+from wheretolisten.errors import UserError
+from wheretolisten.statistics.effects import overview, summarize
+
+AXIS = {"positive": ["Answer briefly."], "negative": ["Answer at length."]}
+
+
+def write(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([pairs.COLUMNS, *rows])
+    return path
+
+
+def row(number, axis="short", source=None):
+    return [f"{axis}-{number}", source or f"s{number}", axis, f"What is {number}?", "Little.", "Very, very much."]
+
+
+def test_pairs_of_a_source_are_on_one_side_and_further_pairs_move_none(tmp_path):
+    rows = [row(number, axis, f"s{number // 2}") for axis in ("short", "plain") for number in range(120)]
+    effects = Effects(axes={"short": AXIS, "plain": AXIS}, n_build=48, n_choose=24, n_report=60)
+    sides = pairs.split(pairs.read_pairs(write(tmp_path / "a.csv", rows), ["short", "plain"]), effects)
+    sources = {
+        side: {pair.source for axis in sides.values() for pair in axis[side]}
+        for side in (pairs.BUILD, pairs.CHOOSE, pairs.REPORT)
+    }
+    assert not sources[pairs.BUILD] & sources[pairs.REPORT]
+    assert not sources[pairs.BUILD] & sources[pairs.CHOOSE]
+    assert not sources[pairs.CHOOSE] & sources[pairs.REPORT]
+    for axis in sides.values():
+        assert {side: len(of_side) for side, of_side in axis.items()}.keys() == sources.keys()
+        assert len(axis[pairs.BUILD]) <= 48
+        assert len(axis[pairs.REPORT]) > 30
+    more = [*rows, *(row(number, source=f"s{number}") for number in range(500, 520))]
+    wider = effects.model_copy(update={"n_build": 480, "n_choose": 240, "n_report": 600})
+    before = pairs.split(pairs.read_pairs(tmp_path / "a.csv", ["short"]), wider)
+    after = pairs.split(pairs.read_pairs(write(tmp_path / "b.csv", more), ["short"]), wider)
+    for side, of_side in before["short"].items():
+        assert after["short"][side][: len(of_side)] == of_side
+    other = pairs.split(pairs.read_pairs(tmp_path / "a.csv", ["short"]), wider.model_copy(update={"seed": 1}))
+    assert other != before
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [*rows, rows[0]], r"the id 'short-0' comes twice; each pair has its own"),
+        (lambda rows: [[*rows[0][:5], "Little."]], r"both answers of 'short-0' are the same; word them otherwise"),
+        (lambda rows: [[*rows[0][:3], " ", *rows[0][4:]]], r"row 2 has no question; fill it in, or take the row out"),
+        (lambda rows: [row(0, "plain")], r"no pair has the axis 'short' \(plain\); name one"),
+    ],
+)
+def test_wrong_pairs_are_named(tmp_path, change, message):
+    rows = [row(number) for number in range(3)]
+    with pytest.raises(UserError, match=message):
+        pairs.read_pairs(write(tmp_path / "pairs.csv", change(rows)), ["short"])
+
+
+def test_too_few_sources_and_what_is_no_table_are_refused(tmp_path):
+    found = pairs.read_pairs(write(tmp_path / "a.csv", [row(n, source="one") for n in range(20)]), ["short"])
+    with pytest.raises(UserError, match=r"axis 'short': 0 of 20 pairs are there to \w+, which takes 2; add pairs of "):
+        pairs.split(found, Effects(axes={"short": AXIS}))
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match=r"b.csv: it is no table .*; give a csv file with id, source"):
+        pairs.read_pairs(tmp_path / "b.csv", ["short"])
+    (tmp_path / "c.csv").write_text("id,source\n1,2\n")
+    with pytest.raises(UserError, match=r"c.csv: the column axis is missing; it takes id, source"):
+        pairs.read_pairs(tmp_path / "c.csv", ["short"])
+
+
+def test_shipped_pairs_can_be_read(root):
+    """Every table of pairs that is shipped: its columns, ids, and enough sources on each side."""
+    found = sorted((root / "resources/studies").glob("*.csv"))
+    assert found
+    for path in found:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        if not set(pairs.COLUMNS) <= set(table):
+            continue
+        axes = table["axis"].unique().tolist()
+        sides = pairs.split(pairs.read_pairs(path, axes), Effects(axes=dict.fromkeys(axes, AXIS)))
+        for axis in axes:
+            assert sum(map(len, sides[axis].values())) >= 0.4 * (table["axis"] == axis).sum()
+
+
+def test_rules_of_answers(tmp_path):
+    words = tmp_path / "words.csv"
+    words.write_text("pole,word\npositive,party\npositive,friends\nnegative,alone\n")
+    lexicon = Check(words=str(words))
+    assert checks.keeps("A party with friends, never alone!", lexicon)
+    assert not checks.keeps("Alone at a party.", lexicon)
+    assert checks.keeps("It's fine", Check(words_at_most=2))
+    assert not checks.keeps("It is so fine", Check(words_at_most=3))
+    assert not checks.keeps(" 12 ... ", Check(words_at_most=3))
+    pytest.importorskip("py3langid")
+    french = Check(language="fr", words_at_most=20)
+    assert checks.keeps("Je pense que le temps sera très beau demain matin.", french)
+    assert not checks.keeps("I think that the weather will be very fine tomorrow.", french)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [
+        ({"build": None}, "adds a direction .* or gives an instruction"),
+        ({"answers": False}, "poles differ in their answers, their instructions, or both"),
+        ({"answers": False, "instructions": True}, "set tokens: prompt_last"),
+        ({"tokens": "prompt_last"}, "poles with the same prompt are the same"),
+        ({"build": "fired"}, "set steering.site: gates"),
+        ({"steering": {"operator": "cap", "site": "gates"}}, "cap is about the coordinates of a support"),
+        ({"read": "mlp", "steering": {"site": "gates"}}, "states of mlp are no vectors for gates"),
+        ({"steering": {"scale": 0.5}}, r"steering.scale: what is tried stands beside steering; write strengths"),
+        ({"steering": {"layers": "last"}}, r"steering.layers: what is tried stands beside steering; write layers"),
+        ({"tokens": "second"}, "'second' is none of prompt_last, last, mean"),
+    ],
+)
+def test_arms_that_cannot_be_right_are_refused(arm, message):
+    with pytest.raises(ValidationError, match=message):
+        Arm.model_validate(arm)
+
+
+def test_axes_and_arms_that_do_not_fit_are_refused():
+    for given, message in (
+        ({"arms": {"unsteered": {}}}, "unsteered is always there"),
+        ({"strengths": [1.0, 0.5]}, "strengths .*: write each once, the lowest first"),
+        ({"layers": ["all", "all"]}, "layers 'all' is listed twice"),
+        ({"axes": {"a": {"positive": ["x"], "negative": ["y", "z"]}}}, "1 positive and 2 negative instructions"),
+        ({"axes": {"a": AXIS | {"check": {}}}}, "there is no rule"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            Effects.model_validate({"arms": {"mean": {}}} | given)
+    assert Axis.model_validate(AXIS).check is None
+
+
+@pytest.fixture
+def states():
+    rng = np.random.default_rng(0)
+    truth = np.array([[3.0, 0, 0, 0], [0, 0, 2.0, 0]])
+    noise = 0.1 * rng.standard_normal((2, 30, 2, 4))
+    positive, negative = noise[0] + 5 + truth / 2, noise[1] + 5 - truth / 2
+    return Poles(positive, negative, (positive > 5).astype(float), (negative > 5).astype(float), positive)
+
+
+def test_lengths_of_a_direction(states):
+    plain = build(states, Arm(), "mean", 0).vectors
+    np.testing.assert_allclose(np.linalg.norm(plain, axis=-1), [3, 2], atol=0.1)
+    unit = build(states, Arm(length="unit"), "mean", 0).vectors
+    np.testing.assert_allclose(np.linalg.norm(unit, axis=-1), 1, atol=1e-6)
+    rescaled = build(states, Arm(length="positive"), "mean", 0).vectors
+    expected = np.linalg.norm(states.positive.mean(axis=0), axis=-1)
+    np.testing.assert_allclose(np.linalg.norm(rescaled, axis=-1), expected, rtol=1e-5)
+    deviation = build(states, Arm(length="deviation"), "mean", 0).vectors
+    along = np.concatenate([states.positive, states.negative])[:, 0] @ unit[0]
+    np.testing.assert_allclose(np.linalg.norm(deviation[0]), along.std(), rtol=1e-5)
+
+
+def test_controls_are_as_long_and_stay_in_the_support(states):
+    support = {"by": "cohens_d", "keep": 0.25}
+    plain = build(states, Arm(support=support), "mean", 0)
+    assert plain.support.sum() == 2
+    assert plain.support[0, 0]
+    assert plain.support[1, 2]
+    assert not plain.vectors[~plain.support].any()
+    for control in ("random", "shuffled"):
+        found = build(states, Arm(support=support, control=control), "mean", 0)
+        np.testing.assert_array_equal(found.support, plain.support)
+        assert not found.vectors[~found.support].any()
+        np.testing.assert_allclose(
+            np.linalg.norm(found.vectors, axis=-1), np.linalg.norm(plain.vectors, axis=-1), rtol=1e-5
+        )
+        whole = build(states, Arm(control=control), "mean", 0)
+        cosine = np.einsum("lw,lw->l", whole.vectors, build(states, Arm(), "mean", 0).vectors)
+        assert (cosine < 0.999 * np.linalg.norm(whole.vectors, axis=-1) ** 2).all()
+        again = build(states, Arm(control=control), "mean", 0)
+        np.testing.assert_array_equal(again.vectors, whole.vectors)
+    drawn = build(states, Arm(support={"by": "random", "keep": 0.25}), "mean", 0).support
+    assert drawn.sum() == 2
+
+
+def found_of(arms, n=30):
+    """What `steer_texts` would write: of the un-steered model, and of arms that move every margin by some amount."""
+    rng = np.random.default_rng(1)
+    before = rng.standard_normal(n)
+    rows = []
+
+    def add(axis, arm, split, layers, strength, measure, measured, values, items=None):
+        items = items or [f"{measured or measure}-{number}" for number in range(len(values))]
+        for item, value in zip(items, values, strict=True):
+            rows.append([axis, arm, split, layers, strength, measure, measured, item, item, float(value), ""])
+
+    for measured in ("short", "plain"):
+        add("", "unsteered", "report", "", 0.0, "margin", measured, before)
+    add("", "unsteered", "report", "", 0.0, "guardrail", "", [1.0, 0.0] * (n // 2))
+    add("", "unsteered", "report", "", 0.0, "kept", "short", [0.0] * n)
+    for axis, arm, moves in arms:
+        add(axis, arm, "choose", "all", 1.0, "chosen", "", [1.0], [""])
+        add(axis, arm, "choose", "all", 1.0, "agreement", "", [0.9], [""])
+        for strength in (0.5, 1.0):
+            for measured in ("short", "plain"):
+                amount = moves * strength * (1 if measured == axis else 0.25)
+                noise = 0.1 * rng.standard_normal(n)
+                add(axis, arm, "report", "all", strength, "margin", measured, before + amount + noise)
+            add(axis, arm, "report", "all", strength, "divergence", "", [0.1 * strength] * 4)
+            add(axis, arm, "report", "all", strength, "guardrail", "", [0.0] * n)
+            add(axis, arm, "report", "all", strength, "kept", "short", [1.0] * n)
+            add(axis, arm, "report", "all", strength, "relative_length", "", [0.2 * strength], [""])
+    about = ["axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text"]
+    return pd.DataFrame(rows, columns=about)
+
+
+def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
+    found = found_of([("short", "mean", 2.0), ("short", "random", 0.0)])
+    table = summarize(found)
+    margins = table[(table["measure"] == "margin") & (table["chosen"] == 1)].set_index(["arm", "measured"])
+    assert margins.loc[("mean", "short"), "difference"] == pytest.approx(2, abs=0.1)
+    assert margins.loc[("mean", "plain"), "difference"] == pytest.approx(0.5, abs=0.1)
+    low, high = margins.loc[("mean", "short"), ["difference_low", "difference_high"]]
+    assert 1.8 < low < 2 < high < 2.2
+    assert margins.loc[("mean", "short"), "p_holm"] < 0.01
+    assert abs(margins.loc[("random", "short"), "difference"]) < 0.1
+    assert margins.loc[("mean", "short"), "p_holm"] == pytest.approx(2 * margins.loc[("mean", "short"), "p"])
+    assert np.isnan(margins.loc[("mean", "plain"), "p_holm"])
+    halves = table[(table["arm"] == "mean") & (table["measure"] == "margin") & (table["strength"] == 0.5)]
+    assert (halves["chosen"] == 0).all()
+    shown = overview(found, table).set_index(["axis", "arm"])
+    mean = shown.loc[("short", "mean")]
+    assert mean["strength"] == 1
+    assert mean["margin"] == pytest.approx(2, abs=0.1)
+    assert mean["other_axes"] == pytest.approx(0.5, abs=0.1)
+    assert (mean["kept_pct"], mean["guardrail_pct"], mean["agreement_pct"]) == (100, 0, 90)
+    assert (mean["divergence"], mean["relative_length"]) == (pytest.approx(0.1), pytest.approx(0.2))
+    base = shown.loc[("short", "unsteered")]
+    assert (base["kept_pct"], base["guardrail_pct"]) == (0, 50)
+    assert np.isnan(base["margin"])

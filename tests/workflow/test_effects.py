@@ -1,0 +1,81 @@
+"""Every shipped study of what steering does to answers goes through the workflow, on a tiny model and a few pairs."""
+
+import pandas as pd
+import pytest
+import yaml
+
+from tests.engine.test_text_models import checkpoint
+
+pytestmark = [pytest.mark.workflow, pytest.mark.slow]
+
+FEW = {
+    **{"n_build": 8, "n_choose": 3, "n_report": 4, "n_generated": 2, "max_new_tokens": 3},
+    **{"n_neutral": 2, "n_guardrail": 2, "limit": 100.0},
+}
+
+
+def small_overlay(root):
+    """All of `profiles/studies` that read effects in one, about few pairs, by a random model."""
+    found = {"examples": {}, "studies": {}, "models": {}}
+    for path in sorted((root / "profiles/studies").glob("*.yaml")):
+        overlay = yaml.safe_load(path.read_text())
+        for name, study in overlay.get("studies", {}).items():
+            if (study or {}).get("readout") not in ("effects", "unlearning"):
+                continue
+            for section in ("examples", "models"):
+                found[section] |= overlay[section]
+            found["studies"] |= {key: None for key, each in overlay["studies"].items() if each is None}
+            found["figures"], readout = overlay["figures"], study["readout"]
+            settings = study[readout]
+            if readout == "unlearning":
+                settings |= {"epochs": 2, "n_neutral": 2, "n_guardrail": 2, "max_new_tokens": 3}
+            else:
+                for arm in settings["arms"].values():
+                    if "strengths" in arm:
+                        arm["strengths"] = arm["strengths"][:1]
+                settings |= FEW | {"strengths": settings.get("strengths", [1.0])[:1]}
+            found["studies"][name] = study
+    found["models"] = {name: None for name in found["models"]} | {"text": {"checkpoint": "text", "dtype": "float32"}}
+    return found
+
+
+def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(root, clean_copy):
+    overlay = small_overlay(root)
+    studies = [name for name, study in overlay["studies"].items() if study]
+    assert {"preference", "values", "personality", "language", "truth", "sentiment", "unlearning"} <= set(studies)
+    checkpoint("llama", {}, clean_copy.folder / "text")
+    planned = clean_copy.planned(overlay=overlay)
+    assert planned["unlearn_facts"] == 1
+    assert planned["steer_texts"] == planned["plot_effects"] - 1 == len(studies) - 1
+    assert "extract_activations" not in planned
+    output = clean_copy.run(overlay=overlay)
+    assert "what steering does to answers, and what else it does" in output
+    results = clean_copy.folder / "results"
+    table = pd.read_csv(results / "tables/effects.csv", keep_default_na=False)
+    shown = pd.read_csv(results / "tables/effects_overview.csv", keep_default_na=False)
+    for study in studies:
+        rows = shown[shown["study"] == study]
+        assert (results / f"figures/effects/{study}/text.png").stat().st_size > 10_000
+        if study == "unlearning":
+            assert set(rows["arm"]) == {"unsteered", "original", "update", "from_scratch"}
+            continue
+        effects = overlay["studies"][study]["effects"]
+        expected = {(axis, arm) for axis in effects["axes"] for arm in ["unsteered", *effects["arms"]]}
+        assert set(zip(rows["axis"], rows["arm"], strict=True)) == expected
+        measures = set(table[table["study"] == study]["measure"])
+        assert {"margin", "divergence", "guardrail", "words"} <= measures
+        assert ("option_margin" in measures) == effects.get("options", False)
+        assert ("token_mass" in measures) == bool(effects.get("token_mass"))
+    assert "effects_overview" in (results / "report/tables/effects_overview.csv.html").name
+    assert clean_copy.planned(overlay=overlay) == {}
+    # A pair that is worded otherwise repeats its study, and no other.
+    pairs = clean_copy.folder / "resources/studies/sentiment.csv"
+    pairs.write_text(pairs.read_text().replace("?", " now?", 1))
+    assert clean_copy.planned(overlay=overlay)["steer_texts"] == 1
+    # One without an answer is named before anything runs.
+    table = pd.read_csv(pairs)
+    table.loc[0, "positive"] = " "
+    table.to_csv(pairs, index=False)
+    problem = clean_copy.run("--dry-run", overlay=overlay, fails=True)
+    assert "studies.sentiment: " in problem
+    assert "row 2 has no positive; fill it in, or take the row out" in problem

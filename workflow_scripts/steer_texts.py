@@ -1,0 +1,49 @@
+"""What every arm of a study does to a text model's answers (docs/studies/README.md)."""
+
+from pathlib import Path
+
+import torch
+
+from wheretolisten import jobs, log, provenance, store
+from wheretolisten.config.effects import EffectSettings
+from wheretolisten.effects.arms import Study, units_of
+from wheretolisten.effects.measuring import Meter, tables_of
+from wheretolisten.effects.pairs import read_pairs, split
+from wheretolisten.engine import selfcheck
+from wheretolisten.engine.passes import Engine
+from wheretolisten.files import sha256_of_file
+from wheretolisten.models.memory import ROWS_PER_SAMPLE
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure arm after arm, after those that a killed job left."""
+    parser = jobs.parser_of(__doc__)
+    parser.add_argument("--output", type=Path, required=True, help="one value per row, csv")
+    args = parser.parse_args(argv)
+    logger = log.start("steer_texts")
+    settings = EffectSettings.from_json(args.settings)
+    effects = settings.effects
+    sides = split(read_pairs(settings.pairs, list(effects.axes)), effects)  # before the model is loaded
+    for axis, of_axis in sides.items():
+        logger.info("%s: %s", axis, ", ".join(f"{len(pairs)} pairs {side}" for side, pairs in of_axis.items()))
+
+    torch.set_num_threads(args.threads)
+    digests = {str(path): sha256_of_file(path) for path in (Path(settings.pairs), *tables_of(effects))}
+    identity, _ = provenance.of_job("steer_texts", settings, {})
+    table = store.PartedTable(args.output, provenance.digest_of(identity, digests))
+    engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)
+    study = Study(Meter(engine, effects), effects, sides)
+    units = units_of(effects)
+    for number, unit in enumerate(units):
+        if table.has(number):
+            continue
+        table.write(number, study.measure(unit))
+        engine.meter.n_samples += 1
+        logger.info("arm %d of %d", number + 1, len(units))
+    table.merge(len(units))
+    jobs.report(engine.meter, args.performance)
+    logger.info("wrote %s", args.output)
+
+
+if __name__ == "__main__":
+    log.run(main)

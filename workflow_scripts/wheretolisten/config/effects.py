@@ -1,0 +1,240 @@
+"""Studies of effects: what steering does to a text model's answers, and what else it does."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
+
+from wheretolisten.config.layers import Layers
+from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Steering
+from wheretolisten.config.sections import Section, UserPath, check_repetition, problems_of
+
+UNSTEERED = "unsteered"
+"""The arm that every study has: nothing added, nothing said before the question."""
+
+
+class Support(Section):
+    """Coordinates of a site that an arm may change: those that tell the poles apart best, over all blocks together."""
+
+    by: Literal["correlation", "probe", "firing", "cohens_d", "heads", "random"] = Field(
+        description="correlation: Pearson, of the coordinate with the pole; probe: how far the best threshold on it is "
+        "right above chance; firing: difference of the shares of tokens at which it is positive (NPTI); cohens_d: "
+        "difference of means in pooled standard deviations; heads: whole attention heads, by how often the pole is "
+        "told from what a head puts out (ITI); random: drawn, the control"
+    )
+    keep: float = Field(
+        0.005,
+        gt=0,
+        le=1,
+        description="share of the coordinates of all blocks that is kept, the highest in absolute value",
+    )
+    at_least: float = Field(0.0, ge=0, description="and whose absolute value is at least this")
+    side: Literal["both", "positive", "negative"] = Field(
+        "both", description="positive: coordinates that the positive pole raises; negative: the others"
+    )
+
+
+class First(Section):
+    """The first tokens of an answer."""
+
+    first: int = Field(ge=1, description="how many, their mean")
+
+
+def _check_tokens(value: Any) -> Any:
+    """One sentence instead of one per member of a union."""
+    if isinstance(value, First) or value in ("prompt_last", "last", "mean"):
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is none of prompt_last, last, mean, and {{first: 3}}")
+    try:
+        return First.model_validate(value)
+    except ValidationError as error:
+        raise ValueError("; ".join(problems_of(error))) from None
+
+
+Tokens = Annotated[Literal["prompt_last", "last", "mean"] | First, BeforeValidator(_check_tokens)]
+
+
+class Arm(Section):
+    """A row of the tables: a direction that is added, an instruction that is given, or both."""
+
+    build: Literal["mean", "pca", "probe", "svd", "mean_unpaired", "fired"] | None = Field(
+        "mean",
+        description="how poles become a direction. mean: mean of the pairs' differences; mean_unpaired: mean at "
+        "the positive pole of half of the pairs minus mean at the negative pole of the others; pca: first component of "
+        "the states centred pair by pair (RepE); probe: normal of a logistic regression; svd: the pairs' "
+        "differences within their first components, uncentred; fired: 95th percentile of a coordinate at the positive "
+        "pole, weighed by how much more often it fires there (NPTI). null: nothing is added",
+    )
+    rank: int = Field(1, ge=1, description="components of svd")
+    answers: bool = Field(True, description="poles have the pairs' positive and negative answers")
+    instructions: bool = Field(False, description="poles have the axis's opposing instructions before the question")
+    tokens: Tokens = Field(
+        "mean",
+        description="where states are read: prompt_last, the prompt's last token; last token, mean over all, or mean "
+        "over the first tokens of the answer",
+    )
+    read: Literal["block", "attention", "mlp", "heads", "gates", "neurons"] | None = Field(
+        None, description="site that states are read at; null: where they are steered"
+    )
+    support: Support | None = Field(None, description="coordinates that may change; null: all")
+    features: UserPath | None = Field(
+        None,
+        description="sparse autoencoder (safetensors: W_enc, W_dec, b_enc, b_dec) of the one block in layers: poles "
+        "are told apart, and a support is chosen, in its features; what they change is decoded and added",
+    )
+    length: Literal["none", "unit", "positive", "deviation"] = Field(
+        "none",
+        description="each block's vector, as it is; of length 1; as long as the mean state of the positive pole "
+        "(PaLRS); or as the standard deviation of the states along it (ITI)",
+    )
+    control: Literal["random", "shuffled"] | None = Field(
+        None,
+        description="random: a random direction of the same length in each block and in the same support; shuffled: "
+        "the same built with half of the pairs' poles exchanged, brought to the length it had with none",
+    )
+    instructed: bool = Field(False, description="whether the axis's positive instruction stands before the question")
+    steering: Steering = Field(
+        Steering(), description="how it is added; its scale and its layers are what the study tries"
+    )
+    layers: Layers | None = Field(None, description="steered blocks, not chosen; null: chosen among the study's")
+    strengths: list[Annotated[float, Field(gt=0)]] | None = Field(
+        None, min_length=1, description="tried in place of the study's"
+    )
+
+    @model_validator(mode="after")
+    def _check_arm(self) -> "Arm":
+        for key, instead in (("scale", "strengths"), ("layers", "layers")):
+            if getattr(self.steering, key) != getattr(Steering(), key):
+                raise ValueError(f"steering.{key}: what is tried stands beside steering; write {instead}")
+        if self.build is None:
+            if not self.instructed:
+                raise ValueError("an arm adds a direction (build) or gives an instruction (instructed: true), or both")
+            return self
+        if not (self.answers or self.instructions):
+            raise ValueError("poles differ in their answers, their instructions, or both; set one of the two to true")
+        if self.tokens != "prompt_last" and not self.answers:
+            raise ValueError("tokens: without answers there is only the prompt to read; set tokens: prompt_last")
+        if self.tokens == "prompt_last" and not self.instructions:
+            raise ValueError(
+                "tokens: before an answer begins, poles with the same prompt are the same; set instructions: true, or "
+                "tokens: mean"
+            )
+        if self.build == "fired" and self.site not in ("gates", "neurons"):
+            raise ValueError("build: fired is about units that fire or do not; set steering.site: gates")
+        if self.support is not None and self.support.by == "heads" and self.site != "heads":
+            raise ValueError("support.by: heads are those of steering.site: heads; set that, or choose otherwise")
+        if self.steering.operator == "cap" and self.support is None:
+            raise ValueError("steering.operator: cap is about the coordinates of a support; name one")
+        if self.features is not None and not (isinstance(self.layers, list) and len(self.layers) == 1):
+            raise ValueError("features: an autoencoder is of one block; name it, as in layers: [12]")
+        if self.features is not None and (self.build == "fired" or self.steering.operator == "cap"):
+            raise ValueError("features: their changes are decoded and added; take operator: cap, or build: fired, out")
+        if self.site != self.steering.site and {self.site, self.steering.site} & {"heads", "gates", "neurons"}:
+            raise ValueError(
+                f"read: states of {self.site} are no vectors for {self.steering.site}; read them where they are steered"
+            )
+        return self
+
+    @property
+    def site(self) -> str:
+        """Where its states are read."""
+        return self.read or self.steering.site
+
+
+class Check(Section):
+    """A rule that a generated answer keeps or not; of several, all are checked."""
+
+    words_at_most: int | None = Field(None, ge=1, description="words of the answer")
+    language: str | None = Field(None, pattern="[a-z]{2}", description="two-letter code of the language it is in")
+    words: UserPath | None = Field(
+        None,
+        description="table with the columns pole (positive, negative) and word: more of the former than of the latter",
+    )
+
+    @model_validator(mode="after")
+    def _check_any(self) -> "Check":
+        if not self.model_fields_set:
+            raise ValueError("there is no rule; write words_at_most, language or words")
+        return self
+
+
+class Axis(Section):
+    """What a pair's two answers differ in, said as opposing instructions, and how an answer is checked."""
+
+    positive: list[str] = Field(
+        min_length=1, description="instructions for the first pole; the first one is that of arms that are instructed"
+    )
+    negative: list[str] = Field(min_length=1, description="for the other, one for each")
+    check: Check | None = Field(None, description="what a generated answer of the first pole keeps")
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> "Axis":
+        if len(self.positive) != len(self.negative):
+            raise ValueError(
+                f"{len(self.positive)} positive and {len(self.negative)} negative instructions; they are pairs"
+            )
+        return self
+
+
+class Effects(Section):
+    """How arms are built, chosen and measured (docs/studies/README.md)."""
+
+    axes: dict[str, Axis] = Field(
+        default_factory=dict, description="axes of the examples that are steered along, each measured on all of them"
+    )
+    arms: dict[str, Arm] = Field(default_factory=dict, description="rows of the tables; unsteered is always there")
+    n_build: int = Field(48, ge=2, description="pairs of an axis that directions are built of, at most")
+    n_choose: int = Field(24, ge=2, description="pairs of an axis that blocks and strengths are chosen on, at most")
+    n_report: int = Field(
+        60,
+        ge=2,
+        description="pairs of an axis that are reported, at most; sources are shared out among the three in these "
+        "proportions, so that no two share one",
+    )
+    layers: list[Layers] = Field(
+        ["27%-60%"], min_length=1, description="blocks that are tried, all at the middle strength"
+    )
+    strengths: list[Annotated[float, Field(gt=0)]] = Field(
+        [0.5, 1.0, 2.0], min_length=1, description="λ that are tried at the chosen blocks, and reported, rising"
+    )
+    limit: float = Field(
+        0.5,
+        gt=0,
+        description="nats: a setting that diverges further from the un-steered model on neutral prompts is not chosen",
+    )
+    per_token: bool = Field(True, description="answers are compared by the mean over their tokens, not by the sum")
+    options: bool = Field(
+        False, description="whether both answers are shown as lettered options, in each order and with each letter"
+    )
+    token_mass: int = Field(
+        0, ge=0, description="first steps at which the probability of the poles' own words is compared; 0: none"
+    )
+    n_generated: int = Field(12, ge=0, description="reported pairs whose questions are answered in words")
+    max_new_tokens: int = Field(32, ge=1, description="tokens of such an answer, at most")
+    neutral: UserPath | None = Field(None, description="table with the column prompt: what steering should leave alone")
+    n_neutral: int = Field(16, ge=1, description="of them")
+    guardrail: UserPath | None = Field(
+        None, description="table with the columns question, answer, wrong_1 …: what should be answered as before"
+    )
+    n_guardrail: int = Field(40, ge=1, description="of them")
+    seed: int = Field(0, ge=0, description="of the split, of random directions and supports")
+
+    @model_validator(mode="after")
+    def _check_fields(self) -> "Effects":
+        if UNSTEERED in self.arms:
+            raise ValueError(f"arms: {UNSTEERED} is always there; give yours another name")
+        for name, arm in self.arms.items():
+            of_arm = arm.strengths or self.strengths
+            if list(of_arm) != sorted(set(of_arm)):
+                raise ValueError(f"strengths (of {name}): write each once, the lowest first")
+        check_repetition([str(layers) for layers in self.layers], "layers")
+        return self
+
+
+class EffectSettings(Section):
+    """All that the effects of a study on a model depend on, beside the files."""
+
+    model: Model
+    pairs: UserPath = Field(description="table of pairs")
+    effects: Effects

@@ -1,0 +1,185 @@
+"""An arm of a study: built on some pairs, its blocks and strength chosen on others, measured on the rest."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest
+
+from wheretolisten.config.effects import UNSTEERED, Arm, Effects
+from wheretolisten.config.layers import Layers, select_layers
+from wheretolisten.directions.builders import agreement
+from wheretolisten.directions.vectors import norms
+from wheretolisten.effects import poles
+from wheretolisten.effects.measuring import NOBODY, Meter, Row, Steered, of_pairs
+from wheretolisten.effects.pairs import BUILD, CHOOSE, REPORT, Pair
+from wheretolisten.errors import UserError
+
+_log = logging.getLogger(__name__)
+
+_WRONG = 0.01
+"""How improbable it must be that a direction which tells nothing agrees with so few pairs."""
+
+Unit = tuple[str, str]
+"""Axis that is steered along, and arm; the un-steered model has no axis."""
+
+COLUMNS = ("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text")
+"""Columns of what is measured, one value per row. axis: that is steered along; split: choose or report; measured: the
+axis of the item."""
+
+Sides = Mapping[str, Mapping[str, Sequence[Pair]]]
+"""Axis → side → pairs, as `pairs.split` has them."""
+
+
+def units_of(effects: Effects) -> list[Unit]:
+    """What is measured one after the other: the un-steered model, then every arm along every axis."""
+    return [("", UNSTEERED), *((axis, arm) for axis in effects.axes for arm in effects.arms)]
+
+
+class Study:
+    """All arms of a study on one model.
+
+    Parameters
+    ----------
+    meter
+        Measures on the model.
+    effects
+        The study.
+    sides
+        Its pairs.
+    """
+
+    def __init__(self, meter: Meter, effects: Effects, sides: Sides) -> None:
+        self._meter, self._effects, self._sides = meter, effects, sides
+        self._poles: dict[str, poles.Poles] = {}
+
+    def measure(self, unit: Unit) -> pd.DataFrame:
+        """All that is measured of an arm, one value per row.
+
+        Returns
+        -------
+        pd.DataFrame
+            The columns `COLUMNS`.
+
+        Raises
+        ------
+        UserError
+            If a direction points the wrong way on pairs that it was not built of.
+        """
+        axis, name = unit
+        settings = self._unsteered() if name == UNSTEERED else self._of_arm(axis, name, self._effects.arms[name])
+        rows = [
+            {"axis": axis, "arm": name, "split": split, "layers": str(layers), "strength": strength} | asdict(row)
+            for split, layers, strength, found in settings
+            for row in found
+        ]
+        return pd.DataFrame([row | {"axis": axis, "measured": row["axis"]} for row in rows], columns=list(COLUMNS))
+
+    def _of(self, side: str) -> dict[str, Sequence[Pair]]:
+        return {axis: sides[side] for axis, sides in self._sides.items()}
+
+    def _unsteered(self) -> Iterator[tuple[str, str, float, list[Row]]]:
+        yield CHOOSE, "", 0.0, of_pairs(self._meter, self._of(CHOOSE), NOBODY)
+        rows = [*of_pairs(self._meter, self._of(REPORT), NOBODY), *self._meter.guardrail(NOBODY)]
+        for axis in self._effects.axes:
+            rows += self._in_words(axis, NOBODY)
+        yield REPORT, "", 0.0, rows
+
+    def _in_words(self, axis: str, steered: Steered) -> list[Row]:
+        reported, build = self._sides[axis][REPORT], self._sides[axis][BUILD]
+        rows = self._meter.generated(reported, self._effects.axes[axis], steered)
+        if self._effects.token_mass:
+            rows += self._meter.token_mass(reported, steered, self._meter.own_tokens(build))
+        return rows
+
+    def _of_arm(self, axis: str, name: str, arm: Arm) -> Iterator[tuple[str, Layers, float, list[Row]]]:
+        instruction = self._effects.axes[axis].positive[0] if arm.instructed else None
+        if arm.build is None:
+            yield REPORT, "", 0.0, self._report(axis, Steered(None, None, instruction))
+            return
+        found = self._poles_of(axis, arm, BUILD)
+        n_heads = self._meter.engine.adapter.text_config.num_attention_heads
+        direction = poles.build(found, arm, f"{axis}/{name}", self._effects.seed, n_heads)
+        held_out = self._poles_of(axis, arm, CHOOSE)
+        agreed = agreement(direction.vectors, held_out.positive, held_out.negative)
+        # As long as the states at the site are: what λ means where directions differ in length.
+        relative = norms(direction.vectors) / norms(found.positive).mean(axis=0)
+
+        def steered(layers: Layers, strength: float) -> Steered:
+            steering = arm.steering.model_copy(update={"layers": layers, "scale": strength})
+            return Steered(direction, steering, instruction)
+
+        tried: dict[tuple[str, float], tuple[float, float]] = {}
+
+        def tune(layers: Layers, strength: float) -> Iterator[tuple[str, Layers, float, list[Row]]]:
+            if (str(layers), strength) in tried:
+                return
+            margins = self._meter.margins(self._sides[axis][CHOOSE], steered(layers, strength))
+            rows = [*margins, *self._meter.divergence(steered(layers, strength))]
+            moved = [row.value for row in rows if row.measure == "divergence"]
+            tried[str(layers), strength] = np.mean([row.value for row in margins]), np.mean(moved) if moved else 0.0
+            yield CHOOSE, layers, strength, rows
+
+        strengths = arm.strengths or self._effects.strengths
+        candidates = [arm.layers] if arm.layers is not None else self._effects.layers
+        middle = strengths[len(strengths) // 2]
+        for layers in candidates:
+            yield from tune(layers, middle)
+        layers = self._best({str(each): (each, tried[str(each), middle]) for each in candidates})
+        for strength in strengths:
+            yield from tune(layers, strength)
+        strength = self._best({each: (each, tried[str(layers), each]) for each in strengths})
+        steered_blocks = select_layers(layers, len(agreed))
+        agree = float(agreed[steered_blocks].mean())
+        self._check_sign(axis, name, arm, agree)
+        _log.info(
+            "%s along %s: blocks %s, strength %g; %.0f %% of pairs agree", name, axis, layers, strength, 100 * agree
+        )
+        about = [Row("chosen", "", "", strength), Row("agreement", "", "", agree)]
+        yield CHOOSE, layers, strength, about
+        for each in strengths:
+            changed = float(each * relative[steered_blocks].mean())
+            rows = [*self._report(axis, steered(layers, each)), Row("relative_length", "", "", changed)]
+            yield REPORT, layers, each, rows
+
+    def _check_sign(self, axis: str, name: str, arm: Arm, agree: float) -> None:
+        """Stop where the direction is turned round: a wrong sign has happened in published code."""
+        if arm.steering.operator not in ("add", "set") or arm.control or (arm.support and arm.support.by == "random"):
+            return
+        n_pairs = len(self._sides[axis][CHOOSE])
+        # Of noise, about half of the pairs agree.
+        if binomtest(round(agree * n_pairs), n_pairs, alternative="less").pvalue < _WRONG:
+            raise UserError(
+                f"arm {name!r} along {axis!r}: on pairs that its direction was not built of, it points the wrong way "
+                f"({100 * agree:.0f} % of {n_pairs} agree); read other tokens or blocks, build it of more pairs, or "
+                "take it out"
+            )
+        if agree <= 0.5:
+            _log.warning("%s along %s is no better than noise on pairs that it was not built of", name, axis)
+
+    def _report(self, axis: str, steered: Steered) -> list[Row]:
+        return [
+            *of_pairs(self._meter, self._of(REPORT), steered),
+            *self._meter.divergence(steered),
+            *self._meter.guardrail(steered),
+            *self._in_words(axis, steered),
+        ]
+
+    def _best(self, tried: Mapping[str | float, tuple[Layers | float, tuple[float, float]]]) -> Layers | float:
+        """What has the highest margin of those that leave neutral prompts alone; if none does, what comes closest."""
+        settings = list(tried.values())
+        allowed = [each for each in settings if each[1][1] <= self._effects.limit]
+        if allowed:
+            return max(allowed, key=lambda each: each[1][0])[0]
+        return min(settings, key=lambda each: each[1][1])[0]
+
+    def _poles_of(self, axis: str, arm: Arm, side: str) -> poles.Poles:
+        # Most arms are built of the same states.
+        of_states = {"answers", "instructions", "tokens", "read"}
+        fires = arm.build == "fired", arm.support is None
+        key = f"{axis} {side} {arm.model_dump_json(include=of_states)} {arm.site} {fires}"
+        if key not in self._poles:
+            self._poles[key] = poles.collect(self._meter.engine, self._sides[axis][side], self._effects.axes[axis], arm)
+        return self._poles[key]

@@ -1,0 +1,275 @@
+"""What an arm does to answers: how much likelier the wanted ones become, and what else becomes of the text."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from wheretolisten.config.effects import Axis, Effects
+from wheretolisten.config.probe import Steering
+from wheretolisten.effects.checks import keeps, words_of
+from wheretolisten.effects.pairs import Pair, read_table
+from wheretolisten.effects.poles import Direction, behind
+from wheretolisten.engine.passes import Engine
+from wheretolisten.errors import UserError
+from wheretolisten.questions.choices import Wording
+
+_OPTIONS = [Wording(letters, rows) for letters in ((0, 1), (1, 0)) for rows in ((0, 1), (1, 0))]
+"""Each answer with each letter in each row, once."""
+
+_ASKED = "Answer with the letter of your choice."
+
+_NEUTRAL_TOKENS = 8
+"""Tokens of the un-steered answer to a neutral prompt at which distributions are compared."""
+
+_TELLING = 4.0
+"""How much more frequent a token is in answers of its pole than in the others, to count as one of its own (FOXP2)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Steered:
+    """How the model is changed: a direction and how it is added, and an instruction before every question."""
+
+    direction: Direction | None
+    steering: Steering | None
+    instruction: str | None = None
+
+    def arguments(self, n_rows: int) -> dict[str, object]:
+        """Those of the engine's calls about so many prompts."""
+        if self.direction is None:
+            return {}
+        given: dict[str, object] = {"steering": self.steering}
+        if self.steering.operator not in ("scale", "cap") or self.direction.support is None:
+            vectors = self.direction.vectors
+            given["vectors"] = np.broadcast_to(vectors, (n_rows, *vectors.shape))
+        if self.direction.support is not None:
+            given["support"] = self.direction.support
+        return given
+
+    def asked(self, questions: Iterable[str]) -> list[str]:
+        """Questions as they are asked."""
+        return [behind(self.instruction, question) for question in questions]
+
+    def prompts(self, pairs: Sequence[Pair]) -> list[str]:
+        """Questions of pairs as they are asked."""
+        return self.asked(pair.question for pair in pairs)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured value: of which item, or prompt, and perhaps the text that it is of."""
+
+    measure: str
+    item: str
+    source: str
+    value: float
+    axis: str = ""
+    text: str = ""
+
+
+NOBODY = Steered(None, None)
+
+
+@dataclass(eq=False)
+class Meter:
+    """Measures arms on one model; what the un-steered model makes of neutral prompts is found once.
+
+    Parameters
+    ----------
+    engine
+        The model.
+    effects
+        What is measured.
+    """
+
+    engine: Engine
+    effects: Effects
+    _neutral: tuple[list[str], list[str], list[np.ndarray]] | None = field(default=None, repr=False)
+
+    def margins(self, pairs: Sequence[Pair], steered: Steered) -> list[Row]:
+        """log P(positive) − log P(negative) of each pair, in nats, by token or whole (`per_token`)."""
+        prompts = steered.prompts(pairs)
+        found = self.engine.choose(
+            [None] * len(pairs), prompts, [pair.answers for pair in pairs], **steered.arguments(len(pairs))
+        )
+        likely = found.means if self.effects.per_token else found.sums
+        margins = likely[:, 0] - likely[:, 1]
+        return _rows("margin", pairs, margins)
+
+    def options(self, pairs: Sequence[Pair], steered: Steered) -> list[Row]:
+        """Margins of the letters that answers have, over all their letters and rows, and those of letter A and row 1.
+
+        meaning: of the positive answer, whatever its letter and row; letter: of A, whatever it stands for; row: of what
+        stands first. A gain of the latter two is none of meaning.
+        """
+        asked = [(pair, wording) for pair in pairs for wording in _OPTIONS]
+        prompts = [
+            f"{prompt} {wording.text(pair.answers)} {_ASKED}"
+            for prompt, (pair, wording) in zip(steered.prompts([pair for pair, _ in asked]), asked, strict=True)
+        ]
+        found = self.engine.choose(
+            [None] * len(asked), prompts, [["A", "B"]] * len(asked), **steered.arguments(len(asked))
+        )
+        of_a = (found.sums[:, 0] - found.sums[:, 1]).reshape(len(pairs), len(_OPTIONS))
+        meaning = np.array([1 if wording.letters[0] == 0 else -1 for wording in _OPTIONS])
+        # Row 1 has the letter A where letters and rows go together.
+        row = np.array([1 if wording.letters == wording.rows else -1 for wording in _OPTIONS])
+        return [
+            *_rows("option_margin", pairs, (of_a * meaning).mean(axis=1)),
+            *_rows("letter_margin", pairs, of_a.mean(axis=1)),
+            *_rows("row_margin", pairs, (of_a * row).mean(axis=1)),
+        ]
+
+    def divergence(self, steered: Steered) -> list[Row]:
+        """KL(un-steered ‖ steered) of the next token, in nats, mean over an un-steered answer to each neutral prompt.
+
+        An instruction is not given here, so that of an arm that only instructs there is nothing to measure.
+        """
+        return [] if steered.direction is None else self.moved(steered)
+
+    def moved(self, steered: Steered) -> list[Row]:
+        """The same, whatever was changed since the model was first asked: its weights, perhaps."""
+        prompts, answers, before = self._of_neutral()
+        if not prompts:
+            return []
+        after = self.engine.predict([None] * len(prompts), prompts, answers, **steered.arguments(len(prompts)))
+        values = [
+            float((np.exp(base.astype(np.float64)) * (base.astype(np.float64) - now)).sum(axis=1).mean())
+            for base, now in zip(before, after, strict=True)
+        ]
+        names = [f"neutral-{number}" for number, _ in enumerate(prompts)]
+        return [
+            Row("divergence", name, name, max(value, 0.0))  # rounding must not make it negative
+            for name, value in zip(names, values, strict=True)
+        ]
+
+    def _of_neutral(self) -> tuple[list[str], list[str], list[np.ndarray]]:
+        if self._neutral is None:
+            if self.effects.neutral is None:
+                self._neutral = [], [], []
+            else:
+                prompts = read_table(self.effects.neutral, ("prompt",))["prompt"].tolist()[: self.effects.n_neutral]
+                answers = self.engine.answer([None] * len(prompts), prompts, max_new_tokens=_NEUTRAL_TOKENS)
+                kept = [number for number, answer in enumerate(answers) if answer]
+                prompts, answers = [prompts[number] for number in kept], [answers[number] for number in kept]
+                self._neutral = prompts, answers, self.engine.predict([None] * len(prompts), prompts, answers)
+        return self._neutral
+
+    def guardrail(self, steered: Steered) -> list[Row]:
+        """Whether each question with choices is answered rightly: the likeliest answer, by the mean over its tokens."""
+        if self.effects.guardrail is None:
+            return []
+        table = read_table(self.effects.guardrail, ("id", "source", "question", "answer", "wrong_1"))
+        table = table[: self.effects.n_guardrail]
+        wrong = [column for column in table if column.startswith("wrong_")]
+        choices = [
+            [row["answer"], *(row[column] for column in wrong if row[column])] for row in table.to_dict("records")
+        ]
+        prompts = steered.asked(table["question"])
+        found = self.engine.choose([None] * len(prompts), prompts, choices, **steered.arguments(len(prompts)))
+        right = np.nanargmax(found.means, axis=1) == 0
+        return [
+            Row("guardrail", item, source, float(value))
+            for item, source, value in zip(table["id"], table["source"], right, strict=True)
+        ]
+
+    def generated(self, pairs: Sequence[Pair], axis: Axis | None, steered: Steered) -> list[Row]:
+        """Answers in words: whether they keep the axis's rules, how many words they have, and how surprising they are.
+
+        surprise: nats per token of the answer under the un-steered model, without an instruction; what breaks the text
+        raises it. An empty answer has none.
+        """
+        pairs = pairs[: self.effects.n_generated]
+        if not pairs:
+            return []
+        nothing = [None] * len(pairs)
+        texts = self.engine.answer(
+            nothing,
+            steered.prompts(pairs),
+            max_new_tokens=self.effects.max_new_tokens,
+            **steered.arguments(len(pairs)),
+        )
+        rows = [
+            Row("words", pair.pair_id, pair.source, float(len(words_of(text))), pair.axis, _in_one_line(text))
+            for pair, text in zip(pairs, texts, strict=True)
+        ]
+        if axis is not None and axis.check is not None:
+            kept = [float(keeps(text, axis.check)) for text in texts]
+            rows += _rows("kept", pairs, np.array(kept))
+        said = [number for number, text in enumerate(texts) if text]
+        if said:
+            questions = [pairs[number].question for number in said]
+            likely = self.engine.choose([None] * len(said), questions, [[texts[number]] for number in said])
+            rows += _rows("surprise", [pairs[number] for number in said], -likely.means[:, 0])
+        return rows
+
+    def token_mass(self, pairs: Sequence[Pair], steered: Steered, own: tuple[np.ndarray, np.ndarray]) -> list[Row]:
+        """ΔM = P(tokens of the positive pole) − P(of the negative pole), −1 … 1, mean over the first steps (FOXP2)."""
+        nothing, prompts = [None] * len(pairs), steered.prompts(pairs)
+        arguments = steered.arguments(len(pairs))
+        answers = self.engine.answer(nothing, prompts, max_new_tokens=self.effects.token_mass, **arguments)
+        # An answer that ends at once has no step at which mass could lie anywhere.
+        said = [number for number, answer in enumerate(answers) if answer]
+        if not said:
+            return []
+        arguments = steered.arguments(len(said))
+        found = self.engine.predict(
+            [None] * len(said), [prompts[number] for number in said], [answers[number] for number in said], **arguments
+        )
+        values = []
+        for predicted in found:
+            mass = np.exp(predicted.astype(np.float64))
+            values.append(float((mass[:, own[0]].sum(axis=1) - mass[:, own[1]].sum(axis=1)).mean()))
+        return _rows("token_mass", [pairs[number] for number in said], np.array(values))
+
+    def own_tokens(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of each pole: at least four times as frequent in its answers as in the others' (FOXP2, one vs rest).
+
+        Raises
+        ------
+        UserError
+            If a pole has none.
+        """
+        tokens = [
+            np.concatenate([self.engine.adapter.continuation(pair.question, pair.answers[side]) for pair in pairs])
+            for side in (0, 1)
+        ]
+        size = 1 + max(map(max, tokens))
+        shares = [np.bincount(each.astype(int), minlength=size) / len(each) for each in tokens]
+        own = tuple(
+            ((mine > 0) & (mine >= _TELLING * other)).nonzero()[0]
+            for mine, other in ((shares[0], shares[1]), (shares[1], shares[0]))
+        )
+        if not all(map(len, own)):
+            raise UserError("token_mass: the answers of the two poles have the same tokens; set it to 0")
+        return own
+
+
+def of_pairs(meter: Meter, pairs: Mapping[str, Sequence[Pair]], steered: Steered) -> list[Row]:
+    """What is measured on the pairs of all axes, whichever of them is steered along: margins, and of options."""
+    rows = []
+    for of_axis in pairs.values():
+        rows += meter.margins(of_axis, steered)
+        if meter.effects.options:
+            rows += meter.options(of_axis, steered)
+    return rows
+
+
+def _rows(measure: str, pairs: Sequence[Pair], values: np.ndarray) -> list[Row]:
+    return [
+        Row(measure, pair.pair_id, pair.source, float(value), pair.axis)
+        for pair, value in zip(pairs, values, strict=True)
+    ]
+
+
+def _in_one_line(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def tables_of(effects: Effects) -> list[Path]:
+    """Files beside the pairs that results depend on."""
+    checks = [axis.check.words for axis in effects.axes.values() if axis.check is not None]
+    features = [arm.features for arm in effects.arms.values()]
+    return [Path(path) for path in (effects.neutral, effects.guardrail, *checks, *features) if path is not None]
