@@ -182,9 +182,11 @@ def _by_half(interval: tuple[float, float], time: tuple[float, float]) -> bool:
     return both >= 0.5 * (time[1] - time[0]) and both >= 0.5 * (interval[1] - interval[0])
 
 
-def _percent(hits: Sequence[bool]) -> list[float]:
+def _percent(hits: Sequence[bool]) -> list[float | None]:
     """Share of hits with its 95 % interval (Wilson 1927, JASA 22:209), in percent, and their number."""
     n_hits, n = int(np.sum(hits)), len(hits)
+    if not n:  # so few recordings were asked for that none is of this kind
+        return [None, None, None, 0]
     found = binomtest(n_hits, n).proportion_ci(method="wilson")
     return [*(round(100 * share, 1) for share in (n_hits / n, found.low, found.high)), n]
 

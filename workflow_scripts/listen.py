@@ -159,24 +159,20 @@ def _introduce(
         )
         return list(sounds)
     _logger.info("it can be trusted with: %s", ", ".join(known.words))
-    words = {}
-    for sound in sounds:
-        # Of "church bell" the last word says what it is, of "dog bark" the one that is known.
-        word = next((word for word in reversed(sound.lower().split()) if word in known.words), sound)
+    try:
+        words = calibration.words_for(sounds, known, choice.name)
+    except UserError as error:
+        raise UserError(f"--sound: {error}") from error
+    for sound, word in zip(sounds, words, strict=True):
         if word not in known.words:
             _logger.warning("%s has no word for %r, and what it says of it means little", choice.name, sound)
         elif word != sound:
             _logger.info("%r is asked about as %r, which %s knows", sound, word, choice.name)
-        if word in words:
-            raise UserError(
-                f"--sound: {choice.name} knows {words[word]!r} and {sound!r} as {word!r}; ask about one of them"
-            )
-        words[word] = sound
     if known.scores is None:
         _logger.warning(
             "%s was not calibrated for --method %s, and tells less well what is absent", choice.name, method
         )
-    return list(words)
+    return words
 
 
 if __name__ == "__main__":

@@ -46,6 +46,13 @@ def main(argv: list[str] | None = None) -> None:
             "examples"
         )
 
+    asked = []
+    for each in listed:
+        try:
+            asked.append(calibration.words_for(each.sounds, known, settings.model.checkpoint))
+        except UserError as error:
+            raise UserError(f"{each.path}: {error}") from error
+
     torch.set_num_threads(args.threads)
     digests = [(each.path, each.sounds, sha256_of_file(file)) for each, file in zip(listed, files, strict=True)]
     identity, _ = provenance.of_job("listen_recordings", settings, {})
@@ -54,10 +61,13 @@ def main(argv: list[str] | None = None) -> None:
     for number, (each, file) in enumerate(zip(listed, files, strict=True)):
         if table.has(number):
             continue
-        listener = Listener(engine, each.sounds, vocabulary, settings.method, known)
+        listener = Listener(engine, asked[number], vocabulary, settings.method, known)
         pcm = recording.read(file, scratch / "recording")
         seconds = len(pcm) / SAMPLING_RATE
-        table.write(number, _rows(each.path, listener.tell(listener.find(pcm, scratch), seconds)))
+        told = listener.tell(listener.find(pcm, scratch), seconds)
+        for sound, name in zip(told["sounds"], each.sounds, strict=False):  # none where all words are asked about
+            sound["name"] = name
+        table.write(number, _rows(each.path, told))
         engine.meter.n_samples += 1
         logger.info("recording %d of %d", number + 1, len(listed))
     table.merge(len(listed))

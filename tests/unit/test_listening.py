@@ -246,3 +246,12 @@ def test_a_model_is_chosen_by_name_or_folder(root):
     ):
         with pytest.raises(UserError, match=said):
             models.choose(name)
+
+
+def test_sounds_are_asked_about_by_the_word_that_is_known():
+    known = calibration.Calibration(("bell", "dog"), 0.05, None)
+    sounds = ["church bell", "Dog bark", "siren"]
+    assert calibration.words_for(sounds, known, "m") == ["bell", "dog", "siren"]
+    assert calibration.words_for(sounds, None, "m") == sounds
+    with pytest.raises(UserError, match=r"^m knows 'bell' and 'church bell' as 'bell'; ask about one of them$"):
+        calibration.words_for(["bell", "church bell"], known, "m")

@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from wheretolisten.checkpoint import read_header
+from wheretolisten.errors import UserError
 
 LISTED = 0.2
 """Where nobody asked for single sounds, each word of a model is called heard at so much of its false-alarm rate: with
@@ -42,6 +44,34 @@ class Calibration:
             slope = (y[-1] - y[0]) / (x[-1] - x[0])
             return float(np.exp(y[-1] + slope * (np.log(rate) - x[-1])))
         return float(np.exp(np.interp(-np.log(rate), -x, y)))
+
+
+def words_for(sounds: Sequence[str], known: Calibration | None, model: str) -> list[str]:
+    """What a model is asked about in the place of each sound: the word in its name that the model was made for, if any.
+
+    Of "church bell" the last word says what it is, of "dog bark" the one that is known.
+
+    Parameters
+    ----------
+    known
+        What is known of the model; None: nothing, and sounds are asked about as they are.
+    model
+        How errors call it.
+
+    Raises
+    ------
+    UserError
+        If two sounds would be asked about as the same word.
+    """
+    if known is None:
+        return list(sounds)
+    asked: dict[str, str] = {}
+    for sound in sounds:
+        word = next((word for word in reversed(sound.lower().split()) if word in known.words), sound)
+        if word in asked:
+            raise UserError(f"{model} knows {asked[word]!r} and {sound!r} as {word!r}; ask about one of them")
+        asked[word] = sound
+    return list(asked)
 
 
 def rate_of_chunk(rate: float, seconds: float, chunk_seconds: float) -> float:
