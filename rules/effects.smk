@@ -21,6 +21,7 @@ rule steer_texts:
         effects=one_of(CONFIG.effects),
     conda:
         "../envs/models.yaml"
+    threads: 2
     resources:
         mem_mb=model_mem_mb,
         runtime=time_for(effects_work),
@@ -50,6 +51,7 @@ rule unlearn_facts:
         effects=one_of(CONFIG.unlearnings),
     conda:
         "../envs/models.yaml"
+    threads: 2
     resources:
         mem_mb=taught_mem_mb,
         runtime=doubled(120),

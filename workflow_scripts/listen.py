@@ -67,7 +67,9 @@ def main(argv: list[str] | None = None) -> None:
         drawn = sounds or [sound["name"] for sound in found["sounds"] if sound["heard"]]
         if drawn:
             output.draw(found, drawn, folder)
-        _logger.info("%s: html, json, csv, txt (labels for Audacity)%s", folder, " and a figure" if drawn else "")
+        _logger.info(
+            "%s: html, json, csv, txt (labels for Audacity), TextGrid%s", folder, " and a figure" if drawn else ""
+        )
     if failed:
         raise UserError(f"{failed} of {len(files)} recordings could not be heard; the lines above say why")
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
+from praatio.textgrid import openTextgrid
 
 from wheretolisten.errors import UserError
 from wheretolisten.listening import calibration, models, output, recording
@@ -178,7 +179,7 @@ def test_shipped_models_are_calibrated_and_others_are_not(root, model, tmp_path)
 
 FOUND = {
     "file": "my.wav",
-    "seconds": 10.0,
+    "seconds": 3700.0,
     "sounds": [
         {
             "name": "dog",
@@ -196,7 +197,7 @@ FOUND = {
 }
 
 
-def test_what_is_written_says_the_same_thrice(tmp_path):
+def test_what_is_written_says_the_same_in_every_form(tmp_path):
     output.write(FOUND, tmp_path / "my")
     assert json.loads((tmp_path / "my/listen.json").read_text()) == FOUND
     assert (tmp_path / "my/listen.txt").read_text() == "4.000\t5.500\tdog\n61.000\t3661.040\tdog\n"
@@ -208,6 +209,13 @@ def test_what_is_written_says_the_same_thrice(tmp_path):
     assert told[2].split() == ["dog", "1:01.0", "1:01:01.0", "1.0", "0.10"]
     assert "not heard" in told[3]
     assert "church" not in output.told(FOUND, listing=True)
+    grid = openTextgrid(str(tmp_path / "my/listen.TextGrid"), includeEmptyIntervals=False)
+    assert grid.tierNames == ("dog", "church, bell")
+    assert [tuple(interval) for interval in grid.getTier("dog").entries] == [
+        (4.0, 5.5, "dog"),
+        (61.0, 3661.04, "dog"),
+    ]
+    assert (grid.maxTimestamp, grid.getTier("church, bell").entries) == (3700, ())
 
 
 def test_a_folder_is_its_recordings(tmp_path):

@@ -13,7 +13,7 @@ from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.directions.builders import agreement
 from wheretolisten.directions.vectors import norms
 from wheretolisten.effects import poles
-from wheretolisten.effects.measuring import NOBODY, Meter, Row, Steered, of_pairs
+from wheretolisten.effects.measuring import NOBODY, Meter, Row, Steered
 from wheretolisten.effects.pairs import BUILD, CHOOSE, REPORT, Pair
 from wheretolisten.errors import UserError
 
@@ -77,19 +77,22 @@ class Study:
         ]
         return pd.DataFrame([row | {"axis": axis, "measured": row["axis"]} for row in rows], columns=list(COLUMNS))
 
-    def _of(self, side: str) -> dict[str, Sequence[Pair]]:
-        return {axis: sides[side] for axis, sides in self._sides.items()}
-
     def _unsteered(self) -> Iterator[tuple[str, str, float, list[Row]]]:
-        yield CHOOSE, "", 0.0, of_pairs(self._meter, self._of(CHOOSE), NOBODY)
-        rows = [*of_pairs(self._meter, self._of(REPORT), NOBODY), *self._meter.guardrail(NOBODY)]
+        yield CHOOSE, "", 0.0, self._margins(CHOOSE, NOBODY)
+        rows = [*self._margins(REPORT, NOBODY), *self._meter.guardrail(NOBODY)]
         for axis in self._effects.axes:
-            rows += self._in_words(axis, NOBODY)
+            rows += self._of_axis(axis, NOBODY)
         yield REPORT, "", 0.0, rows
 
-    def _in_words(self, axis: str, steered: Steered) -> list[Row]:
+    def _margins(self, side: str, steered: Steered) -> list[Row]:
+        """On the pairs of all axes, whichever of them is steered along."""
+        return [row for sides in self._sides.values() for row in self._meter.margins(sides[side], steered)]
+
+    def _of_axis(self, axis: str, steered: Steered) -> list[Row]:
         reported, build = self._sides[axis][REPORT], self._sides[axis][BUILD]
         rows = self._meter.generated(reported, self._effects.axes[axis], steered)
+        if self._effects.options:
+            rows += self._meter.options(reported, steered)
         if self._effects.token_mass:
             rows += self._meter.token_mass(reported, steered, self._meter.own_tokens(build))
         return rows
@@ -141,8 +144,11 @@ class Study:
         yield CHOOSE, layers, strength, about
         for each in strengths:
             changed = float(each * relative[steered_blocks].mean())
-            rows = [*self._report(axis, steered(layers, each)), Row("relative_length", "", "", changed)]
-            yield REPORT, layers, each, rows
+            # What takes longest is measured where it counts.
+            found = (
+                self._report(axis, steered(layers, each)) if each == strength else self._curve(steered(layers, each))
+            )
+            yield REPORT, layers, each, [*found, Row("relative_length", "", "", changed)]
 
     def _check_sign(self, axis: str, name: str, arm: Arm, agree: float) -> None:
         """Stop where the direction is turned round: a wrong sign has happened in published code."""
@@ -160,12 +166,10 @@ class Study:
             _log.warning("%s along %s is no better than noise on pairs that it was not built of", name, axis)
 
     def _report(self, axis: str, steered: Steered) -> list[Row]:
-        return [
-            *of_pairs(self._meter, self._of(REPORT), steered),
-            *self._meter.divergence(steered),
-            *self._meter.guardrail(steered),
-            *self._in_words(axis, steered),
-        ]
+        return [*self._curve(steered), *self._meter.guardrail(steered), *self._of_axis(axis, steered)]
+
+    def _curve(self, steered: Steered) -> list[Row]:
+        return [*self._margins(REPORT, steered), *self._meter.divergence(steered)]
 
     def _best(self, tried: Mapping[str | float, tuple[Layers | float, tuple[float, float]]]) -> Layers | float:
         """What has the highest margin of those that leave neutral prompts alone; if none does, what comes closest."""

@@ -1,7 +1,7 @@
 """What an arm does to answers: how much likelier the wanted ones become, and what else becomes of the text."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -245,16 +245,6 @@ class Meter:
         if not all(map(len, own)):
             raise UserError("token_mass: the answers of the two poles have the same tokens; set it to 0")
         return own
-
-
-def of_pairs(meter: Meter, pairs: Mapping[str, Sequence[Pair]], steered: Steered) -> list[Row]:
-    """What is measured on the pairs of all axes, whichever of them is steered along: margins, and of options."""
-    rows = []
-    for of_axis in pairs.values():
-        rows += meter.margins(of_axis, steered)
-        if meter.effects.options:
-            rows += meter.options(of_axis, steered)
-    return rows
 
 
 def _rows(measure: str, pairs: Sequence[Pair], values: np.ndarray) -> list[Row]:

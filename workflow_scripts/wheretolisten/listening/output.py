@@ -1,20 +1,24 @@
-"""What listen.py writes: JSON, a table, a label track for Audacity, a figure; and what it prints."""
+"""What listen.py writes: JSON, a table, labels for Audacity and Praat, a figure; and what it prints."""
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from wheretolisten.files import write_text
+from praatio.data_classes.interval_tier import Interval, IntervalTier
+from praatio.textgrid import Textgrid
+
+from wheretolisten.files import atomic_path, write_text
 
 COLUMNS = ("file", "sound", "heard", "onset", "offset", "score", "threshold", "p_value")
 """Columns of listen.csv: one row per interval, and one of each sound that is not heard; times in seconds."""
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:
-    """Write listen.json, listen.csv and listen.txt (Audacity: File, Import, Labels) into a folder.
+    """Write listen.json, listen.csv, listen.txt (Audacity: File, Import, Labels) and listen.TextGrid (Praat, ELAN).
 
     Raises
     ------
@@ -28,6 +32,8 @@ def write(found: Mapping[str, Any], folder: Path) -> None:
     writer.writerows(rows(found))
     write_text(folder / "listen.csv", table.getvalue())
     write_text(folder / "listen.txt", labels(found))
+    with atomic_path(folder / "listen.TextGrid") as path:
+        text_grid(found).save(str(path), "long_textgrid", includeBlankSpaces=True)
 
 
 def rows(found: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -49,6 +55,18 @@ def labels(found: Mapping[str, Any]) -> str:
         (each["onset"], each["offset"], sound["name"]) for sound in found["sounds"] for each in sound["intervals"]
     ]
     return "".join(f"{onset:.3f}\t{offset:.3f}\t{name}\n" for onset, offset, name in sorted(intervals))
+
+
+def text_grid(found: Mapping[str, Any]) -> Textgrid:
+    """A tier for every sound, with its intervals."""
+    grid = Textgrid(0, found["seconds"])
+    for sound in found["sounds"]:
+        intervals = [
+            Interval(each["onset"], min(each["offset"], found["seconds"]), sound["name"])
+            for each in sorted(sound["intervals"], key=itemgetter("onset"))
+        ]
+        grid.addTier(IntervalTier(sound["name"], intervals, 0, found["seconds"]))
+    return grid
 
 
 def told(found: Mapping[str, Any], listing: bool) -> str:
