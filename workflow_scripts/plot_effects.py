@@ -74,12 +74,18 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
             _draw_panel(pane, of_panel, axis, arms, colours, measure)
             pane.set_ylabel(label)
             pane.set_xscale("log")
+            strengths = sorted(
+                of_panel.loc[(of_panel["axis"] == axis) & (of_panel["strength"] > 0), "strength"].unique()
+            )
+            pane.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
+            pane.minorticks_off()
             pane.spines[["top", "right"]].set_visible(False)
             if row == len(axes_of) - 1:
                 pane.set_xlabel("Strength λ")
         panes[row, 0].set_title(f"Steered along {axis}", loc="left", fontsize=8)
     handles = [
-        Line2D([], [], color=colours[arm], marker="o", markersize=3, label=arm.replace("_", " ")) for arm in arms
+        Line2D([], [], color=colours[arm], linestyle=_style(arm), marker="o", markersize=3, label=arm.replace("_", " "))
+        for arm in arms
     ]
     handles.append(Line2D([], [], color=style.BLACK, linestyle=":", label="unsteered"))
     figure.legend(
@@ -87,7 +93,7 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
         loc="outside lower center",
         ncols=5,
         frameon=False,
-        title="Ringed: chosen on other pairs. Dashed: nothing added, an instruction only. Bands: 95 % interval.",
+        title="Ringed: chosen on other pairs. Dashed lines across: no direction is added. Bands: 95 % interval.",
     )
     figure.suptitle(title, fontsize=9)
     style.fit_titles(figure)
@@ -99,6 +105,11 @@ def _colours(arms: list[str]) -> dict[str, str]:
     others = [arm for arm in arms if not arm.startswith(_CONTROLS)]
     greys = dict.fromkeys(arms, style.LIGHT_GREY)
     return greys | {arm: _COLOURS[number % len(_COLOURS)] for number, arm in enumerate(others)}
+
+
+def _style(arm: str) -> str:
+    """One kind of controls is drawn through, others are dash-dotted."""
+    return "-." if arm.startswith(_CONTROLS[1:]) else "-"
 
 
 def _draw_panel(
@@ -117,7 +128,7 @@ def _draw_panel(
             pane.axhline(values[0], color=colours[arm], linestyle="--")
             continue
         strengths = rows["strength"].to_numpy()
-        pane.plot(strengths, values, color=colours[arm], marker="o", markersize=2.5)
+        pane.plot(strengths, values, color=colours[arm], linestyle=_style(arm), marker="o", markersize=2.5)
         if changes:
             low, high = rows["difference_low"].to_numpy(), rows["difference_high"].to_numpy()
             pane.fill_between(strengths, low, high, color=colours[arm], alpha=0.15, linewidth=0)

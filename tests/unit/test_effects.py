@@ -1,10 +1,14 @@
 """Studies of effects without a model: pairs and their sides, rules of answers, arms, tables."""
 
 import csv
+import importlib.util
+import json
 
 import numpy as np
 import pandas as pd
+import plot_effects
 import pytest
+import tabulate_effects
 from pydantic import ValidationError
 
 from wheretolisten.config.effects import Arm, Axis, Check, Effects
@@ -240,3 +244,56 @@ def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
     base = shown.loc[("short", "unsteered")]
     assert (base["kept_pct"], base["guardrail_pct"]) == (0, 50)
     assert np.isnan(base["margin"])
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Tables of a study, as the workflow leaves them."""
+    arms = [("short", "mean", 2.0), ("short", "random", 0.0), ("plain", "mean", -1.0)]
+    found_of(arms).to_csv(tmp_path / "found.csv", index=False)
+    (tmp_path / "tables").mkdir()
+    studies = {"words": {"tiny-text": str(tmp_path / "found.csv")}}
+    files = {"table": tmp_path / "tables/effects.csv", "overview": tmp_path / "tables/effects_overview.csv"}
+    tabulate_effects.main(["--studies", json.dumps(studies), *(f"--{name}={path}" for name, path in files.items())])
+    return tmp_path
+
+
+def test_a_figure_shows_every_arm_along_every_axis_and_equal_figures_are_equal_files(results):
+    def draw(name, study="words"):
+        files = [results / f"{name}.pdf", results / f"{name}.png"]
+        given = ["--table", str(results / "tables/effects.csv"), "--models", "tiny-text", "--study", study]
+        plot_effects.main([*given, "--pdf", str(files[0]), "--png", str(files[1])])
+        return [file.read_bytes() for file in files]
+
+    assert draw("one") == draw("two")
+    table = pd.read_csv(results / "tables/effects.csv", keep_default_na=False)
+    for column in plot_effects.NUMBERS:
+        table[column] = pd.to_numeric(table[column], errors="coerce")
+    figure = plot_effects.draw_effects(table, "Tiny, study words")
+    titles = [axis.get_title(loc="left") for axis in figure.axes]
+    assert {"Steered along short", "Steered along plain"} <= set(titles)
+    margins = figure.axes[titles.index("Steered along short")]
+    # Two strengths of each arm, and a ring around the one that was chosen.
+    drawn = {len(line.get_xdata()) for line in margins.lines if line.get_marker() == "o"}
+    assert drawn == {1, 2}
+    lowest = figure.axes[titles.index("Steered along plain")]
+    assert [text.get_text() for text in lowest.get_xticklabels()] == ["0.5", "1"]
+    with pytest.raises(UserError, match="has no rows of study 'other'; name one that the table holds"):
+        draw("three", study="other")
+
+
+def test_a_page_takes_its_table_from_the_run(results, root):
+    spec = importlib.util.spec_from_file_location("update_results", root / "docs/update_results.py")
+    update_results = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(update_results)
+    page = results / "page.md"
+    page.write_text("# Before\n\n{}\n\n{}\n\nAfter.\n".format(*update_results.marks("effects")))
+    for _ in range(2):
+        update_results.main(["--results", str(results), "--run", "effects", "--page", str(page)])
+    text = page.read_text()
+    assert text.startswith("# Before\n")
+    assert text.endswith("\n\nAfter.\n")
+    row = next(line for line in text.splitlines() if line.startswith("| `mean` | all, 1 | +2.0"))
+    assert "< 0.001" in row
+    assert "tiny-text, n = 30 pairs" in text
+    assert text.count("| `unsteered` |") == 2

@@ -430,6 +430,7 @@ def test_published_table_is_complete_and_checked(tmp_path):
     [
         ("tiny-qwen2-audio", "Tiny Qwen2-Audio"),
         ("tiny_audio_flamingo_3", "Tiny Audio Flamingo 3"),
+        ("smollm2-135m-instruct", "Smollm2 135M Instruct"),
         ("-", "\u2013"),
         ("Qwen2-Audio-7B-Instruct", "Qwen2-Audio-7B-Instruct"),
     ],

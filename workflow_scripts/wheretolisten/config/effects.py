@@ -206,8 +206,8 @@ class Effects(Section):
     per_token: bool = Field(True, description="answers are compared by the mean over their tokens, not by the sum")
     options: bool = Field(
         False,
-        description="whether both answers of the steered axis are shown as lettered options, too, in each order and with "
-        "each letter",
+        description="whether both answers of the steered axis are shown as lettered options, too, in each order and "
+        "with each letter",
     )
     token_mass: int = Field(
         0, ge=0, description="first steps at which the probability of the poles' own words is compared; 0: none"

@@ -42,4 +42,4 @@ def model_name(model: str) -> str:
     if re.search(r"[A-Z ]", model):
         return model
     words = " ".join(word[:1].upper() + word[1:] for word in re.split(r"[-_]", model))
-    return words.replace("Qwen2 Audio", "Qwen2-Audio")
+    return re.sub(r"\b(\d+)([mb])\b", lambda size: size[0].upper(), words.replace("Qwen2 Audio", "Qwen2-Audio"))
