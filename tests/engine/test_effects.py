@@ -11,7 +11,7 @@ import torch
 import transformers
 
 from tests.engine.test_text_models import KINDS, checkpoint
-from wheretolisten.config.effects import Effects, EffectSettings
+from wheretolisten.config.effects import Arm, Effects, EffectSettings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.unlearning import Unlearning
@@ -277,6 +277,15 @@ def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
     relative = [each[each["measure"] == "relative_length"] for each in (directed, random)]
     same = relative[0].merge(relative[1], on=["layers", "strength"])
     np.testing.assert_allclose(same["value_x"], same["value_y"], rtol=1e-5)
+
+
+def test_blocks_that_a_support_leaves_alone_say_nothing_of_the_sign(llama, effects, sides):
+    """A support in one block of four: held-out pairs agree there or not, and nowhere else."""
+    one = {"support": {"by": "cohens_d", "keep": 1 / 256}, "layers": "all", "strengths": [1.0]}
+    few = effects.model_copy(update={"arms": {"one": Arm.model_validate(one)}})
+    table = Study(Meter(llama, few), few, sides).measure(("short", "one"))
+    assert float(table[table["measure"] == "agreement"]["value"].iloc[0]) > 0.9
+    assert float(table[table["measure"] == "relative_length"]["value"].iloc[0]) > 0
 
 
 def test_a_direction_of_the_wrong_sign_stops_the_study(llama, effects, sides):

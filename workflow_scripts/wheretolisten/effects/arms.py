@@ -134,8 +134,9 @@ class Study:
         for strength in strengths:
             yield from tune(layers, strength)
         strength = self._best({each: (each, tried[str(layers), each]) for each in strengths})
-        steered_blocks = select_layers(layers, len(agreed))
-        agree = float(agreed[steered_blocks].mean())
+        # A support may leave some of the steered blocks alone.
+        changed = [block for block in select_layers(layers, len(agreed)) if relative[block] > 0]
+        agree = float(agreed[changed].mean()) if changed else 0.5
         self._check_sign(axis, name, arm, agree)
         _log.info(
             "%s along %s: blocks %s, strength %g; %.0f %% of pairs agree", name, axis, layers, strength, 100 * agree
@@ -143,12 +144,12 @@ class Study:
         about = [Row("chosen", "", "", strength), Row("agreement", "", "", agree)]
         yield CHOOSE, layers, strength, about
         for each in strengths:
-            changed = float(each * relative[steered_blocks].mean())
+            length = float(each * relative[changed].mean()) if changed else 0.0
             # What takes longest is measured where it counts.
             found = (
                 self._report(axis, steered(layers, each)) if each == strength else self._curve(steered(layers, each))
             )
-            yield REPORT, layers, each, [*found, Row("relative_length", "", "", changed)]
+            yield REPORT, layers, each, [*found, Row("relative_length", "", "", length)]
 
     def _check_sign(self, axis: str, name: str, arm: Arm, agree: float) -> None:
         """Stop where the direction is turned round: a wrong sign has happened in published code."""
