@@ -284,7 +284,7 @@ def test_blocks_that_a_support_leaves_alone_say_nothing_of_the_sign(llama, effec
     one = {"support": {"by": "cohens_d", "keep": 1 / 256}, "layers": "all", "strengths": [1.0]}
     few = effects.model_copy(update={"arms": {"one": Arm.model_validate(one)}})
     table = Study(Meter(llama, few), few, sides).measure(("short", "one"))
-    assert float(table[table["measure"] == "agreement"]["value"].iloc[0]) > 0.9
+    assert float(table[table["measure"] == "agreement"]["value"].iloc[0]) > 1 / 4
     assert float(table[table["measure"] == "relative_length"]["value"].iloc[0]) > 0
 
 
