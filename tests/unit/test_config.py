@@ -792,7 +792,7 @@ def test_default_methods_are_headline_controls_on_the_large_study_and_all_that_f
         ),
         (
             {"examples": "sequences", "readout": "text"},
-            r"mine\.readout: input should be 'windows', 'share', 'choices' or 'intervals', not 'text'",
+            r"mine\.readout: input should be 'windows', 'share', .*, 'effects' or 'unlearning', not 'text'",
         ),
         ({"examples": "sequences", "methods": ["none"]}, r"mine\.methods: 'none' is not in methods \(sample, .*add it"),
         ({"examples": "sequences", "methods": "some"}, r"mine\.methods: 'some' is neither all nor a list of names"),

@@ -78,9 +78,10 @@ def test_a_support_keeps_every_bit_outside_of_it():
 def test_what_changes_nothing_changes_no_bit(operator, preserve_norm):
     torch.manual_seed(0)
     state, vector = torch.randn(7, 48) * torch.logspace(-3, 3, 7)[:, None], torch.randn(48)
-    nothing = [steered(operator, 2.0, state, torch.zeros(48), preserve_norm=preserve_norm)]
-    nothing.append(steered(operator, 2.0, state, vector, [False] * 48, preserve_norm))
-    identity = {"add": 0.0, "ablate": 0.0, "scale": 1.0}.get(operator)
+    nothing = [steered(operator, 2.0, state, vector, [False] * 48, preserve_norm)]
+    if operator != "cap":  # which is about no vector
+        nothing.append(steered(operator, 2.0, state, torch.zeros(48), preserve_norm=preserve_norm))
+    identity = {"add": 0.0, "ablate": 0.0, "scale": 1.0, "cap": 0.0}.get(operator)
     if identity is not None:
         nothing.append(steered(operator, identity, state, vector, preserve_norm=preserve_norm))
     for found in nothing:
@@ -125,6 +126,7 @@ def test_a_description_says_operator_and_site():
         "ablate": "steering takes 2 times the part along the vector out of",
         "set": "steering sets the component along the vector to 2 times the vector's length in",
         "scale": "steering multiplies the part along the vector, or the coordinates of a support, by 2 in",
+        "cap": "steering takes 2 of what is positive in the coordinates of a support out of",
     }
     assert set(expected) == set(OPERATORS)
     for operator, words in expected.items():
