@@ -145,7 +145,7 @@ def test_rules_that_redraw_are_those_of_tables_figures_and_report(root):
         if re.search(r'output:.*("results/(tables|figures|report)/|drawn\(|table_files\().*\n    log:', body, re.DOTALL)
     }
     assert found >= {"tabulate_scores", "plot_reading", "plot_sweep", "summarize_run", "render_tables"}
-    targets = {"all", "tables", "figures", "audio_share", "listening", "sweeps"}
+    targets = {"all", "tables", "figures", "audio_share", "listening", "effects", "sweeps"}
     assert allowed == found | targets, "correct allowed-rules in profiles/redraw/profile.yaml"
 
 
