@@ -1,5 +1,6 @@
 """The configuration: what it accepts, and the one sentence that it refuses the rest with."""
 
+import copy
 import itertools
 import json
 import re
@@ -1311,3 +1312,58 @@ def test_a_study_that_only_asks_has_no_states_no_directions_and_no_steered_passe
     assert settings.states == {}
     assert [each.name for each in settings.passes] == ["base", "prompted"]
     assert list(config.scoring_settings("asking").methods) == ["prompt_only", "prompt_matched"]
+
+
+AXES = {"short": {"positive": ["Be brief."], "negative": ["Be long."]}}
+NO_WINDOWS = {
+    "examples": {"sequences": None, "sequences-exact": None, "questions": None},
+    "figures": {"attention_change": None, "overlap": None, "audio_share": None},
+}
+
+
+def without_windows(raw_config, study):
+    """The default configuration with one study of pairs in the place of all that are about recordings."""
+    taken_out = dict.fromkeys(raw_config["studies"])
+    pairs = {"words": {"type": "pairs", "path": "words.csv"}}
+    overlay = NO_WINDOWS | {"studies": taken_out | {"mine": {"examples": "words"} | study}}
+    return overlaid(copy.deepcopy(raw_config), overlay | {"examples": NO_WINDOWS["examples"] | pairs})
+
+
+def test_a_run_may_have_no_study_of_windows(raw_config):
+    effects = {"axes": AXES, "arms": {"mean": {}}}
+    raw = without_windows(raw_config, {"readout": "effects", "effects": effects})
+    config = load(raw, None)
+    assert list(config.effects) == ["mine"]
+    assert config.effect_settings("tiny-qwen2-audio", "mine").pairs == "words.csv"
+    assert load(json.loads(config.as_json()), None) == config
+    config = load(without_windows(raw_config, {"readout": "unlearning", "unlearning": {"epochs": 3}}), None)
+    assert config.unlearning_settings("tiny-qwen2-audio", "mine").unlearning.epochs == 3
+    raw["figures"]["overlap"] = "localization"
+    with pytest.raises(UserError, match=r"figures\.attention_change: None is no study that reads windows"):
+        load(raw, None)
+
+
+@pytest.mark.parametrize(
+    ("study", "problem"),
+    [
+        ({"readout": "effects"}, r"mine\.effects\.axes: there are none; name one at least"),
+        ({"readout": "effects", "effects": {"axes": AXES}}, r"mine\.effects\.arms: there are none"),
+        (
+            {"readout": "effects", "methods": ["sample"], "effects": {"axes": AXES, "arms": {"mean": {}}}},
+            r"mine\.methods: what steers pairs are effects\.arms, not methods; take methods out",
+        ),
+        (
+            {"readout": "unlearning", "effects": {"axes": AXES}},
+            r"mine\.effects: it is about readout: effects, and this study reads unlearning; take it out",
+        ),
+        ({"readout": "unlearning", "unlearning": {"strength": 2.0}}, "strength: 2 is none of strengths; name one"),
+        ({"readout": "windows"}, r"mine\.readout: windows is read about sequences, and 'words' are of type pairs"),
+        (
+            {"readout": "effects", "effects": {"axes": AXES, "arms": {"A b": {}}}},
+            r"mine\.effects\.arms: use lower-case letters, digits, '\.', '_', '-' for 'A b'",
+        ),
+    ],
+)
+def test_studies_of_pairs_that_cannot_be_right_are_refused(raw_config, study, problem):
+    with pytest.raises(UserError, match=problem):
+        load(without_windows(raw_config, study), None)

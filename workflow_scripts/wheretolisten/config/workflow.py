@@ -313,9 +313,12 @@ class Config(Probe):
         for key in ("attention_change", "overlap"):
             chosen = getattr(self.figures, key)
             if chosen not in self.localizations:
+                way_out = (
+                    "name one of them" if self.localizations else "write null for it, and for the others of figures"
+                )
                 raise ValueError(
                     f"figures.{key}: {chosen!r} is no study that reads windows "
-                    f"({', '.join(self.localizations) or 'there is none'}); name one of them"
+                    f"({', '.join(self.localizations) or 'there is none'}); {way_out}"
                 )
             if self.figures.reading_method not in self.methods_of(chosen):
                 raise ValueError(
