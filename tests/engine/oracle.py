@@ -229,7 +229,10 @@ class Oracle:
                 return None if changed is None else (changed, *output[1:])
 
             norm = self.model.model.language_model.norm
-            module = {"block": block, "attention": block.self_attn, "mlp": block.mlp, "final_norm": norm}[site]
+            module = {
+                **{"block": block, "attention": block.self_attn, "mlp": block.mlp, "final_norm": norm},
+                "gates": block.mlp.act_fn,
+            }[site]
             handles.append(module.register_forward_hook(hook))
         return handles
 

@@ -76,7 +76,7 @@ def test_a_folder_of_recordings_is_heard_and_bad_ones_are_named(tmp_path, capsys
         assert heard["clock"]["score"] < heard["clock"]["threshold"]
         assert not set(sounds) & set(found["absent"])
         assert {path.name for path in (tmp_path / "out" / name).iterdir()} == {
-            *(f"listen.{suffix}" for suffix in ("html", "json", "csv", "txt", "png", "pdf"))
+            *(f"listen.{suffix}" for suffix in ("html", "json", "csv", "txt", "TextGrid", "png", "pdf"))
         }
     told = capsys.readouterr().out
     assert told.count("not heard") == 2
