@@ -442,12 +442,7 @@ def choice_figures(studies):
 def effect_files(wildcards):
     """Tables of the user that a study of effects depends on."""
     pairs, study = CONFIG.examples_of(wildcards.effects).path, CONFIG.studies[wildcards.effects]
-    settings = getattr(study, study.readout)
-    named = [settings.neutral, settings.guardrail]
-    if study.readout == "effects":
-        named += [axis.check.words for axis in settings.axes.values() if axis.check]
-        named += [arm.features for arm in settings.arms.values()]
-    return [path for path in (pairs, *named) if path is not None]
+    return [pairs, *getattr(study, study.readout).files.values()]
 
 
 def tabulated_effects():

@@ -7,7 +7,7 @@ import torch
 from wheretolisten import jobs, log, provenance, store
 from wheretolisten.config.effects import EffectSettings
 from wheretolisten.effects.arms import Study, units_of
-from wheretolisten.effects.measuring import Meter, tables_of
+from wheretolisten.effects.measuring import Meter
 from wheretolisten.effects.pairs import read_pairs, split
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
         logger.info("%s: %s", axis, ", ".join(f"{len(pairs)} pairs {side}" for side, pairs in of_axis.items()))
 
     torch.set_num_threads(args.threads)
-    digests = {str(path): sha256_of_file(path) for path in (Path(settings.pairs), *tables_of(effects))}
+    digests = {str(path): sha256_of_file(path) for path in (settings.pairs, *effects.files.values())}
     identity, _ = provenance.of_job("steer_texts", settings, {})
     table = store.PartedTable(args.output, provenance.digest_of(identity, digests))
     engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)

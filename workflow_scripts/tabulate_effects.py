@@ -6,11 +6,12 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten import arguments, log
+from wheretolisten.config.effects import COLUMNS
 from wheretolisten.report.names import model_name
 from wheretolisten.statistics.effects import overview, summarize
 from wheretolisten.statistics.tables import write_table
 
-_WORDS = ("axis", "arm", "split", "layers", "measure", "measured", "item", "source", "text")
+_WORDS = tuple(column for column in COLUMNS if column not in ("strength", "value"))
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -7,17 +7,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from wheretolisten import jobs, log, provenance, store
+from wheretolisten import jobs, log
 from wheretolisten.config.effects import UNSTEERED, Effects
 from wheretolisten.config.unlearning import FORGET, RETAIN, UnlearningSettings
 from wheretolisten.effects import unlearning
-from wheretolisten.effects.arms import COLUMNS
-from wheretolisten.effects.measuring import NOBODY, Meter, Row
-from wheretolisten.effects.pairs import Pair, read_pairs
+from wheretolisten.effects.measuring import NOBODY, Meter, Row, tabulated
+from wheretolisten.effects.pairs import CHOOSE, REPORT, Pair, read_pairs
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
-from wheretolisten.files import sha256_of_file
+from wheretolisten.files import atomic_path
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
 
 ORIGINAL = "original"
@@ -36,10 +35,6 @@ def main(argv: list[str] | None = None) -> None:
     everything = [*facts[FORGET], *facts[RETAIN]]
 
     torch.set_num_threads(args.threads)
-    files = [Path(path) for path in (settings.pairs, asked.neutral, asked.guardrail) if path is not None]
-    digests = {str(path): sha256_of_file(path) for path in files}
-    identity, _ = provenance.of_job("unlearn_facts", settings, {})
-    table = store.PartedTable(args.output, provenance.digest_of(identity, digests))
     engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)
     adapter = engine.adapter
     block = adapter.n_layers // 2 if asked.block is None else asked.block
@@ -54,7 +49,8 @@ def main(argv: list[str] | None = None) -> None:
     unlearning.teach(adapter, everything, asked)
     meter = Meter(engine, effects)
     taught = [*measure(meter, facts), *meter.moved(NOBODY)]
-    rows = _rows(UNSTEERED, "", 0.0, taught) + _rows(ORIGINAL, "", 0.0, before)
+    tables = [tabulated("", UNSTEERED, [(REPORT, "", 0.0, taught)])]
+    tables.append(tabulated(FORGET, ORIGINAL, [(REPORT, "", 0.0, before)]))
     knows = unlearning.last_states(engine, facts[FORGET], "block", block)
     direction = (knew - knows).mean(axis=0).astype(np.float64)
     inputs = {kind: unlearning.last_states(engine, facts[kind], "neurons", block) for kind in (FORGET, RETAIN)}
@@ -62,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     kept = projection.weight.detach().clone()
     relative = np.linalg.norm(direction) / np.linalg.norm(knows, axis=1).mean()
     for form in asked.forms:
-        rows += _rows(form, str([block]), asked.strength, [Row("chosen", "", "", asked.strength)], "choose")
+        of_form = [(CHOOSE, [block], asked.strength, [Row("chosen", "", "", asked.strength)])]
         for strength in asked.strengths:
             weight = unlearning.edited(
                 kept.T.double().cpu().numpy(), inputs[FORGET], inputs[RETAIN], direction, strength, form, asked.penalty
@@ -70,10 +66,11 @@ def main(argv: list[str] | None = None) -> None:
             with torch.no_grad():
                 projection.weight.copy_(torch.as_tensor(weight.T.copy()))
             found = [*measure(meter, facts), *meter.moved(NOBODY), Row("relative_length", "", "", strength * relative)]
-            rows += _rows(form, str([block]), strength, found)
+            of_form.append((REPORT, [block], strength, found))
             logger.info("%s, strength %g", form, strength)
-    table.write(0, pd.DataFrame(rows, columns=list(COLUMNS)))
-    table.merge(1)
+        tables.append(tabulated(FORGET, form, of_form))
+    with atomic_path(args.output) as path:
+        pd.concat(tables).to_csv(path, index=False, lineterminator="\n")
     engine.meter.n_samples = len(everything)
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)
@@ -91,14 +88,6 @@ def measure(meter: Meter, facts: dict[str, list[Pair]]) -> list[Row]:
             told = re.search(rf"\b{re.escape(fact.positive)}\b", texts[fact.pair_id], re.IGNORECASE)
             rows.append(Row("kept", fact.pair_id, fact.source, float(told is not None), fact.axis))
     return rows + meter.guardrail(NOBODY)
-
-
-def _rows(arm: str, layers: str, strength: float, found: list[Row], split: str = "report") -> list[list[object]]:
-    axis = "" if arm == UNSTEERED else FORGET
-    return [
-        [axis, arm, split, layers, strength, row.measure, row.axis, row.item, row.source, row.value, row.text]
-        for row in found
-    ]
 
 
 if __name__ == "__main__":

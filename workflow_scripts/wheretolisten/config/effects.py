@@ -2,15 +2,19 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from wheretolisten.config.layers import Layers
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.sections import Section, UserPath, check_repetition, problems_of
+from wheretolisten.config.sections import Section, UserPath, check_repetition, check_word_or
 
 UNSTEERED = "unsteered"
 """The arm that every study has: nothing added, nothing said before the question."""
+
+COLUMNS = ("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text")
+"""Columns of what is measured, one value per row. axis: that is steered along; split: choose or report; measured: the
+axis of the item."""
 
 
 class Support(Section):
@@ -41,15 +45,7 @@ class First(Section):
 
 
 def _check_tokens(value: Any) -> Any:
-    """One sentence instead of one per member of a union."""
-    if isinstance(value, First) or value in ("prompt_last", "last", "mean"):
-        return value
-    if not isinstance(value, dict):
-        raise ValueError(f"{value!r} is none of prompt_last, last, mean, and {{first: 3}}")
-    try:
-        return First.model_validate(value)
-    except ValidationError as error:
-        raise ValueError("; ".join(problems_of(error))) from None
+    return check_word_or(value, ("prompt_last", "last", "mean"), First, "{first: 3}")
 
 
 Tokens = Annotated[Literal["prompt_last", "last", "mean"] | First, BeforeValidator(_check_tokens)]
@@ -232,6 +228,14 @@ class Effects(Section):
                 raise ValueError(f"strengths (of {name}): write each once, the lowest first")
         check_repetition([str(layers) for layers in self.layers], "layers")
         return self
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Files beside the pairs that results depend on, by their keys."""
+        named = {"neutral": self.neutral, "guardrail": self.guardrail}
+        named |= {f"axes.{name}.check.words": axis.check.words for name, axis in self.axes.items() if axis.check}
+        named |= {f"arms.{name}.features": arm.features for name, arm in self.arms.items()}
+        return {key: path for key, path in named.items() if path is not None}
 
 
 class EffectSettings(Section):

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, ValidationError, ValidationInfo, fi
 from wheretolisten.config.directions import ABSENT_SOUNDS, DIRECTIONS, PARAPHRASE, Direction, State, paraphrased
 from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.prompts import ABOUT_EVENT, PROMPTS, Prompts, Wording, fields_of, state_of
-from wheretolisten.config.sections import Section, check_template, first_sentence, problems_of
+from wheretolisten.config.sections import Section, check_template, check_word_or, first_sentence
 from wheretolisten.errors import UserError
 
 _METHOD_NAME = re.compile(r"[a-z0-9][a-z0-9_]*")
@@ -32,15 +32,7 @@ class Decoding(Section):
 
 
 def _check_decoding(value: Any) -> Any:
-    """One sentence instead of one per member of a union."""
-    if isinstance(value, Decoding) or value in ("none", "all"):
-        return value
-    if not isinstance(value, dict):
-        raise ValueError(f"{value!r} is none of none, all, and a window such as {{first: 3}}")
-    try:
-        return Decoding.model_validate(value)
-    except ValidationError as error:
-        raise ValueError("; ".join(problems_of(error))) from None
+    return check_word_or(value, ("none", "all"), Decoding, "a window such as {first: 3}")
 
 
 class Steering(Section):

@@ -67,6 +67,24 @@ def check_template(text: str, key: str, required: set[str], optional: frozenset[
             raise ValueError(f"{key} must contain {{{name}}}")
 
 
+def check_word_or(value: Any, words: tuple[str, ...], section: type[Section], example: str) -> Any:
+    """A value that is one of some words, or a section; one sentence instead of one per member of a union.
+
+    Raises
+    ------
+    ValueError
+        If it is neither; `example` says what a section looks like.
+    """
+    if isinstance(value, section) or value in words:
+        return value
+    if not isinstance(value, dict):
+        raise ValueError(f"{value!r} is none of {', '.join(words)}, and {example}")
+    try:
+        return section.model_validate(value)
+    except ValidationError as error:
+        raise ValueError("; ".join(problems_of(error))) from None
+
+
 def check_repetition(names: list[str], what: str = "label") -> None:
     for name in names:
         if names.count(name) > 1:

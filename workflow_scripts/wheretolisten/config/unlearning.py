@@ -45,6 +45,12 @@ class Unlearning(Section):
             raise ValueError(f"strength: {self.strength:g} is none of strengths; name one of them")
         return self
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Files beside the facts that results depend on, by their keys."""
+        named = {"neutral": self.neutral, "guardrail": self.guardrail}
+        return {key: path for key, path in named.items() if path is not None}
+
 
 class UnlearningSettings(Section):
     """All that an unlearning on a model depends on, beside the files."""

@@ -923,17 +923,8 @@ def _check_files(config: Config, root: Path) -> None:
         if isinstance(pairs, Pairs):
             _check_path(f"examples.{name}.path", pairs.path, "file", root)
     for name, study in (config.effects | config.unlearnings).items():
-        for key in ("neutral", "guardrail"):
-            if (path := getattr(getattr(study, study.readout), key)) is not None:
-                _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)
-    for name, study in config.effects.items():
-        checks = {
-            f"axes.{axis}.check.words": each.check.words for axis, each in study.effects.axes.items() if each.check
-        }
-        features = {f"arms.{name}.features": arm.features for name, arm in study.effects.arms.items()}
-        for key, path in (checks | features).items():
-            if path is not None:
-                _check_path(f"studies.{name}.effects.{key}", path, "file", root)
+        for key, path in getattr(study, study.readout).files.items():
+            _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)
     for name, model in config.models.items():
         _check_checkpoint(name, model, config, root)
 

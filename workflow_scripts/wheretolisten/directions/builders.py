@@ -37,18 +37,9 @@ def pca(positive: np.ndarray, negative: np.ndarray, rank: int = 1) -> np.ndarray
     """First component of states centred pair by pair (RepE), as long as the mean difference along it.
 
     Centred so, the two states of a pair are ± half their difference, and components of them are those of the uncentred
-    differences: what all pairs share stays. Centring the differences themselves would take it away (`centred_pca`).
+    differences: what all pairs share stays. Centring the differences themselves would take it away (a test shows it).
     """
     return _along(svd_basis(positive - negative, 1)[:, 0], positive - negative)
-
-
-def centred_pca(positive: np.ndarray, negative: np.ndarray, rank: int = 1) -> np.ndarray:
-    """First component of the centred differences: unfit for a shift that all pairs share, which centring removes.
-
-    Here to show it; no arm can ask for it.
-    """
-    differences = positive - negative
-    return _along(svd_basis(differences - differences.mean(axis=0), 1)[:, 0], differences)
 
 
 def svd(positive: np.ndarray, negative: np.ndarray, rank: int = 1) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.directions.builders import agreement
 from wheretolisten.directions.vectors import norms
 from wheretolisten.effects import poles
-from wheretolisten.effects.measuring import NOBODY, Meter, Row, Steered
+from wheretolisten.effects.measuring import NOBODY, Meter, Row, Steered, tabulated
 from wheretolisten.effects.pairs import BUILD, CHOOSE, REPORT, Pair
 from wheretolisten.errors import UserError
 
@@ -24,10 +23,6 @@ _WRONG = 0.01
 
 Unit = tuple[str, str]
 """Axis that is steered along, and arm; the un-steered model has no axis."""
-
-COLUMNS = ("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text")
-"""Columns of what is measured, one value per row. axis: that is steered along; split: choose or report; measured: the
-axis of the item."""
 
 Sides = Mapping[str, Mapping[str, Sequence[Pair]]]
 """Axis → side → pairs, as `pairs.split` has them."""
@@ -61,7 +56,7 @@ class Study:
         Returns
         -------
         pd.DataFrame
-            The columns `COLUMNS`.
+            The columns `config.effects.COLUMNS`.
 
         Raises
         ------
@@ -70,12 +65,7 @@ class Study:
         """
         axis, name = unit
         settings = self._unsteered() if name == UNSTEERED else self._of_arm(axis, name, self._effects.arms[name])
-        rows = [
-            {"axis": axis, "arm": name, "split": split, "layers": str(layers), "strength": strength} | asdict(row)
-            for split, layers, strength, found in settings
-            for row in found
-        ]
-        return pd.DataFrame([row | {"axis": axis, "measured": row["axis"]} for row in rows], columns=list(COLUMNS))
+        return tabulated(axis, name, settings)
 
     def _unsteered(self) -> Iterator[tuple[str, str, float, list[Row]]]:
         yield CHOOSE, "", 0.0, self._margins(CHOOSE, NOBODY)

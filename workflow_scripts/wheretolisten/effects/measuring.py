@@ -3,11 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
-from wheretolisten.config.effects import Axis, Effects
+from wheretolisten.config.effects import COLUMNS, Axis, Effects
+from wheretolisten.config.layers import Layers
 from wheretolisten.config.probe import Steering
 from wheretolisten.effects.checks import keeps, words_of
 from wheretolisten.effects.pairs import Pair, read_table
@@ -258,8 +259,13 @@ def _in_one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def tables_of(effects: Effects) -> list[Path]:
-    """Files beside the pairs that results depend on."""
-    checks = [axis.check.words for axis in effects.axes.values() if axis.check is not None]
-    features = [arm.features for arm in effects.arms.values()]
-    return [Path(path) for path in (effects.neutral, effects.guardrail, *checks, *features) if path is not None]
+def tabulated(axis: str, arm: str, settings: Iterable[tuple[str, Layers, float, Sequence[Row]]]) -> pd.DataFrame:
+    """What was measured of an arm, in the columns of `config.effects`; a setting is split, layers, strength, rows."""
+    return pd.DataFrame(
+        [
+            [axis, arm, split, str(layers), strength, row.measure, row.axis, row.item, row.source, row.value, row.text]
+            for split, layers, strength, rows in settings
+            for row in rows
+        ],
+        columns=list(COLUMNS),
+    )
