@@ -7,12 +7,14 @@ import numpy as np
 
 from wheretolisten.config.probe import Localization
 from wheretolisten.listening.chunks import Chunk
-from wheretolisten.listening.scan import Scan, Stretch, change, join, split
+from wheretolisten.listening.scan import Scan, Stretch, change, join, tempered
 from wheretolisten.localization.references import reference_of
 from wheretolisten.localization.windows import layer_weights
 
 _SHORTEST_SECONDS = 0.8
-"""Of a window; also what changes are averaged over where occurrences are told apart."""
+"""Of a window."""
+_SMOOTHED_SECONDS = 1.1
+"""What changes are averaged over where occurrences are told apart."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,10 +72,16 @@ def look(
     after = min(first + n_tokens, shares.shape[2])
     weights = layer_weights(shares.shape[1], Localization().layer_weights)
     shortest = max(1, round(_SHORTEST_SECONDS * tokens_per_second))
-    references = [reference_of(shares[list(others)], shares.shape[2], "mean") for others in against]
+    smoothed = round(_SMOOTHED_SECONDS * tokens_per_second) | 1
+
+    def references(of: np.ndarray) -> list[np.ndarray]:
+        return [reference_of(of[list(others)], of.shape[2], "mean") for others in against]
+
+    even = tempered(shares)
+    even_references, references = references(even), references(shares)
     scans = [
         Scan(own, reference, weights, first, after, min(shortest, after - first))
-        for own, reference in zip(shares, references, strict=True)
+        for own, reference in zip(even, even_references, strict=True)
     ]
     best = np.array([max(0.0, scan.best().score) for scan in scans])
     found, stretches = {"asked": [], "base": [], "change": [], "layers": []}, []
@@ -83,7 +91,7 @@ def look(
         least = best[list(against[word])].max() if threshold is None else threshold
         if best[word] >= least > 0:
             for stretch in scans[word].all(least):
-                for part in split(stretch, changed, shortest | 1):
+                for part in scans[word].occurrences(stretch, smoothed):
                     stretches.append((number, part.first - first, part.after - first, part.score))
         inside = slice(first, first + n_tokens)
         found["asked"].append(_filled(weights @ own * own.shape[1], inside, 1.0))

@@ -14,8 +14,9 @@ from wheretolisten.localization.windows import attention_shares
 _LOWEST = 1e-8
 _GROWTH = 1.15
 """Factor from one width that is tried to the next: an event between two of them is missed by a fourteenth at most."""
-_DIP, _LEAST = 0.15, 3
-"""What `split` calls nearly gone, relative to the mean; and the fewest tokens of an occurrence."""
+_HIGH, _LEAST = 0.3, 3
+"""What `Scan.occurrences` calls high, relative to the mean; and the fewest tokens of an occurrence."""
+_POWER = 0.2
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,20 @@ class Stretch:
     first: int
     after: int
     score: float
+
+
+def tempered(attention: np.ndarray) -> np.ndarray:
+    """Attention in which single tokens count for less, as shares, [..., audio_token]: a^0.2 / Σ a^0.2.
+
+    A pretrained model gives much of what it gives the audio to few tokens, whatever it is asked. Then a change of all
+    others hardly moves shares. The smaller the power, the nearer are differences of shares to those of logarithms.
+
+    Parameters
+    ----------
+    attention
+        Attention or shares of it, [..., audio_token].
+    """
+    return attention_shares(attention**_POWER)
 
 
 def change(asked: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -67,6 +82,7 @@ class Scan:
         self._asked, self._reference = attention_shares(asked), attention_shares(reference)
         self._weights = weights
         after = self._asked.shape[1] if after is None else after
+        self._first, self._after = first, after
         widths = _widths(shortest, after - first)
         self._starts = np.concatenate([np.arange(first, after - width + 1) for width in widths])
         self._ends = self._starts + np.repeat(widths, [after - first - width + 1 for width in widths])
@@ -105,6 +121,36 @@ class Scan:
             without[stretch.first : stretch.after] = True
         return join(found)
 
+    def occurrences(self, stretch: Stretch, smoothed: int) -> list[Stretch]:
+        """The occurrences of a sound in and around one window: where the change stays high.
+
+        The scan says that attention gains, and roughly where: a window goes on from one occurrence to the next, where
+        little speaks against it, and ends where the gain is steepest. Occurrences are where the change, averaged over
+        `smoothed` tokens, is at least three tenths of its mean over the window, for three tokens at least, beyond the
+        window, too.
+
+        Parameters
+        ----------
+        stretch
+            Of `all`.
+        smoothed
+            Tokens, an odd number.
+
+        Returns
+        -------
+        list of Stretch
+            In order of time, each with the window's score; the window itself where there is none.
+        """
+        changed = change(self._asked, self._reference, self._weights)
+        smooth = np.convolve(changed, np.ones(smoothed) / smoothed, "same")[self._first : self._after]
+        high = smooth >= _HIGH * changed[stretch.first : stretch.after].mean()
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], high, [False]]))).reshape(-1, 2) + self._first
+        return [
+            Stretch(int(first), int(after), stretch.score)
+            for first, after in edges
+            if first < stretch.after and after > stretch.first and after - first >= _LEAST
+        ] or [stretch]
+
 
 def join(stretches: list[Stretch], gap: int = 1) -> list[Stretch]:
     """Stretches in order of time; those that overlap, or have at most `gap` tokens between them, are one.
@@ -118,35 +164,6 @@ def join(stretches: list[Stretch], gap: int = 1) -> list[Stretch]:
             each = Stretch(last.first, max(last.after, each.after), max(last.score, each.score))
         joined.append(each)
     return joined
-
-
-def split(stretch: Stretch, change: np.ndarray, smoothed: int) -> list[Stretch]:
-    """The occurrences of a sound that one window holds together: it is cut where the change nearly goes away.
-
-    That is where the change, averaged over `smoothed` tokens, is below a seventh of its mean over the stretch, for two
-    tokens at least; what is left between two cuts are three tokens at least.
-
-    Parameters
-    ----------
-    stretch
-        Of `Scan.all`.
-    change
-        Of every token, [audio_token], as `change` returns it.
-    smoothed
-        Tokens, an odd number.
-    """
-    inside = slice(stretch.first, stretch.after)
-    smooth = np.convolve(change, np.ones(smoothed) / smoothed, "same")[inside]
-    above = smooth > _DIP * change[inside].mean()
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]]))).reshape(-1, 2) + stretch.first
-    parts = [Stretch(int(first), int(after), stretch.score) for first, after in edges if after - first >= _LEAST]
-    parts = join(parts)
-    if len(parts) < 2:
-        return [stretch]
-    # A dip at either end is none between two occurrences.
-    parts[0] = Stretch(stretch.first, parts[0].after, stretch.score)
-    parts[-1] = Stretch(parts[-1].first, stretch.after, stretch.score)
-    return parts
 
 
 def _widths(shortest: int, longest: int) -> list[int]:
