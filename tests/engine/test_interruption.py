@@ -26,7 +26,15 @@ from wheretolisten.models.registry import load
 from wheretolisten.tiny import duplex
 
 LAG = 4
-FEW = {"strengths": [0.5, 1.0], "windows": [3, 9], "n_build": 9, "n_choose": 12, "n_report": 24, "limit": 0.2}
+FEW = {
+    "strengths": [0.5, 1.0],
+    "windows": [3, 9],
+    "n_build": 9,
+    "n_choose": 12,
+    "n_report": 24,
+    "limit": 0.5,
+    "draws": 2,
+}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +63,7 @@ def values(rows, measure):
 
 
 def interrupted(study, vectors, strength, window, block=1):
-    return study._interrupted(REPORT, vectors, steering_of(block, strength, window))
+    return study.interrupted(REPORT, vectors, steering_of(block, strength, window))
 
 
 def test_the_model_goes_on_for_the_lag_that_it_was_trained_to_have(study, trained):
@@ -83,7 +91,7 @@ def test_a_plan_knows_the_model_that_is_yet_to_be_trained(root):
 
 @pytest.mark.parametrize("how", ["scores", "clock"])
 def test_the_direction_is_that_of_the_mode_and_adding_it_removes_the_lag(study, how):
-    vectors = study.directions[how]
+    (vectors,) = study.directions[how]
     # Of other dialogues, by what the model says: a probe of the mode finds the same direction.
     played = study._alone[CHOOSE]
     quiet = played.own == study.streams.vocabulary.model["<silence>"]
@@ -108,22 +116,22 @@ def test_the_direction_is_that_of_the_mode_and_adding_it_removes_the_lag(study, 
 
 
 def test_a_direction_with_the_wrong_sign_is_refused_and_false_triggers_break_answers(study):
-    vectors = study.directions["clock"]
-    mild, strong = (study._falsely_triggered(REPORT, vectors, steering_of(1, strength, 3)) for strength in (1e-3, 4.0))
+    (vectors,) = study.directions["clock"]
+    mild, strong = (study.falsely_triggered(REPORT, vectors, steering_of(1, strength, 3)) for strength in (1e-3, 4.0))
     assert values(mild, "guardrail").mean() == 1
     assert values(strong, "guardrail").mean() < 0.5
     assert values(mild, "divergence").max() < 1e-4
     assert values(strong, "divergence").mean() > 0.5
-    study.directions["clock"] = -vectors
+    study.directions["clock"] = -vectors[None]
     try:
         with pytest.raises(UserError, match=r"direction by clock, block \d: on pairs .* it points the wrong way \(0 %"):
             list(study.measure("clock"))
     finally:
-        study.directions["clock"] = vectors
+        study.directions["clock"] = vectors[None]
 
 
 def test_nothing_added_changes_no_bit_and_what_is_read_back_was_added(study):
-    dialogues, vectors = study._of_side[BUILD][1], study.directions["scores"]
+    dialogues, (vectors,) = study._of_side[BUILD][1], study.directions["scores"]
     onsets = [each.start for each in dialogues]
     plain = study._play(dialogues)
     still = study._play(dialogues, Steered(np.zeros_like(vectors), steering_of(0, 2.0, 3), onsets))

@@ -13,8 +13,8 @@ INTERRUPTION = "interruption"
 negative one begins with another word of it."""
 
 UNINTERRUPTED, RANDOM, REVERSED = "uninterrupted", "random", "reversed"
-"""Arms that are always there, beside the un-steered model: the same questions while the model is silent; a random
-direction of the same length; and the first direction with the wrong sign."""
+"""Arms that are always there, beside the un-steered model: the same questions while the model is silent; random
+directions of the same length; and the first direction at its chosen block and strength with the wrong sign."""
 
 
 class Clock(Section):
@@ -87,7 +87,12 @@ class Interruption(Section):
         description="the model counts as perceiving from the step on at which the user's next token is at least so "
         "many times as likely as at the same word of the same question while the model is silent",
     )
-    seed: int = Field(0, ge=0, description="of the split, of interruptions, false triggers and the random direction")
+    draws: int = Field(
+        4,
+        ge=1,
+        description="random directions, over which the arm of that name is averaged: one alone may hit something",
+    )
+    seed: int = Field(0, ge=0, description="of the split, of interruptions, false triggers and random directions")
 
     @model_validator(mode="after")
     def _check_fields(self) -> "Interruption":

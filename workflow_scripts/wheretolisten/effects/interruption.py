@@ -7,6 +7,7 @@ answers. Ours: streams of words in place of audio, whose onset is known; setting
 with those that are reported; a random direction and the wrong sign beside it.
 """
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -283,7 +284,7 @@ class InterruptionStudy:
     settings: Interruption
     sides: Mapping[str, Sequence[Pair]]
     directions: dict[str, np.ndarray] = field(default_factory=dict)
-    """Name → direction, [layer, width]."""
+    """Arm → its directions, [draw, layer, width]; what is measured is averaged over draws."""
     _chosen: dict[str, tuple[int, float, int]] = field(default_factory=dict)
     """Arm → block, strength, steps of the window."""
 
@@ -299,10 +300,11 @@ class InterruptionStudy:
         self._alone = {side: self._play(alone) for side, (alone, _) in self._of_side.items()}
         self._lengths = norms(self._alone[BUILD].states.reshape(-1, *self._alone[BUILD].states.shape[2:])).mean(axis=0)
         for how in self.settings.steps:
-            self.directions[how] = self._built(how)
+            self.directions[how] = steps.contrast(self._alone[BUILD].states, *self.kinds(how, BUILD))[None]
         first = self.directions[self.settings.steps[0]]
-        drawn = generator("interruption", self.settings.seed, RANDOM).standard_normal(first.shape)
-        self.directions[RANDOM] = drawn * (norms(first) / norms(drawn))[:, None]
+        rng = generator("interruption", self.settings.seed, RANDOM)
+        drawn = rng.standard_normal((self.settings.draws, *first.shape[1:]))
+        self.directions[RANDOM] = drawn * (norms(first) / norms(drawn))[..., None]
         self.directions[REVERSED] = -first
 
     def _named(self, key: str, named: list[int] | None, others: range) -> list[int]:
@@ -334,9 +336,6 @@ class InterruptionStudy:
         ]
         return steps.by_scores(played.speaking, played.listening, (thresholds[0], thresholds[1]))
 
-    def _built(self, how: str) -> np.ndarray:
-        return steps.contrast(self._alone[BUILD].states, *self.kinds(how, BUILD))
-
     def agreement(self, how: str, vectors: np.ndarray) -> tuple[np.ndarray, int]:
         """Share of dialogues to choose on whose listening lies further along than their speaking, [layer]; how many."""
         positive, negative = steps.poles(self._alone[CHOOSE].states, *self.kinds(how, CHOOSE))
@@ -362,7 +361,7 @@ class InterruptionStudy:
             return
         vectors, about = self.directions[arm], []
         if arm in self.settings.steps:
-            agree, n_dialogues = self.agreement(arm, vectors)
+            agree, n_dialogues = self.agreement(arm, vectors[0])
             for block in self._blocks:
                 check_sign(f"direction by {arm}, block {block}", float(agree[block]), n_dialogues)
         if arm == REVERSED:
@@ -377,11 +376,10 @@ class InterruptionStudy:
         _log.info("%s: block %d, strength %g, %d steps", arm, block, strength, window)
         about += [Row("chosen", "", "", strength), Row("window", "", "", window)]
         yield CHOOSE, str([block]), strength, about
-        relative = float(norms(vectors)[block] / self._lengths[block])
+        relative = float(norms(vectors[0])[block] / self._lengths[block])
         for each in self.settings.strengths:
             steering = steering_of(block, each, window)
-            found = self._interrupted(REPORT, vectors, steering)
-            found += self._falsely_triggered(REPORT, vectors, steering)
+            found = self._steered(REPORT, vectors, steering)
             yield REPORT, str([block]), each, [*found, Row("relative_length", "", "", each * relative)]
 
     def _tuned(self, arm: str, vectors: np.ndarray) -> Iterator[Setting]:
@@ -389,14 +387,13 @@ class InterruptionStudy:
         tried: dict[tuple[int, float, int], tuple[float, float]] = {}
         for block, strength, window in itertools.product(self._blocks, self.settings.strengths, self.settings.windows):
             steering = steering_of(block, strength, window)
-            rows = self._interrupted(CHOOSE, vectors, steering)
-            rows += self._falsely_triggered(CHOOSE, vectors, steering)
+            rows = self._steered(CHOOSE, vectors, steering)
             margin, moved = (
                 float(np.mean([row.value for row in rows if row.measure == key])) for key in ("margin", "divergence")
             )
             tried[block, strength, window] = margin, moved
             # The columns know no window.
-            yield CHOOSE, str([block]), strength, [Row(**(vars(row) | {"text": f"{window} steps"})) for row in rows]
+            yield CHOOSE, str([block]), strength, [dataclasses.replace(row, text=f"{window} steps") for row in rows]
         allowed = {key: margin for key, (margin, moved) in tried.items() if moved <= self.settings.limit}
         if not allowed:
             _log.warning("%s: no setting keeps the limit; the mildest is taken", arm)
@@ -407,12 +404,23 @@ class InterruptionStudy:
     def _measured(self, side: str, played: Played) -> list[Row]:
         return measure(self._of_side[side][1], played, self._silence, self._alone[side], self.settings)
 
-    def _interrupted(self, side: str, vectors: np.ndarray, steering: Steering) -> list[Row]:
+    def _steered(self, side: str, vectors: np.ndarray, steering: Steering) -> list[Row]:
+        """Interruptions and false triggers under steering, mean over directions, [draw, layer, width]."""
+        drawn = [
+            [*self.interrupted(side, each, steering), *self.falsely_triggered(side, each, steering)] for each in vectors
+        ]
+        return [
+            dataclasses.replace(same[0], value=float(np.mean([row.value for row in same])))
+            for same in zip(*drawn, strict=True)
+        ]
+
+    def interrupted(self, side: str, vectors: np.ndarray, steering: Steering) -> list[Row]:
+        """What becomes of questions that interrupt, of a direction [layer, width] that is added from their onset on."""
         dialogues = self._of_side[side][1]
         onsets = [each.start for each in dialogues]
         return self._measured(side, self._play(dialogues, Steered(vectors, steering, onsets)))
 
-    def _falsely_triggered(self, side: str, vectors: np.ndarray, steering: Steering) -> list[Row]:
+    def falsely_triggered(self, side: str, vectors: np.ndarray, steering: Steering) -> list[Row]:
         """What steering does at a random step of a normal answer.
 
         divergence: KL(un-steered ‖ steered) of what is said, mean over the steps that follow, of the same past;
