@@ -1,6 +1,7 @@
 """A tiny model that is trained to fall silent late: its lag, the direction of its mode, and steering step by step."""
 
 import json
+import re
 
 import interrupt_streams
 import numpy as np
@@ -219,6 +220,23 @@ def test_moshi_is_steered_in_the_window_alone_and_its_cache_keeps_it(moshi):
     torch.testing.assert_close(whole, changed, rtol=0, atol=1e-5)
     torch.testing.assert_close(torch.stack(found, dim=2), after, rtol=0, atol=1e-5)
     assert isinstance(stack, Stack)
+
+
+def test_moshi_is_read_and_steered_as_the_page_shows(root, moshi):
+    text, own_codes, user_codes = moshi_inputs()
+    (program,) = re.findall(r"```python\n(.*?)```", (root / "docs/studies/interruption.md").read_text(), re.DOTALL)
+    names = {"model": moshi, "text": text, "own_codes": own_codes, "user_codes": user_codes, "block": 1, "onset": 4}
+    names |= {"starts": np.array([0, 1]), "ends": np.array([4, 4])}
+    exec(compile(program, "docs/studies/interruption.md", "exec"), names)
+    states, listening, speaking = (names[name] for name in ("states", "listening", "speaking"))
+    expected = states[listening].mean(axis=0) - states[speaking].mean(axis=0)
+    np.testing.assert_allclose(names["direction"], expected, atol=1e-6)
+    assert len(names["said"]) == names["steered"]._stepper.n_steps == 9
+    # What the last step leaves is enough for transformers' own depth decoder.
+    codes = moshi.depth_decoder.generate(
+        last_hidden_state=names["left"].final[:, None], input_ids=names["said"][-1][:, None], min_length=3, max_length=3
+    )
+    assert codes.shape == (1, 1 + MOSHI["num_codebooks"])
 
 
 def test_rows_without_an_onset_are_left_alone(study):
