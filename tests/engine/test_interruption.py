@@ -116,6 +116,21 @@ def test_the_direction_is_that_of_the_mode_and_adding_it_removes_the_lag(study, 
     assert abs(np.median(lags) - values(plain, "lag").mean()) < 1
 
 
+def test_scores_are_shares_of_one_distribution_and_follow_the_mode(study):
+    played = study._alone[BUILD]
+    assert (played.speaking[:, :-1] + played.listening[:, :-1]).max() <= 1 + 1e-6  # two different tokens
+    assert np.isnan(played.listening[:, -1]).all()
+    quiet = played.own == study.streams.vocabulary.model["<silence>"]
+    assert played.speaking[~quiet].mean() > 0.5 > played.speaking[quiet].mean()
+    hears, speaks = study.kinds("scores", BUILD)
+    assert quiet[hears].all()
+    assert not quiet[speaks].any()
+    # Of the last block alone the lens is the model's own distribution.
+    last = play(study.streams, study._of_side[BUILD][0], [study.streams.adapter.n_layers - 1])
+    own = np.take_along_axis(last.likely, last.own[..., None], axis=-1)[..., 0]
+    assert (last.speaking <= np.exp(own) + 1e-6).all()  # the latter among its own tokens alone
+
+
 def test_a_direction_with_the_wrong_sign_is_refused_and_false_triggers_break_answers(study):
     (vectors,) = study.directions["clock"]
     mild, strong = (study.falsely_triggered(REPORT, vectors, steering_of(1, strength, 3)) for strength in (1e-3, 4.0))
@@ -257,7 +272,7 @@ def test_the_study_ends_in_a_table(study, trained, tmp_path):
     settings = InterruptionSettings(
         model=Model(checkpoint=str(trained / "model"), device="cpu", dtype="float32"),
         pairs=str(trained / "dialogues.csv"),
-        interruption=study.settings.model_copy(update={"steps": ["scores"], "blocks": [1]}),
+        interruption=study.settings.model_copy(update={"steps": ["scores"], "blocks": [1], "windows": [9], "draws": 1}),
     )
     found = tmp_path / "found.csv"
     interrupt_streams.main(
