@@ -81,6 +81,15 @@ def test_the_model_goes_on_for_the_lag_that_it_was_trained_to_have(study, traine
     assert {key: config[key] for key in known} == known | {"num_hidden_layers": 2}
 
 
+def test_training_follows_its_seed_to_the_byte(tmp_path):
+    def weights(name, **settings):
+        duplex.train(("lamp", "red", "old", "goat", "calm", "wide"), duplex.DuplexSettings(**settings), tmp_path / name)
+        return (tmp_path / name / "model.safetensors").read_bytes()
+
+    few = {"updates": 3, "batch": 2, "n_layers": 2, "hidden_size": 16}
+    assert weights("one", **few) == weights("again", **few) != weights("other", **few, seed=1)
+
+
 def test_a_plan_knows_the_model_that_is_yet_to_be_trained(root):
     known = checkpoint.MADE["results/checkpoints/tiny-duplex"]
     table = pd.read_csv(root / "resources/studies/dialogues.csv")
@@ -272,7 +281,9 @@ def test_the_study_ends_in_a_table(study, trained, tmp_path):
     settings = InterruptionSettings(
         model=Model(checkpoint=str(trained / "model"), device="cpu", dtype="float32"),
         pairs=str(trained / "dialogues.csv"),
-        interruption=study.settings.model_copy(update={"steps": ["scores"], "blocks": [1], "windows": [9], "draws": 1}),
+        interruption=study.settings.model_copy(
+            update={"steps": ["scores"], "blocks": [1], "windows": [9], "draws": 1, "limit": 2.0}
+        ),
     )
     found = tmp_path / "found.csv"
     interrupt_streams.main(
@@ -292,7 +303,7 @@ def test_the_study_ends_in_a_table(study, trained, tmp_path):
     chosen = whole[(whole["arm"] == "scores") & (whole["measure"] == "chosen")].iloc[0]
     tried = whole[(whole["arm"] == "scores") & (whole["split"] == "choose") & (whole["text"] != "")]
     by_setting = tried.groupby(["layers", "strength", "text", "measure"])["value"].mean().unstack()
-    allowed = by_setting[by_setting["divergence"] <= study.settings.limit]
+    allowed = by_setting[by_setting["divergence"] <= settings.interruption.limit]
     assert allowed["margin"].idxmax()[:2] == (chosen["layers"], chosen["value"])
     sources = {
         side: set(whole[(whole["split"] == side) & (whole["source"] != "")]["source"]) for side in whole["split"]
