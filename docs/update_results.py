@@ -106,12 +106,15 @@ _EFFECTS = {
     "surprise": "surprise",
     "words": "words",
     "relative_length": "length",
+    "first_word_pct": "first word, %",
+    "lag": "lag, steps",
+    "perceived": "perceived, steps",
 }
 """Columns of the overview as pages call them."""
 
 _DIGITS = dict.fromkeys(("other_axes", "option_margin", "letter_margin", "token_mass"), "{:+.2f}".format)
-_DIGITS |= dict.fromkeys(("kept_pct", "guardrail_pct", "words"), "{:.0f}".format)
-_DIGITS |= dict.fromkeys(("divergence", "surprise", "relative_length"), "{:.2f}".format)
+_DIGITS |= dict.fromkeys(("kept_pct", "guardrail_pct", "words", "first_word_pct"), "{:.0f}".format)
+_DIGITS |= dict.fromkeys(("divergence", "surprise", "relative_length", "lag", "perceived"), "{:.2f}".format)
 
 DEFAULT, ANSWERS, EFFECTS = "default run", "answers", "effects"
 _UNANSWERED = ("n_unparsed", "n_failed", "n_skipped")

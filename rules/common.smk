@@ -50,8 +50,9 @@ def entries_of(settings):
 
 def check_pairs():
     """Refuse pairs that some study of effects cannot be made of, before anything runs."""
-    for study, settings in (CONFIG.effects | CONFIG.unlearnings).items():
+    for study, settings in CONFIG.of_pairs.items():
         # Only here, as above.
+        from wheretolisten.config.interruption import INTERRUPTION
         from wheretolisten.config.unlearning import FORGET, RETAIN
         from wheretolisten.effects import pairs
 
@@ -59,6 +60,8 @@ def check_pairs():
         try:
             if study in CONFIG.unlearnings:
                 pairs.read_pairs(path, [FORGET, RETAIN])
+            elif study in CONFIG.interruptions:
+                pairs.split(pairs.read_pairs(path, [INTERRUPTION]), settings.interruption)
             else:
                 pairs.split(pairs.read_pairs(path, list(settings.effects.axes)), settings.effects)
         except UserError as error:
@@ -120,7 +123,7 @@ wildcard_constraints:
     share=one_of(CONFIG.shares),
     listening=one_of(CONFIG.intervals),
     answers=one_of(CONFIG.choices),
-    effects=one_of([*CONFIG.effects, *CONFIG.unlearnings]),
+    effects=one_of(CONFIG.of_pairs),
     sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
     position=f"{PATTERN}|{ABSENT}",
@@ -448,8 +451,7 @@ def effect_files(wildcards):
 def tabulated_effects():
     """What every study of effects is tabulated from."""
     return {
-        study: {model: f"results/effects/{study}/{model}.csv" for model in CONFIG.models}
-        for study in [*CONFIG.effects, *CONFIG.unlearnings]
+        study: {model: f"results/effects/{study}/{model}.csv" for model in CONFIG.models} for study in CONFIG.of_pairs
     }
 
 

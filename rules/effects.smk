@@ -66,6 +66,35 @@ rule unlearn_facts:
         " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
+rule interrupt_streams:
+    input:
+        tables=by_name(effect_files),
+        checkpoint=by_name(checkpoint_files),
+    output:
+        effects="results/effects/{effects}/{model}.csv",
+    log:
+        text="results/logs/interrupt_streams/{effects}/{model}.log",
+        performance="results/performance/interrupt_streams/{effects}/{model}.json",
+    benchmark:
+        "results/performance/interrupt_streams/{effects}/{model}.tsv"
+    wildcard_constraints:
+        effects=one_of(CONFIG.interruptions),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=model_mem_mb,
+        runtime=doubled(60),
+        gpu=model_gpus,
+    params:
+        code=code("interrupt_streams"),
+        settings=lambda wildcards: CONFIG.interruption_settings(wildcards.model, wildcards.effects).as_json(),
+        tables=by_digest(effect_files),
+        checkpoint=by_digest(checkpoint_files),
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
+        " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+
+
 rule tabulate_effects:
     input:
         effects=[path for models in tabulated_effects().values() for path in models.values()],

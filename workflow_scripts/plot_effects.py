@@ -24,6 +24,7 @@ _PANELS = {
     "margin": "Change of the margin (nats)",
     "divergence": "Divergence on neutral\nprompts (nats)",
     "surprise": "Surprise of answers\n(nats per token)",
+    "lag": "Steps until it is silent",
 }
 """What is drawn of an axis, where it was measured: the change of the margin, of the others the value."""
 

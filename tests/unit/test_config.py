@@ -793,7 +793,7 @@ def test_default_methods_are_headline_controls_on_the_large_study_and_all_that_f
         ),
         (
             {"examples": "sequences", "readout": "text"},
-            r"mine\.readout: input should be 'windows', 'share', .*, 'effects' or 'unlearning', not 'text'",
+            r"mine\.readout: input should be 'windows', 'share', .*, 'unlearning' or 'interruption', not 'text'",
         ),
         ({"examples": "sequences", "methods": ["none"]}, r"mine\.methods: 'none' is not in methods \(sample, .*add it"),
         ({"examples": "sequences", "methods": "some"}, r"mine\.methods: 'some' is neither all nor a list of names"),
@@ -1062,7 +1062,7 @@ def test_decoding_steps_have_their_strengths():
         ({"decoding": 3}, "steering.decoding: 3 is none of none, all"),
         ({"decoding": {"first": 0}}, "steering.decoding: first: input should be greater than or equal to 1, not 0"),
         ({"decoding": {"decay": 0.5}}, "steering.decoding: first: the key is missing; add it"),
-        ({"decoding": {"first": 2, "decay": 2}}, "steering.decoding: decay: input should be less than or equal to 1"),
+        ({"decoding": {"first": 2, "decay": 2}}, "steering.decoding: decay: 2 is neither a number above 0 and at most"),
         (
             {"operator": "set", "decoding": {"first": 2, "decay": 0.5}},
             "steering: decoding.decay lets λ go to 0, which operator 'set' does not take for no steering",
@@ -1338,6 +1338,9 @@ def test_a_run_may_have_no_study_of_windows(raw_config):
     assert load(json.loads(config.as_json()), None) == config
     config = load(without_windows(raw_config, {"readout": "unlearning", "unlearning": {"epochs": 3}}), None)
     assert config.unlearning_settings("tiny-qwen2-audio", "mine").unlearning.epochs == 3
+    config = load(without_windows(raw_config, {"readout": "interruption", "interruption": {"windows": [5]}}), None)
+    assert config.interruption_settings("tiny-qwen2-audio", "mine").interruption.windows == [5]
+    assert list(config.of_pairs) == ["mine"]
     raw["figures"]["overlap"] = "localization"
     with pytest.raises(UserError, match=r"figures\.attention_change: None is no study that reads windows"):
         load(raw, None)
@@ -1355,6 +1358,14 @@ def test_a_run_may_have_no_study_of_windows(raw_config):
         (
             {"readout": "unlearning", "effects": {"axes": AXES}},
             r"mine\.effects: it is about readout: effects, and this study reads unlearning; take it out",
+        ),
+        (
+            {"readout": "effects", "interruption": {"windows": [5]}},
+            r"mine\.interruption: it is about readout: interruption, and this study reads effects; take it out",
+        ),
+        (
+            {"readout": "interruption", "interruption": {"windows": [5, 3]}},
+            "windows: write each once, the lowest first",
         ),
         ({"readout": "unlearning", "unlearning": {"strength": 2.0}}, "strength: 2 is none of strengths; name one"),
         ({"readout": "windows"}, r"mine\.readout: windows is read about sequences, and 'words' are of type pairs"),

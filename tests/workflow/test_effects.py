@@ -4,7 +4,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.engine.test_text_models import checkpoint
+from tests.engine import families
+from wheretolisten.config.interruption import INTERRUPTION
+from wheretolisten.config.studies import OF_PAIRS
+from wheretolisten.effects.pairs import read_pairs
+from wheretolisten.tiny import duplex
 
 pytestmark = [pytest.mark.workflow, pytest.mark.slow]
 
@@ -15,12 +19,12 @@ FEW = {
 
 
 def small_overlay(root):
-    """All of `profiles/studies` that read effects in one, about few pairs, by a random model."""
+    """All of `profiles/studies` that read effects in one, about few pairs, by a model that has learnt interruptions."""
     found = {"examples": {}, "studies": {}, "models": {}}
     for path in sorted((root / "profiles/studies").glob("*.yaml")):
         overlay = yaml.safe_load(path.read_text())
         for name, study in overlay.get("studies", {}).items():
-            if (study or {}).get("readout") not in ("effects", "unlearning"):
+            if (study or {}).get("readout") not in OF_PAIRS:
                 continue
             for section in ("examples", "models"):
                 found[section] |= overlay[section]
@@ -29,6 +33,8 @@ def small_overlay(root):
             settings = study[readout]
             if readout == "unlearning":
                 settings |= {"epochs": 2, "n_neutral": 2, "n_guardrail": 2, "max_new_tokens": 3}
+            elif readout == "interruption":
+                settings |= {"steps": ["scores"], "blocks": [2], "strengths": [1.0], "windows": [9], "limit": 100.0}
             else:
                 for arm in settings["arms"].values():
                     if "strengths" in arm:
@@ -39,14 +45,25 @@ def small_overlay(root):
     return found
 
 
+def text_and_streams(root, folder):
+    """A model of few updates that knows the words of two streams, and random ones of texts."""
+    pairs = read_pairs(root / "resources/studies/dialogues.csv", [INTERRUPTION])[INTERRUPTION]
+    words = list(dict.fromkeys(word for pair in pairs for word in pair.positive.split()))
+    tokens = families.tokenizer([])
+    tokens.chat_template = families.TEXT_TEMPLATE
+    tokens.add_tokens(duplex.stream_tokens(words))
+    settings = {"n_layers": 4, "updates": 250, "batch": 16, "learning_rate": 0.006, "n_steps": 40}
+    duplex.train(words, duplex.DuplexSettings.model_validate(settings), folder, tokens)
+
+
 def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(root, clean_copy):
     overlay = small_overlay(root)
     studies = [name for name, study in overlay["studies"].items() if study]
     assert {"preference", "values", "personality", "language", "truth", "sentiment", "unlearning"} <= set(studies)
-    checkpoint("llama", {}, clean_copy.folder / "text")
+    text_and_streams(root, clean_copy.folder / "text")
     planned = clean_copy.planned(overlay=overlay)
-    assert planned["unlearn_facts"] == 1
-    assert planned["steer_texts"] == planned["plot_effects"] - 1 == len(studies) - 1
+    assert planned["unlearn_facts"] == planned["interrupt_streams"] == 1
+    assert planned["steer_texts"] == planned["plot_effects"] - 2 == len(studies) - 2
     assert "extract_activations" not in planned
     output = clean_copy.run(overlay=overlay)
     assert "what steering does to answers, and what else it does" in output
@@ -58,6 +75,12 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
         assert (results / f"figures/effects/{study}/text.png").stat().st_size > 10_000
         if study == "unlearning":
             assert set(rows["arm"]) == {"unsteered", "original", "update", "from_scratch"}
+            continue
+        if study == "interruption":
+            by_arm = rows.set_index("arm")["lag"]
+            assert list(by_arm.index) == ["unsteered", "uninterrupted", "scores", "random", "reversed"]
+            assert by_arm["scores"] < by_arm["unsteered"] - 1
+            assert by_arm["reversed"] > by_arm["unsteered"] + 1
             continue
         effects = overlay["studies"][study]["effects"]
         expected = {(axis, arm) for axis in effects["axes"] for arm in ["unsteered", *effects["arms"]]}

@@ -70,6 +70,13 @@ _SMOLLM2 = {
     "num_attention_heads": 9,
     "max_position_embeddings": 8192,
 }
+_DUPLEX = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 256,
+}
 _SMALL = Made(
     {
         "architectures": ["SmallQwen2AudioForConditionalGeneration"],
@@ -82,8 +89,9 @@ MADE = {
     "results/checkpoints/smollm2-135m-instruct": Made(_SMOLLM2, 134_515_008),
     "results/checkpoints/small-qwen2-audio": _SMALL,
     "results/checkpoints/small-qwen2-audio-held-out": _SMALL,
+    "results/checkpoints/tiny-duplex": Made(_DUPLEX, 156_992),
 }
-"""By folder. A run whose models name one makes it first (rules/models.smk)."""
+"""By folder. A run whose models name one makes it first (rules/models.smk, rules/training.smk)."""
 
 
 def folder_of(checkpoint: str) -> Path:

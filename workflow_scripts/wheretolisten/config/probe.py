@@ -24,11 +24,27 @@ class Emphasis(Section):
     beta: float = Field(0.5, ge=0, le=1, description="β, dimensionless; 0: all alike, 1: the others not at all")
 
 
+def _check_decay(value: Any) -> Any:
+    """Refuse what is neither a factor nor `linear`, in one sentence instead of one per member of a union."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "linear" and not (is_number and 0 < value <= 1):
+        raise ValueError(f"{value!r} is neither a number above 0 and at most 1 nor linear")
+    return value
+
+
 class Decoding(Section):
     """A window of decoding steps that are steered, and how the strength fades in it."""
 
     first: int = Field(ge=1, description="the first so many decoded tokens are steered, the others are not")
-    decay: float = Field(1.0, gt=0, le=1, description="d: the n-th of them, from 0, at λ·dⁿ; 1: all alike")
+    decay: Annotated[float | Literal["linear"], BeforeValidator(_check_decay)] = Field(
+        1.0,
+        description="d, above 0 and at most 1: the n-th of them, from 0, at λ·dⁿ; 1: all alike; linear: at "
+        "λ(1 − n/first), as where a speaking model is interrupted (docs/studies/interruption.md)",
+    )
+
+    def weight(self, step: int) -> float:
+        """What λ is multiplied with at a step of the window, from 0."""
+        return 1 - step / self.first if self.decay == "linear" else self.decay**step
 
 
 def _check_decoding(value: Any) -> Any:
@@ -84,7 +100,7 @@ class Steering(Section):
                 )
         if (
             isinstance(self.decoding, Decoding)
-            and self.decoding.decay < 1
+            and self.decoding.decay != 1
             and self.operator not in ("add", "ablate", "cap")
         ):
             raise ValueError(
@@ -101,7 +117,7 @@ class Steering(Section):
             return self
         if self.decoding == "none" or step >= self.decoding.first:
             return None
-        return self.model_copy(update={"scale": self.scale * self.decoding.decay**step})
+        return self.model_copy(update={"scale": self.scale * self.decoding.weight(step)})
 
     def scales(self, n_layers: int) -> dict[int, float]:
         """Strength λ_l of every steered block, by its index; AVS's weights where there is an emphasis.

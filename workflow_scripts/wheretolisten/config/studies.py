@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError
 
 from wheretolisten.config.directions import Direction
 from wheretolisten.config.effects import Effects
+from wheretolisten.config.interruption import Interruption
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization, Probe, Steering
 from wheretolisten.config.prompts import ABOUT_EVENT, ABOUT_QUESTION, PAIRED, RECORDED, check_prompts
@@ -107,17 +108,22 @@ class Choosing(Section):
         return SCORES if self.max_new_tokens else SCORES[:-1]
 
 
+OF_PAIRS = ("effects", "unlearning", "interruption")
+"""Readouts of studies about pairs, each with a section of its name."""
+
+
 class Study(Section):
     """Examples × methods × readout."""
 
     examples: str = Field(description="name of the examples that are asked about")
-    readout: Literal["windows", "share", "choices", "intervals", "effects", "unlearning"] = Field(
+    readout: Literal["windows", "share", "choices", "intervals", "effects", "unlearning", "interruption"] = Field(
         "windows",
         description="windows: where attention to the audio grows, event by event; share: how much of all attention "
         "goes to the audio, of examples that are questions; choices: how likely their answers are; intervals: which "
         "sounds are heard in recordings of one's own, and where (docs/recordings.md); effects: what steering does to "
         "answers, of examples that are pairs (docs/studies/README.md); unlearning: what is left of facts that a copy "
-        "of the model was taught, of such examples, too",
+        "of the model was taught, of such examples, too; interruption: how long a model that listens and speaks at "
+        "once goes on when it is interrupted, and what steering does to it (docs/studies/interruption.md)",
     )
     methods: Chosen = Field(
         "all",
@@ -136,6 +142,10 @@ class Study(Section):
         Unlearning(), description="how facts are taught and taken back, where unlearning is read"
     )
 
+    interruption: Interruption = Field(
+        Interruption(), description="how a model is interrupted and steered, where interruption is read"
+    )
+
     frame_probe: bool = Field(
         True, description="whether a linear probe on the audio tokens stands beside the methods, where windows are read"
     )
@@ -143,7 +153,7 @@ class Study(Section):
     @property
     def needs(self) -> frozenset[str]:
         """What its examples must have: events, questions, or recordings of one's own."""
-        about = {"windows": ABOUT_EVENT, "intervals": RECORDED, "effects": PAIRED, "unlearning": PAIRED}
+        about = {"windows": ABOUT_EVENT, "intervals": RECORDED} | dict.fromkeys(OF_PAIRS, PAIRED)
         return about.get(self.readout, ABOUT_QUESTION)
 
     @property

@@ -20,8 +20,9 @@ from pydantic import (
 from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
-from wheretolisten.config.effects import Effects, EffectSettings
+from wheretolisten.config.effects import EffectSettings
 from wheretolisten.config.examples import Examples, MmauQuestions, Pairs, Questions, Recordings, Sequences, Symbolic
+from wheretolisten.config.interruption import InterruptionSettings
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import (
@@ -50,6 +51,7 @@ from wheretolisten.config.settings import (
 from wheretolisten.config.sounds import Library, ProceduralLibrary
 from wheretolisten.config.studies import (
     HEADS,
+    OF_PAIRS,
     AnyStudy,
     Choosing,
     ScoreSettings,
@@ -62,7 +64,7 @@ from wheretolisten.config.studies import (
     points,
     value_name,
 )
-from wheretolisten.config.unlearning import Unlearning, UnlearningSettings
+from wheretolisten.config.unlearning import UnlearningSettings
 from wheretolisten.errors import UserError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
@@ -218,19 +220,19 @@ class Config(Probe):
                 f"one of them, or take the study out ({name}: null)"
             )
         if not study.needs <= self.examples[study.examples].has:
-            kinds = {"windows": "sequences", "intervals": "recordings", "effects": "pairs", "unlearning": "pairs"}
+            kinds = {"windows": "sequences", "intervals": "recordings"} | dict.fromkeys(OF_PAIRS, "pairs")
             kind = kinds.get(study.readout, "questions")
             raise ValueError(
                 f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
                 f"{self.examples[study.examples].type}; name other examples, or another readout"
             )
-        for key, unset in (("effects", Effects()), ("unlearning", Unlearning())):
-            if study.readout != key and getattr(study, key) != unset:
+        for key in OF_PAIRS:
+            if study.readout != key and getattr(study, key) != Study.model_fields[key].default:
                 raise ValueError(
                     f"studies.{name}.{key}: it is about readout: {key}, and this study reads {study.readout}; take it "
                     "out, or set the readout"
                 )
-        if study.readout in ("effects", "unlearning"):
+        if study.readout in OF_PAIRS:
             self._check_effects(name, study)
             return
         if study.readout == "intervals":
@@ -423,6 +425,16 @@ class Config(Probe):
     def unlearnings(self) -> dict[str, Study]:
         """Studies that read what is left of facts, by name."""
         return self._studies("unlearning")
+
+    @property
+    def interruptions(self) -> dict[str, Study]:
+        """Studies that read how long a model goes on when it is interrupted, by name."""
+        return self._studies("interruption")
+
+    @property
+    def of_pairs(self) -> dict[str, Study]:
+        """Studies about pairs, whatever they read of them, by name."""
+        return self.effects | self.unlearnings | self.interruptions
 
     @property
     def sweeps(self) -> dict[str, Sweep]:
@@ -622,6 +634,12 @@ class Config(Probe):
         settings = self.studies[study]
         pairs = self.examples[settings.examples].path
         return UnlearningSettings(model=self.models[model], pairs=pairs, unlearning=settings.unlearning)
+
+    def interruption_settings(self, model: str, study: str) -> InterruptionSettings:
+        """What `interrupt_streams` of a model depends on."""
+        settings = self.studies[study]
+        pairs = self.examples[settings.examples].path
+        return InterruptionSettings(model=self.models[model], pairs=pairs, interruption=settings.interruption)
 
     def question_settings(self, questions: str) -> QuestionSettings:
         """What `compose_questions` depends on."""
@@ -887,6 +905,8 @@ def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
 
     if not isinstance(study, Study):
         return study
+    if study.readout == "interruption":
+        return study  # it names none
     if study.readout == "unlearning":
         facts = study.unlearning
         paths = {"neutral": at(facts.neutral), "guardrail": at(facts.guardrail)}
@@ -922,7 +942,7 @@ def _check_files(config: Config, root: Path) -> None:
     for name, pairs in config.examples.items():
         if isinstance(pairs, Pairs):
             _check_path(f"examples.{name}.path", pairs.path, "file", root)
-    for name, study in (config.effects | config.unlearnings).items():
+    for name, study in config.of_pairs.items():
         for key, path in getattr(study, study.readout).files.items():
             _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)
     for name, model in config.models.items():

@@ -142,19 +142,9 @@ class Study:
             yield REPORT, layers, each, [*found, Row("relative_length", "", "", length)]
 
     def _check_sign(self, axis: str, name: str, arm: Arm, agree: float) -> None:
-        """Stop where the direction is turned round: a wrong sign has happened in published code."""
         if arm.steering.operator not in ("add", "set") or arm.control or (arm.support and arm.support.by == "random"):
             return
-        n_pairs = len(self._sides[axis][CHOOSE])
-        # Of noise, about half of the pairs agree.
-        if binomtest(round(agree * n_pairs), n_pairs, alternative="less").pvalue < _WRONG:
-            raise UserError(
-                f"arm {name!r} along {axis!r}: on pairs that its direction was not built of, it points the wrong way "
-                f"({100 * agree:.0f} % of {n_pairs} agree); read other tokens or blocks, build it of more pairs, or "
-                "take it out"
-            )
-        if agree <= 0.5:
-            _log.warning("%s along %s is no better than noise on pairs that it was not built of", name, axis)
+        check_sign(f"arm {name!r} along {axis!r}", agree, len(self._sides[axis][CHOOSE]))
 
     def _report(self, axis: str, steered: Steered) -> list[Row]:
         return [*self._curve(steered), *self._meter.guardrail(steered), *self._of_axis(axis, steered)]
@@ -178,3 +168,31 @@ class Study:
         if key not in self._poles:
             self._poles[key] = poles.collect(self._meter.engine, self._sides[axis][side], self._effects.axes[axis], arm)
         return self._poles[key]
+
+
+def check_sign(where: str, agree: float, n_pairs: int) -> None:
+    """Stop where a direction is turned round: a wrong sign has happened in published code.
+
+    Parameters
+    ----------
+    where
+        What it is, for a sentence that begins with it.
+    agree
+        Share of the pairs, which it was not built of, whose positive state lies further along it.
+    n_pairs
+        How many these are.
+
+    Raises
+    ------
+    UserError
+        If so few agree that chance hardly has it (one-sided binomial test, 1 %).
+    """
+    # Of noise, about half of the pairs agree.
+    if binomtest(round(agree * n_pairs), n_pairs, alternative="less").pvalue < _WRONG:
+        raise UserError(
+            f"{where}: on pairs that its direction was not built of, it points the wrong way "
+            f"({100 * agree:.0f} % of {n_pairs} agree); read other tokens or blocks, build it of more pairs, or "
+            "take it out"
+        )
+    if agree <= 0.5:
+        _log.warning("%s is no better than noise on pairs that it was not built of", where)

@@ -8,6 +8,7 @@ import pandas as pd
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.effects import Effects
+from wheretolisten.config.interruption import Interruption
 from wheretolisten.errors import UserError
 
 BUILD, CHOOSE, REPORT = "build", "choose", "report"
@@ -85,7 +86,7 @@ def read_pairs(path: str | Path, axes: Sequence[str]) -> dict[str, list[Pair]]:
     return found
 
 
-def split(pairs: Mapping[str, Sequence[Pair]], effects: Effects) -> dict[str, dict[str, list[Pair]]]:
+def split(pairs: Mapping[str, Sequence[Pair]], effects: Effects | Interruption) -> dict[str, dict[str, list[Pair]]]:
     """Axis → side → pairs. A source is on one side, of all axes, by a draw of its own: further pairs move none.
 
     Raises

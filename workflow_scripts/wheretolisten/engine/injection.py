@@ -283,9 +283,11 @@ def describe_decoding(steering: Steering) -> str:
     """Which tokens of an answer are steered, in words for a log."""
     if isinstance(steering.decoding, str):
         return steering.decoding
-    fading = (
-        "" if steering.decoding.decay == 1 else f", each with {steering.decoding.decay:g} times the strength before"
-    )
+    decay = steering.decoding.decay
+    if decay == "linear":
+        fading = ", with a strength that falls to 0 in equal steps"
+    else:
+        fading = "" if decay == 1 else f", each with {decay:g} times the strength before"
     return f"the first {steering.decoding.first}{fading}"
 
 

@@ -164,8 +164,9 @@ EFFECTS = Figure(
     "what steering does to answers, by its strength",
     "What arms do by their strength, at the blocks that were chosen on other pairs: change of the margin by which the "
     "positive answer is likelier than the negative one, with 95 % bands; divergence from the un-steered model on "
-    "neutral prompts; surprise of generated answers under the un-steered model. Ringed: the strength that was chosen. "
-    "Dashed: an instruction alone. Grey: random and shuffled controls. Dotted: un-steered.",
+    "neutral prompts; surprise of generated answers under the un-steered model, or, of models that are interrupted, "
+    "the steps until they are silent. Ringed: the strength that was chosen. "
+    "Dashed: no direction is added. Grey: random and shuffled controls. Dotted: un-steered.",
 )
 
 

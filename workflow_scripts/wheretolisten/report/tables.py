@@ -212,7 +212,9 @@ EFFECT_OVERVIEW = Table(
     "the first steps. Side effects: kept_pct, generated answers that keep the rule; divergence on neutral prompts, in "
     "nats; guardrail_pct, questions of general knowledge answered rightly; surprise, nats per token of generated "
     "answers under the un-steered model. agreement_pct: held-out pairs on whose states the direction points the right "
-    "way. relative_length: what is added, in lengths of the state.",
+    "way. relative_length: what is added, in lengths of the state. Of models that are interrupted: first_word_pct, "
+    "answers that begin with the right word; lag, steps until the model is silent; perceived, steps until it predicts "
+    "the user; guardrail_pct, normal answers that go on when they are steered at a random step.",
     look="what steering does to answers, and what else it does",
 )
 EFFECTS = (EFFECT_SETTINGS, EFFECT_OVERVIEW)

@@ -31,7 +31,7 @@ COLUMNS = (
 `difference`, its 95 % interval and p are against the un-steered model on the same items, p by sign flips of items;
 p_holm is corrected over the arms of an axis, at their chosen settings, on the margins of that axis."""
 
-SHARES = ("guardrail", "kept")
+SHARES = ("guardrail", "kept", "first_word")
 """Measures of which an item has 0 or 1."""
 
 
@@ -98,10 +98,14 @@ OVERVIEW = (
     "words",
     "agreement_pct",
     "relative_length",
+    "first_word_pct",
+    "lag",
+    "perceived",
 )
 """One row per axis and arm at its chosen setting. margin and its interval, option_margin, letter_margin, token_mass:
 change against the un-steered model; other_axes: the largest change of the margin of an axis that is not steered along,
-by absolute value. kept_pct, guardrail_pct: in percent; surprise and words: of generated answers."""
+by absolute value. kept_pct, guardrail_pct: in percent; surprise and words: of generated answers. first_word_pct, and
+lag and perceived in steps: of models that are interrupted."""
 
 
 def overview(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -148,4 +152,7 @@ def _row(axis: str, arm: str, here: pd.DataFrame, found: pd.DataFrame) -> list[o
         of("words", "value", own),
         100 * float(agreement.iloc[0]) if len(agreement) else np.nan,
         float(relative.iloc[0]) if len(relative) else np.nan,
+        100 * of("first_word", "value", own),
+        of("lag", "value", own),
+        of("perceived", "value", own),
     ]
