@@ -563,6 +563,8 @@ if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     FIGURES += figure_files("audio_share")
 if CONFIG.localizations and CONFIG.holds_against_absent(CONFIG.figures.overlap):
     FIGURES += figure_files("references")
+if CONFIG.figures.studies:
+    FIGURES += figure_files("studies")
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as

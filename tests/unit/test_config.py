@@ -261,6 +261,8 @@ def test_compositions_of_any_number_of_events(raw_config, root):
         ("examples/Mine", {"type": "questions", "about": "sequences"}, r"examples: the name 'Mine' becomes"),
         ("examples/questions/n_items", 0, r"examples\.questions\.n_items: "),
         ("prompts/question", "{question}", r"prompts: question must contain \{choices\}"),
+        ("figures/studies", ["localization", "none"], r"figures\.studies: 'none' is no study that reads windows"),
+        ("figures/studies", ["localization"] * 2, r"figures\.studies: 'localization' is listed twice; keep one"),
         ("figures/audio_share", "none", r"figures\.audio_share: 'none' is no study that reads shares \(listening\)"),
     ],
 )

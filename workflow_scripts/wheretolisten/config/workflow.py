@@ -89,6 +89,12 @@ class Figures(Section):
     reading_position: str = Field("middle", description="position of the event that is queried there")
     reading_method: str = Field("sample", description="method whose steering is drawn")
     audio_share: str | None = Field(None, description="study of Figure 1; null: not drawn")
+    studies: list[str] | None = Field(
+        None,
+        min_length=2,
+        description="studies of windows that are drawn side by side, in this order, such as those of the same "
+        "recordings, disturbed; null: not drawn",
+    )
 
 
 class Config(Probe):
@@ -308,6 +314,14 @@ class Config(Probe):
                 f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
                 f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
             )
+        for name in self.figures.studies or ():
+            if name not in self.localizations:
+                raise ValueError(
+                    f"figures.studies: {name!r} is no study that reads windows "
+                    f"({', '.join(self.localizations) or 'there is none'}); name one of them, or null for no figure"
+                )
+            if self.figures.studies.count(name) > 1:
+                raise ValueError(f"figures.studies: {name!r} is listed twice; keep one of them")
         if not self.localizations and self.figures.attention_change is None and self.figures.overlap is None:
             return
         for key in ("attention_change", "overlap"):
