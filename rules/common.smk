@@ -145,7 +145,17 @@ def code(script):
 
 def checkpoint_files(wildcards):
     """Files of a model's checkpoint, where it is a folder; a hub repository is identified by its revision."""
-    folder = Path(from_repository(CONFIG.models[wildcards.model].checkpoint))
+    return model_files(wildcards.model)
+
+
+def perturbed_model_files(wildcards):
+    """Those of the model whose windows perturbed sequences move; random noise has none."""
+    model = CONFIG.examples[wildcards.examples].perturbation.against
+    return [] if model is None else model_files(model)
+
+
+def model_files(model):
+    folder = Path(from_repository(CONFIG.models[model].checkpoint))
     if folder.as_posix() in checkpoint.MADE:  # by a rule, perhaps in this very run
         return [f"{folder}/model.safetensors", f"{folder}/README.md"]
     if not folder.is_dir():
@@ -208,6 +218,8 @@ STEERING = [study for study in CONFIG.localizations if CONFIG.steers(study)]
 STEERED = list(dict.fromkeys(map(examples_of, STEERING)))
 # Those in which words stand for audio.
 SYMBOLIC = [name for name in CONFIG.sequences if CONFIG.symbols_of(name)]
+# Those whose recordings are perturbed.
+PERTURBED = [name for name, settings in CONFIG.sequences.items() if settings.perturbation]
 
 
 def positions_of(examples):

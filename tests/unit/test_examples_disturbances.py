@@ -89,3 +89,5 @@ def test_disturbances_need_something_to_disturb():
             Composition(heard="silence", **{key: value})
         with pytest.raises(ValueError, match=f"composition.{key}: symbolic examples have no audio"):
             Symbolic(type="symbolic", sounds="synthetic", composition={key: value})
+    with pytest.raises(ValueError, match="perturbation: symbolic examples have no audio"):
+        Symbolic(type="symbolic", sounds="synthetic", perturbation={"against": None, "snr_db": 30})

@@ -282,10 +282,11 @@ def test_studies_stand_side_by_side_at_their_values_in_the_order_given():
         [
             summarize_overlap(pd.DataFrame(overlap_rows(["tiny-qwen2-audio"], 8)).assign(study=study))
             for study in ("clean", "noise-20", "mp3")
-        ]
+        ],
+        ignore_index=True,
     )
-    table = rows[(rows["position"] == "overall") & (rows["model"] != "-")]
-    table.loc[table["study"] == "mp3", "overlap_pct"] *= 0.5
+    table = rows[(rows["position"] == "overall") & (rows["model"] != "-")].copy()
+    table.loc[table["study"] == "mp3", ["overlap_pct", "ci_low", "ci_high"]] *= 0.5
     table.loc[table["study"] == "mp3", "lift"] = table["overlap_pct"] - 20.0
     figure = draw_studies(table, ["mp3", "clean"])
     (axis,) = figure.axes

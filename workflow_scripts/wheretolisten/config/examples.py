@@ -153,6 +153,19 @@ class Composition(Section):
         return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
+class Perturbation(Section):
+    """Noise that is made to move the windows of a model, or random noise as strong, in all of a recording."""
+
+    against: str | None = Field(
+        description="model whose windows it moves away from events, asked against absent sounds; null: random noise, "
+        "the control"
+    )
+    snr_db: float = Field(
+        ge=0, le=60, description="how many dB it lies below the whole recording (RMS), at least; random noise exactly"
+    )
+    steps: int = Field(20, ge=1, description="gradients that are taken; of no use where it is random")
+
+
 _OF_AUDIO = ("gap_noise", "heard", "loudness", "rms_level", *DISTURBANCES)
 """Keys of a composition that say how its audio sounds, and nothing of when."""
 
@@ -166,6 +179,9 @@ class Sequences(Section):
     sounds: str = Field(description="name of the sounds that clips are taken from")
     n_samples: int = Field(500, ge=1, description="recordings; adding some later changes none of the earlier ones")
     composition: Composition = Field(Composition(), description="what a recording is made of")
+    perturbation: Perturbation | None = Field(
+        None, description="small noise that is added to recordings once they are made; null: none"
+    )
 
 
 class Symbolic(Sequences):
@@ -193,6 +209,8 @@ class Symbolic(Sequences):
         changed = [key for key in _OF_AUDIO if getattr(composition, key) != getattr(default, key)]
         if composition.overlap is not None and composition.overlap.level_db != 0:
             changed.append("overlap.level_db")
+        if self.perturbation is not None:
+            raise ValueError("perturbation: symbolic examples have no audio that it could be added to; take it out")
         if changed:
             raise ValueError(
                 f"composition.{changed[0]}: symbolic examples have no audio that it could change; take it out"

@@ -43,6 +43,7 @@ from wheretolisten.config.sections import Section, UserPath, problems_of
 from wheretolisten.config.settings import (
     AveragingSettings,
     ListeningSettings,
+    PerturbingSettings,
     QuestionSettings,
     ScoredMethod,
     ScoringSettings,
@@ -197,6 +198,19 @@ class Config(Probe):
                 )
             _check_labels(name, examples, library)
         _check_direct_question(name, examples, self.direct_prompt.question)
+        perturbation = examples.perturbation
+        if perturbation is None:
+            return
+        if examples.composition.heard == "silence":
+            raise ValueError(
+                f"examples.{name}.perturbation: heard: silence leaves nothing that noise could lie below; take one of "
+                "the two out"
+            )
+        if perturbation.against is not None and perturbation.against not in self.models:
+            raise ValueError(
+                f"examples.{name}.perturbation.against: {perturbation.against!r} is not in models "
+                f"({', '.join(self.models)}); name one of them, or null for random noise"
+            )
 
     def _check_questions(self, name: str, questions: Questions) -> None:
         about = self.examples.get(questions.about)
@@ -516,6 +530,21 @@ class Config(Probe):
             return None
         rate, noise = settings.tokens_per_second, settings.noise
         return SymbolSettings(tokens_per_second=rate, noise=noise, seed=settings.composition.seed)
+
+    def perturbing_settings(self, examples: str) -> PerturbingSettings:
+        """What the recordings of perturbed sequences depend on: how the windows that they move are found."""
+        settings = self.examples[examples]
+        about = {"composition": settings.composition, "perturbation": settings.perturbation}
+        if settings.perturbation.against is None:
+            return PerturbingSettings(**about)
+        return PerturbingSettings(
+            **about,
+            model=self.models[settings.perturbation.against],
+            prompt=self.prompts["positive"],
+            wording=self.wording,
+            localization=self.localization.model_copy(update={"reference": "absent"}),
+            text_rows=self.readout.text_rows,
+        )
 
     def unsteered_settings(self, model: str, examples: str) -> PassSettings:
         """What the un-steered passes of a model about sequences depend on, which leave states and attention."""
