@@ -212,10 +212,10 @@ def examples_of(study):
     return CONFIG.studies[study].examples
 
 
-# Sequences that some study asks about, and those that some study steers about.
+# Sequences that some study asks about, and those whose states some study steers with.
 LOCALIZED = list(dict.fromkeys(map(examples_of, CONFIG.localizations)))
 STEERING = [study for study in CONFIG.localizations if CONFIG.steers(study)]
-STEERED = list(dict.fromkeys(map(examples_of, STEERING)))
+STEERED = list(dict.fromkeys(map(CONFIG.states_examples, STEERING)))
 # Those in which words stand for audio.
 SYMBOLIC = [name for name in CONFIG.sequences if CONFIG.symbols_of(name)]
 # Those whose recordings are perturbed.
@@ -298,28 +298,30 @@ def of_models(shards, *names):
     return [path for model in CONFIG.models for path in shards(model, *names)]
 
 
-def inputs_of(examples, model, shard):
-    """What steered passes about a shard of examples start from."""
+def inputs_of(study, model, shard):
+    """What steered passes about a shard of a study's examples start from."""
+    examples, source = examples_of(study), CONFIG.states_examples(study)
     return {
         "clips": clips_of(examples),
         "shard": f"results/examples/{examples}/shards/{shard}.csv",
-        "states": f"results/states/{examples}/{model}/{shard}.h5",
-        "directions": f"results/directions/{examples}/{model}.h5",
+        "states_shard": f"results/examples/{source}/shards/{shard}.csv",
+        "states": f"results/states/{source}/{model}/{shard}.h5",
+        "directions": f"results/directions/{source}/{model}.h5",
     }
 
 
 def steered_inputs(wildcards):
-    return inputs_of(examples_of(wildcards.study), wildcards.model, wildcards.shard)
+    return inputs_of(wildcards.study, wildcards.model, wildcards.shard)
 
 
 def mapped_inputs(wildcards):
     """Those of the shard that holds the sample which is drawn in detail."""
-    examples = examples_of(wildcards.study)
-    return inputs_of(examples, wildcards.model, CONFIG.shard_of(examples, CONFIG.figures.reading_sample))
+    shard = CONFIG.shard_of(examples_of(wildcards.study), CONFIG.figures.reading_sample)
+    return inputs_of(wildcards.study, wildcards.model, shard)
 
 
 def swept_inputs(wildcards):
-    return inputs_of(CONFIG.sweep_examples(wildcards.sweep), wildcards.model, wildcards.shard)
+    return inputs_of(CONFIG.study_of(wildcards.sweep), wildcards.model, wildcards.shard)
 
 
 def sweep_files(wildcards):
@@ -577,6 +579,7 @@ if CONFIG.localizations and CONFIG.holds_against_absent(CONFIG.figures.overlap):
     FIGURES += figure_files("references")
 if CONFIG.figures.studies:
     FIGURES += figure_files("studies")
+    SHOWN_TABLES.append(tables.STUDIES)
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as

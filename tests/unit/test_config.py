@@ -314,6 +314,41 @@ def test_perturbed_sequences_depend_on_the_model_only_whose_windows_they_move(ra
         load(raw_config, root)
 
 
+def test_directions_may_be_made_of_the_same_events_undisturbed(raw_config, root):
+    raw_config["examples"]["noisy"] = raw_config["examples"]["sequences"] | {
+        "composition": raw_config["examples"]["sequences"]["composition"] | {"snr_db": 0.0, "codec": {"format": "mp3"}}
+    }
+    transferred = {"examples": "noisy", "methods": ["sample", "label_mean"], "states_from": "sequences"}
+    raw_config["studies"]["noisy"] = transferred
+    raw_config["figures"]["studies"] = ["localization", "noisy"]
+    config = load(raw_config, root)
+    assert config.states_examples("noisy") == config.states_examples("localization") == "sequences"
+    assert config.states_of("noisy") == {}
+    assert [each.name for each in config.unsteered_settings("tiny-qwen2-audio", "noisy").passes] == ["base", "prompted"]
+    alone = {name: study for name, study in raw_config["studies"].items() if name in ("noisy", "localization-exact")}
+    raw_config["figures"] |= {"overlap": "noisy", "studies": None, "audio_share": None}
+    config = load(raw_config | {"studies": alone}, root)
+    assert list(config.states_of("sequences")) == ["negative", "positive"]
+    assert config.averaging_settings("sequences").contrasts == [("positive", "negative")]
+    for changes, message in (
+        ({"states_from": "none"}, r"noisy\.states_from: 'none' is not among the sequences \(sequences, "),
+        (
+            {"states_from": "sequences-exact"},
+            r"'noisy' and 'sequences-exact' differ in n_samples, so that their events",
+        ),
+        (
+            {"examples": "questions", "readout": "share", "methods": ["instruction"]},
+            r"noisy\.states_from: states are kept where windows are read, and this study reads share",
+        ),
+    ):
+        wrong = raw_config | {"studies": raw_config["studies"] | {"noisy": transferred | changes}}
+        with pytest.raises(UserError, match=message):
+            load(wrong, root)
+    raw_config["figures"] |= {"overlap": "localization", "studies": ["localization", "localization-exact"]}
+    with pytest.raises(UserError, match=r"figures\.studies: examples 'sequences' and 'sequences-exact' differ in n_sa"):
+        load(raw_config, root)
+
+
 EARLIER = {
     "libraries": ({"mine": {"type": "folder", "path": "."}}, "libraries is called sounds"),
     "benchmarks": ({"sequences": {"n_samples": 6}}, "benchmarks are examples of type sequences, .* belong to a study "),
