@@ -367,7 +367,12 @@ def test_studies_are_compared_with_the_first_on_the_same_queries(tables, tmp_pat
     # The first study has its rows in another order, and a method that the other has not.
     clean = found.assign(study="clean")[::-1]
     noisy = found.assign(study="noise", overlap=(found["overlap"] - lost).clip(0, 1))
-    rows = [noisy, clean, clean.assign(method="prompt_only"), noisy.assign(method="random")]
+    rows = [
+        noisy,
+        clean,
+        clean.assign(method="prompt_only"),
+        *(each.assign(method=name) for each in (clean, noisy) for name in ("random", "frame_probe")),
+    ]
     write_localization(pd.concat(rows, ignore_index=True), tmp_path / "model.csv")
     arguments = ["--localizations", str(tmp_path / "model.csv"), "--output", str(tmp_path / "studies.csv")]
     compare_studies.main([*arguments, "--studies", "clean", "noise"])

@@ -50,7 +50,7 @@ def test_disturbed_recordings_are_the_same_events_and_compared_with_the_clean_on
     assert not (results / f"directions/made/{MODEL}.h5").exists()
     assert "sample 00000: loss" in (results / "logs/perturb_sequences/made/0.log").read_text()
     studies = pd.read_csv(results / "tables/studies.csv")
-    assert set(studies["method"]) == {"prompt_only", "steering_sample", "frame_probe"}
+    assert set(studies["method"]) == {"prompt_only", "steering_sample"}
     overlap = pd.read_csv(results / "tables/overlap.csv").query("position == 'overall' and method == 'steering_sample'")
     by_study = overlap.set_index("study")["overlap_pct"]
     of_sample = studies.query("position == 'overall' and method == 'steering_sample'").iloc[0]

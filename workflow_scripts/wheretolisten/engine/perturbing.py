@@ -22,7 +22,7 @@ _RESERVE = 0.1
 """Nats by which the best window elsewhere is to exceed those at the event: rounding shall not bring these back."""
 
 _PATH = 2.5
-"""Length of all steps together, in lengths of the noise that is allowed (Madry et al., arXiv 1706.06083, §C)."""
+"""Length of all steps together, in lengths of the noise that is allowed."""
 
 
 def window_scores(asked: torch.Tensor, absent: torch.Tensor, width: int, settings: Localization) -> torch.Tensor:

@@ -93,6 +93,9 @@ def rows_of(positions: Iterable[str]) -> list[str]:
     return [*order_positions(set(positions) - {OVERALL}), OVERALL]
 
 
+_UNTESTED = ("random", FRAME_PROBE)
+"""No methods: a random window, and what the ears hear."""
+
 _OF = "\n"
 """Stands between the names of a study and of its method, which hold no line break."""
 
@@ -248,7 +251,7 @@ def compare_methods(localization: pd.DataFrame) -> pd.DataFrame:
 def compare_studies(localization: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
     """Every study against the first one, method by method on the same queries: the columns of `COMPARISON_COLUMNS`.
 
-    `study` is the other one, and `other` the first. All tests are one family.
+    `study` is the other one, and `other` the first. All tests are one family, of which the frame probe is no part.
 
     Parameters
     ----------
@@ -263,7 +266,7 @@ def compare_studies(localization: pd.DataFrame, studies: Sequence[str]) -> pd.Da
     keys, differences = [], []
     for model, own in together.answers:
         study, _, method = own.partition(_OF)
-        if study in others and (model, first + _OF + method) in together.answers and method != "random":
+        if study in others and (model, first + _OF + method) in together.answers and method not in _UNTESTED:
             keys.append({"model": model, "method": own, "other": first})
             overlaps = [together.values(model, each, "overlap") for each in (own, first + _OF + method)]
             differences.append(overlaps[0] - overlaps[1])
