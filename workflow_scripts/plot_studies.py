@@ -87,7 +87,8 @@ def _draw_model(
         axis.plot([column - 0.45, column + 0.45], [chance] * 2, color=style.BLACK, linestyle=(0, (3, 1.5)))
         if column:
             axis.axvline(column - 0.5, color="#e0e0e0", linewidth=0.6)
-    axis.set_xticks(range(len(studies)), studies, rotation=30 if len(studies) > 6 else 0)
+    slanted = {"rotation": 35, "rotation_mode": "anchor", "ha": "right"} if len(studies) > 6 else {}
+    axis.set_xticks(range(len(studies)), studies, **slanted)
     axis.tick_params(axis="x", length=0)
     axis.set_xlim(-0.5, len(studies) - 0.5)
     axis.set_ylim(0, 104)  # room for the interval of a point at 100 %
