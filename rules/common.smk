@@ -148,7 +148,17 @@ def code(script):
 
 def checkpoint_files(wildcards):
     """Files of a model's checkpoint, where it is a folder; a hub repository is identified by its revision."""
-    folder = Path(from_repository(CONFIG.models[wildcards.model].checkpoint))
+    return model_files(wildcards.model)
+
+
+def perturbed_model_files(wildcards):
+    """Those of the model whose windows perturbed sequences move; random noise has none."""
+    model = CONFIG.examples[wildcards.examples].perturbation.against
+    return [] if model is None else model_files(model)
+
+
+def model_files(model):
+    folder = Path(from_repository(CONFIG.models[model].checkpoint))
     if folder.as_posix() in checkpoint.MADE:  # by a rule, perhaps in this very run
         return [f"{folder}/model.safetensors", f"{folder}/README.md"]
     if not folder.is_dir():
@@ -205,12 +215,14 @@ def examples_of(study):
     return CONFIG.studies[study].examples
 
 
-# Sequences that some study asks about, and those that some study steers about.
+# Sequences that some study asks about, and those whose states some study steers with.
 LOCALIZED = list(dict.fromkeys(map(examples_of, CONFIG.localizations)))
 STEERING = [study for study in CONFIG.localizations if CONFIG.steers(study)]
-STEERED = list(dict.fromkeys(map(examples_of, STEERING)))
+STEERED = list(dict.fromkeys(map(CONFIG.states_examples, STEERING)))
 # Those in which words stand for audio.
 SYMBOLIC = [name for name in CONFIG.sequences if CONFIG.symbols_of(name)]
+# Those whose recordings are perturbed.
+PERTURBED = [name for name, settings in CONFIG.sequences.items() if settings.perturbation]
 
 
 def positions_of(examples):
@@ -289,28 +301,30 @@ def of_models(shards, *names):
     return [path for model in CONFIG.models for path in shards(model, *names)]
 
 
-def inputs_of(examples, model, shard):
-    """What steered passes about a shard of examples start from."""
+def inputs_of(study, model, shard):
+    """What steered passes about a shard of a study's examples start from."""
+    examples, source = examples_of(study), CONFIG.states_examples(study)
     return {
         "clips": clips_of(examples),
         "shard": f"results/examples/{examples}/shards/{shard}.csv",
-        "states": f"results/states/{examples}/{model}/{shard}.h5",
-        "directions": f"results/directions/{examples}/{model}.h5",
+        "states_shard": f"results/examples/{source}/shards/{shard}.csv",
+        "states": f"results/states/{source}/{model}/{shard}.h5",
+        "directions": f"results/directions/{source}/{model}.h5",
     }
 
 
 def steered_inputs(wildcards):
-    return inputs_of(examples_of(wildcards.study), wildcards.model, wildcards.shard)
+    return inputs_of(wildcards.study, wildcards.model, wildcards.shard)
 
 
 def mapped_inputs(wildcards):
     """Those of the shard that holds the sample which is drawn in detail."""
-    examples = examples_of(wildcards.study)
-    return inputs_of(examples, wildcards.model, CONFIG.shard_of(examples, CONFIG.figures.reading_sample))
+    shard = CONFIG.shard_of(examples_of(wildcards.study), CONFIG.figures.reading_sample)
+    return inputs_of(wildcards.study, wildcards.model, shard)
 
 
 def swept_inputs(wildcards):
-    return inputs_of(CONFIG.sweep_examples(wildcards.sweep), wildcards.model, wildcards.shard)
+    return inputs_of(CONFIG.study_of(wildcards.sweep), wildcards.model, wildcards.shard)
 
 
 def sweep_files(wildcards):
@@ -565,6 +579,9 @@ if CONFIG.figures.audio_share and not CONFIG.rehearsal:
     FIGURES += figure_files("audio_share")
 if CONFIG.localizations and CONFIG.holds_against_absent(CONFIG.figures.overlap):
     FIGURES += figure_files("references")
+if CONFIG.figures.studies:
+    FIGURES += figure_files("studies")
+    SHOWN_TABLES.append(tables.STUDIES)
 REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as

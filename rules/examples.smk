@@ -18,7 +18,7 @@ rule compose_sequences:
     benchmark:
         "results/performance/compose_sequences/{examples}/{shard}.tsv"
     wildcard_constraints:
-        examples=one_of([name for name in CONFIG.sequences if name not in SYMBOLIC]),
+        examples=one_of([name for name in CONFIG.sequences if name not in SYMBOLIC + PERTURBED]),
     conda:
         "../envs/models.yaml"
     resources:
@@ -32,6 +32,38 @@ rule compose_sequences:
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --clips {input.clips:q}"
         " --first {params.first} --stop {params.stop} --shard {output.shard:q} --audio {output.audio:q}"
+        " > {log:q} 2>&1"
+
+
+# The same, with noise that moves a model's windows.
+rule perturb_sequences:
+    input:
+        clips=lambda wildcards: f"results/sounds/{CONFIG.examples[wildcards.examples].sounds}/clips.csv",
+        checkpoint=by_name(perturbed_model_files),
+    output:
+        shard="results/examples/{examples}/shards/{shard}.csv",
+        audio=directory("results/examples/{examples}/audio/{shard}"),
+    log:
+        "results/logs/perturb_sequences/{examples}/{shard}.log",
+    benchmark:
+        "results/performance/perturb_sequences/{examples}/{shard}.tsv"
+    wildcard_constraints:
+        examples=one_of(PERTURBED),
+    conda:
+        "../envs/models.yaml"
+    resources:
+        mem_mb=perturbed_mem_mb,
+        runtime=time_for(perturbing_work),
+        gpu=perturbed_gpus,
+    params:
+        code=code("perturb_sequences"),
+        settings=lambda wildcards: CONFIG.perturbing_settings(wildcards.examples).as_json(),
+        checkpoint=by_digest(perturbed_model_files),
+        first=lambda wildcards: CONFIG.shard_range(wildcards.examples, int(wildcards.shard))[0],
+        stop=lambda wildcards: CONFIG.shard_range(wildcards.examples, int(wildcards.shard))[1],
+    shell:
+        "python {params.code[0]:q} --settings {params.settings:q} --clips {input.clips:q}"
+        " --first {params.first} --stop {params.stop} --threads {threads} --shard {output.shard:q} --audio {output.audio:q}"
         " > {log:q} 2>&1"
 
 

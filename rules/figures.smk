@@ -8,6 +8,7 @@ localrules:
     plot_reading,
     plot_references,
     plot_specificity,
+    plot_studies,
     plot_sweep,
     plot_sweeps,
 
@@ -165,6 +166,25 @@ rule plot_specificity:
     shell:
         "python {params.code[0]:q} --table {input.specificity:q} --models {params.models}"
         " --study {params.study}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_studies:
+    input:
+        overlap="results/tables/overlap.csv",
+    output:
+        **drawn("studies"),
+    log:
+        "results/logs/plot_studies/studies.log",
+    benchmark:
+        "results/performance/plot_studies/studies.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_studies"),
+        studies=CONFIG.figures.studies,
+    shell:
+        "python {params.code[0]:q} --table {input.overlap:q} --studies {params.studies}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
 
 

@@ -26,7 +26,8 @@ rule steer_attention:
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --clips {input.clips:q} --states {input.states:q} --directions {input.directions:q} --threads {threads}"
+        " --clips {input.clips:q} --states {input.states:q} --states-shard {input.states_shard:q}"
+        " --directions {input.directions:q} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -81,7 +82,8 @@ rule sweep_attention:
         samples=lambda wildcards: CONFIG.sweep_samples(wildcards.sweep)[int(wildcards.shard)],
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --clips {input.clips:q} --samples {params.samples} --states {input.states:q} --directions {input.directions:q}"
+        " --clips {input.clips:q} --samples {params.samples} --states {input.states:q}"
+        " --states-shard {input.states_shard:q} --directions {input.directions:q}"
         " --all-events --threads {threads} --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"
 
 
@@ -110,6 +112,7 @@ rule map_attention:
         position=CONFIG.figures.reading_position,
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --shard {input.shard:q}"
-        " --clips {input.clips:q} --states {input.states:q} --directions {input.directions:q}"
+        " --clips {input.clips:q} --states {input.states:q} --states-shard {input.states_shard:q}"
+        " --directions {input.directions:q}"
         " --sample {params.sample} --event {params.position} --threads {threads}"
         " --output {output.attention:q} --performance {log.performance:q} > {log.text:q} 2>&1"

@@ -9,8 +9,23 @@ def model_folder(name):
 
 
 def model_mem_mb(wildcards, attempt):
-    model = CONFIG.models[wildcards.model]
-    return sizing.memory_mb(sizing.weight_bytes(model_folder(wildcards.model), model.dtype, model.device), attempt)
+    return memory_of(wildcards.model, attempt)
+
+
+def memory_of(name, attempt):
+    model = CONFIG.models[name]
+    return sizing.memory_mb(sizing.weight_bytes(model_folder(name), model.dtype, model.device), attempt)
+
+
+def perturbed_mem_mb(wildcards, attempt):
+    # Of all blocks, what gradients are computed from.
+    model = CONFIG.examples[wildcards.examples].perturbation.against
+    return sizing.doubled(2000, attempt) if model is None else 2 * memory_of(model, attempt)
+
+
+def perturbed_gpus(wildcards):
+    model = CONFIG.examples[wildcards.examples].perturbation.against
+    return 0 if model is None else sizing.gpus(CONFIG.models[model].device)
 
 
 def taught_mem_mb(wildcards, attempt):
@@ -22,6 +37,14 @@ def samples_of(examples, shard):
     """Number and longest duration (s) of a shard's samples."""
     first, stop = CONFIG.shard_range(examples, int(shard))
     return stop - first, CONFIG.longest_seconds(examples)
+
+
+def perturbing_work(wildcards):
+    # A gradient costs as much as two passes beside its own.
+    settings, events = CONFIG.perturbing_settings(wildcards.examples), positions_of(wildcards.examples)
+    n_gradients = 0 if settings.model is None else 3 * (settings.perturbation.steps + 1)
+    n_prompts = n_gradients * (len(events) + settings.localization.n_absent)
+    return sizing.Work(*samples_of(wildcards.examples, wildcards.shard), n_gradients, n_prompts)
 
 
 def extraction_work(wildcards):

@@ -3,6 +3,7 @@
 
 localrules:
     tabulate_scores,
+    compare_studies,
 
 
 rule tabulate_scores:
@@ -31,3 +32,24 @@ rule tabulate_scores:
         "python {params.code[0]:q} --localizations {input.localizations:q}"
         " --unknown-durations {input.unknown_durations:q} --detections {input.detections:q} --published {input.published:q}"
         " --other-event {params.other_event} --tables results/tables > {log:q} 2>&1"
+
+
+rule compare_studies:
+    input:
+        localizations=[
+            f"results/scores/{study}/{model}.csv" for model in CONFIG.models for study in CONFIG.figures.studies or ()
+        ],
+    output:
+        table=table_files([tables.STUDIES]),
+    log:
+        "results/logs/compare_studies/studies.log",
+    benchmark:
+        "results/performance/compare_studies/studies.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("compare_studies"),
+        studies=CONFIG.figures.studies,
+    shell:
+        "python {params.code[0]:q} --localizations {input.localizations:q} --studies {params.studies}"
+        " --output {output.table:q} > {log:q} 2>&1"

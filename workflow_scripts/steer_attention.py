@@ -10,6 +10,8 @@ from wheretolisten.config.passes import Pass, PassSettings
 from wheretolisten.config.positions import ABSENT
 from wheretolisten.engine.forward import Heard
 from wheretolisten.errors import UserError
+from wheretolisten.examples import read_shard
+from wheretolisten.files import sha256_of_file
 from wheretolisten.stored_directions import Steered, StoredDirections
 
 
@@ -19,6 +21,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--shard", type=Path, required=True, help="shard of sequences, csv")
     parser.add_argument("--clips", type=Path, help="table of the sounds, whose labels may be absent from a sample, csv")
     parser.add_argument("--states", type=Path, required=True, help="states of the shard, HDF5")
+    parser.add_argument(
+        "--states-shard", type=Path, help="shard of sequences that states are of, csv; left out: the same"
+    )
     parser.add_argument("--directions", type=Path, required=True, help="label sums of the examples, HDF5")
     parser.add_argument("--samples", type=int, help="read the first samples only")
     parser.add_argument("--sample", type=int, help="read this sample only, by its index")
@@ -40,10 +45,12 @@ def main(argv: list[str] | None = None) -> None:
     asked = [positions if args.all_events else [args.event or path.parent.name] for path in args.output]
     for event in {event for events in asked for event in events} - {*positions, ABSENT}:
         raise UserError(f"{args.shard}: its samples have no event {event!r}; choose from {', '.join(positions)}")
+    states_shard = args.states_shard or args.shard
+    check_same_events(args.shard, states_shard)
     inputs = {"examples": args.shard, "states": args.states, "directions": args.directions}
     inputs |= {"clips": args.clips} if settings.n_absent else {}
     job = jobs.Job("steer_attention", settings, args.threads, inputs)
-    origin = (job.attributes["examples_digest"], job.attributes["model"])
+    origin = (sha256_of_file(states_shard), job.attributes["model"])
     sample_ids = [example.example_id for batch in batches for example in batch.examples]
     source = StoredDirections(args.states, args.directions, sample_ids, *origin)
 
@@ -77,6 +84,22 @@ def main(argv: list[str] | None = None) -> None:
 
     job.run(batches, results, work, args.performance)
     logger.info("wrote %s", ", ".join(map(str, args.output)))
+
+
+def check_same_events(shard: Path, states_shard: Path) -> None:
+    """Refuse states of other events than those that are asked about.
+
+    Raises
+    ------
+    UserError
+        If the two shards do not hold the same samples, with the same labels at the same times.
+    """
+    columns = ["sample_id", "position", "label", "onset", "offset"]
+    if shard != states_shard and not read_shard(shard)[columns].equals(read_shard(states_shard)[columns]):
+        raise UserError(
+            f"{states_shard}: its events are not those of {shard}, which its states shall steer; compose both anew, of "
+            "the same sounds"
+        )
 
 
 def _part(

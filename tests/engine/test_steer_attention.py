@@ -32,3 +32,11 @@ def test_an_event_that_samples_do_not_have_is_refused_before_a_model_is_loaded(t
     # A folder that is called as an event is none where all are asked about.
     with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
         steer_attention.main([*arguments, "--all-events", "--output", str(tmp_path / "middle/0.h5")])
+    # States may be those of the same events in other recordings, and of no other events.
+    write_shard([row | {"digest": "y"} for row in rows], tmp_path / "same.csv")
+    write_shard([row | {"label": "y"} for row in rows], tmp_path / "other.csv")
+    arguments += ["--all-events", "--output", str(tmp_path / "0.h5"), "--states-shard"]
+    with pytest.raises(pytest.fail.Exception, match="a model was loaded"):
+        steer_attention.main([*arguments, str(tmp_path / "same.csv")])
+    with pytest.raises(UserError, match=r"other\.csv: its events are not those of .*0\.csv, which its states shall"):
+        steer_attention.main([*arguments, str(tmp_path / "other.csv")])

@@ -260,7 +260,25 @@ def test_compositions_of_any_number_of_events(raw_config, root):
         ),
         ("examples/Mine", {"type": "questions", "about": "sequences"}, r"examples: the name 'Mine' becomes"),
         ("examples/questions/n_items", 0, r"examples\.questions\.n_items: "),
+        (
+            "examples/sequences/perturbation",
+            {"against": "other", "snr_db": 40},
+            r"examples\.sequences\.perturbation\.against: 'other' is not in models .* or null for random noise",
+        ),
+        ("examples/sequences/perturbation", {"snr_db": 40}, r"sequences\.perturbation\.against: the key is missing"),
+        (
+            "examples/sequences/composition/codec",
+            {"format": "aac"},
+            r"examples\.sequences\.composition\.codec\.format: input should be 'mp3', 'vorbis' or 'opus', not 'aac'",
+        ),
+        (
+            "examples/sequences/composition/reverberation",
+            {"rt60": 0},
+            r"sequences\.composition\.reverberation\.rt60: input should be greater than or equal to 0\.05, not 0",
+        ),
         ("prompts/question", "{question}", r"prompts: question must contain \{choices\}"),
+        ("figures/studies", ["localization", "none"], r"figures\.studies: 'none' is no study that reads windows"),
+        ("figures/studies", ["localization"] * 2, r"figures\.studies: 'localization' is listed twice; keep one"),
         ("figures/audio_share", "none", r"figures\.audio_share: 'none' is no study that reads shares \(listening\)"),
     ],
 )
@@ -277,6 +295,58 @@ def test_null_takes_an_entry_out(raw_config, root):
     config = load(raw_config, root)
     assert list(config.models) == ["tiny-qwen2-audio"]
     assert "vista" not in config.methods
+
+
+def test_perturbed_sequences_depend_on_the_model_only_whose_windows_they_move(raw_config, root):
+    raw_config["examples"]["sequences"]["perturbation"] = {"against": "tiny-qwen2-audio", "snr_db": 40}
+    raw_config["examples"]["sequences-exact"]["perturbation"] = {"against": None, "snr_db": 40}
+    config = load(raw_config, root)
+    made, drawn = (config.perturbing_settings(name) for name in ("sequences", "sequences-exact"))
+    assert made.model == config.models["tiny-qwen2-audio"]
+    assert (made.prompt, made.localization.n_absent) == (config.prompts["positive"], 3)
+    assert drawn.model is None
+    raw_config["localization"]["absent_sounds"] = 5
+    changed_config = load(raw_config, root)
+    assert changed_config.perturbing_settings("sequences").localization.n_absent == 5
+    assert changed_config.perturbing_settings("sequences-exact") == drawn
+    raw_config["examples"]["sequences"]["composition"]["heard"] = "silence"
+    with pytest.raises(UserError, match="perturbation: heard: silence leaves nothing that noise could lie below"):
+        load(raw_config, root)
+
+
+def test_directions_may_be_made_of_the_same_events_undisturbed(raw_config, root):
+    raw_config["examples"]["noisy"] = raw_config["examples"]["sequences"] | {
+        "composition": raw_config["examples"]["sequences"]["composition"] | {"snr_db": 0.0, "codec": {"format": "mp3"}}
+    }
+    transferred = {"examples": "noisy", "methods": ["sample", "label_mean"], "states_from": "sequences"}
+    raw_config["studies"]["noisy"] = transferred
+    raw_config["figures"]["studies"] = ["localization", "noisy"]
+    config = load(raw_config, root)
+    assert config.states_examples("noisy") == config.states_examples("localization") == "sequences"
+    assert config.states_of("noisy") == {}
+    assert [each.name for each in config.unsteered_settings("tiny-qwen2-audio", "noisy").passes] == ["base", "prompted"]
+    alone = {name: study for name, study in raw_config["studies"].items() if name in ("noisy", "localization-exact")}
+    raw_config["figures"] |= {"overlap": "noisy", "studies": None, "audio_share": None}
+    config = load(raw_config | {"studies": alone}, root)
+    assert list(config.states_of("sequences")) == ["negative", "positive"]
+    assert config.averaging_settings("sequences").contrasts == [("positive", "negative")]
+    for changes, message in (
+        ({"states_from": "none"}, r"noisy\.states_from: 'none' is not among the sequences \(sequences, "),
+        (
+            {"states_from": "sequences-exact"},
+            r"'noisy' and 'sequences-exact' differ in n_samples, so that their events",
+        ),
+        (
+            {"examples": "questions", "readout": "share", "methods": ["instruction"]},
+            r"noisy\.states_from: states are kept where windows are read, and this study reads share",
+        ),
+    ):
+        wrong = raw_config | {"studies": raw_config["studies"] | {"noisy": transferred | changes}}
+        with pytest.raises(UserError, match=message):
+            load(wrong, root)
+    raw_config["figures"] |= {"overlap": "localization", "studies": ["localization", "localization-exact"]}
+    with pytest.raises(UserError, match=r"figures\.studies: examples 'sequences' and 'sequences-exact' differ in n_sa"):
+        load(raw_config, root)
 
 
 EARLIER = {

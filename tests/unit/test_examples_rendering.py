@@ -59,7 +59,7 @@ def test_noise_lies_all_through_the_recording_at_the_stated_ratio_and_changes_no
     assert 20 * np.log10(level(events) / level(added)) == pytest.approx(-3, abs=0.01)
     for part in np.array_split(added, 5):
         assert level(part) == pytest.approx(level(added), rel=0.05)
-    with pytest.raises(ValueError, match="heard: silence leaves nothing that noise could lie below"):
+    with pytest.raises(ValueError, match="heard: silence leaves nothing that it could disturb"):
         Composition(heard="silence", snr_db=0.0)
 
 

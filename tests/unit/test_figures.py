@@ -17,6 +17,7 @@ import pytest
 from plot_attention_change import draw_attention_change
 from plot_overlap import draw_overlap
 from plot_reading import draw_reading
+from plot_studies import draw_studies
 
 from tests.unit.stored import RATE, write_passes
 from wheretolisten.config.constants import POSITIONS
@@ -274,6 +275,32 @@ def test_overlap_bars_and_chance_stand_at_their_values():
     levels = {round(float(line.get_ydata()[0]), 1) for line in figure.axes[0].lines if line.get_linestyle() == "--"}
     assert {20.0, 40.0, 26.7} <= levels
     plt.close(figure)
+
+
+def test_studies_stand_side_by_side_at_their_values_in_the_order_given():
+    rows = pd.concat(
+        [
+            summarize_overlap(pd.DataFrame(overlap_rows(["tiny-qwen2-audio"], 8)).assign(study=study))
+            for study in ("clean", "noise-20", "mp3")
+        ],
+        ignore_index=True,
+    )
+    table = rows[(rows["position"] == "overall") & (rows["model"] != "-")].copy()
+    table.loc[table["study"] == "mp3", ["overlap_pct", "ci_low", "ci_high"]] *= 0.5
+    table.loc[table["study"] == "mp3", "lift"] = table["overlap_pct"] - 20.0
+    figure = draw_studies(table, ["mp3", "clean"])
+    (axis,) = figure.axes
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["mp3", "clean"]
+    points = [container.lines[0].get_xydata()[0] for container in axis.containers]
+    expected = table[table["study"].isin(["mp3", "clean"])]
+    assert sorted(y for _, y in points) == pytest.approx(sorted(expected["overlap_pct"]))
+    of_mp3 = sorted(y for x, y in points if x < 0.5)
+    assert of_mp3 == pytest.approx(sorted(table.loc[table["study"] == "mp3", "overlap_pct"]))
+    levels = [
+        line.get_ydata()[0] for line in axis.lines if line.get_linestyle() == "--" and len(set(line.get_ydata())) == 1
+    ]
+    assert levels[0] == pytest.approx(20)
+    check_nothing_is_clipped(figure)
 
 
 def test_second_sounds_are_named_below_the_events_around_them():

@@ -4,6 +4,7 @@ import logging
 import re
 from pathlib import Path
 
+import compare_studies
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -357,6 +358,35 @@ def test_a_query_without_a_vector_is_left_out_and_counted_but_no_answer_scores_0
     )
     assert "steering_absent_label: 60 queries score 0" not in caplog.text
     assert "direct_prompt: 60 queries score 0" in caplog.text
+
+
+def test_studies_are_compared_with_the_first_on_the_same_queries(tables, tmp_path):
+    found = read_localization([tables / "model.csv"]).query("method == 'steering_sample'")
+    rng = np.random.default_rng(2)
+    lost = 0.3 * rng.random(len(found))
+    # The first study has its rows in another order, and a method that the other has not.
+    clean = found.assign(study="clean")[::-1]
+    noisy = found.assign(study="noise", overlap=(found["overlap"] - lost).clip(0, 1))
+    rows = [
+        noisy,
+        clean,
+        clean.assign(method="prompt_only"),
+        *(each.assign(method=name) for each in (clean, noisy) for name in ("random", "frame_probe")),
+    ]
+    write_localization(pd.concat(rows, ignore_index=True), tmp_path / "model.csv")
+    arguments = ["--localizations", str(tmp_path / "model.csv"), "--output", str(tmp_path / "studies.csv")]
+    compare_studies.main([*arguments, "--studies", "clean", "noise"])
+    table = pd.read_csv(tmp_path / "studies.csv")
+    assert list(table.columns) == list(COMPARISON_COLUMNS)
+    assert set(zip(table["study"], table["method"], table["other"], strict=True)) == {
+        ("noise", "steering_sample", "clean")
+    }
+    row = table.query("position == 'overall'").iloc[0]
+    difference = 100 * (noisy["overlap"].to_numpy() - found["overlap"].to_numpy())
+    assert row["difference"] == pytest.approx(difference.mean(), abs=1e-4)
+    expected = estimate(difference[None], Dependence(found["sample_id"].to_numpy(), found["source"].to_numpy()))
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx([end[0] for end in expected.interval()], abs=1e-4)
+    assert row["p_holm"] < 0.05
 
 
 def test_methods_are_compared_and_measured_where_there_are_vectors(with_gaps):

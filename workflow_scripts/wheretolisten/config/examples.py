@@ -33,6 +33,24 @@ class Overlap(Section):
     fraction: float = Field(0.5, gt=0, lt=1, description="how long it lasts, as a part of the event's duration")
 
 
+class Reverberation(Section):
+    """A room: the recording, then its echoes as noise that decays exponentially."""
+
+    rt60: float = Field(ge=0.05, le=5, description="seconds in which the echoes fall by 60 dB")
+    direct_db: float = Field(
+        0.0, ge=-20, le=40, description="energy of the direct path above that of all echoes together, in dB"
+    )
+
+
+class Codec(Section):
+    """Lossy coding: the recording is encoded and decoded once."""
+
+    format: Literal["mp3", "vorbis", "opus"] = Field(description="codec, as libsndfile has it")
+    compression: float = Field(
+        0.5, ge=0, le=0.95, description="libsndfile's level of compression; 0: best quality, towards 1: smallest file"
+    )
+
+
 def _check_gap(gap: Any) -> Any:
     """Refuse what is neither a duration nor a range of durations, in one sentence instead of one per possible type."""
     ends = gap if isinstance(gap, list | tuple) else [gap, gap]
@@ -43,6 +61,10 @@ def _check_gap(gap: Any) -> Any:
             "seconds"
         )
     return (float(ends[0]), float(ends[1])) if isinstance(gap, list | tuple) else float(gap)
+
+
+DISTURBANCES = ("reverberation", "snr_db", "codec")
+"""Keys of a composition that change how its recordings sound and neither what is heard in them nor when, in order."""
 
 
 class Composition(Section):
@@ -67,6 +89,12 @@ class Composition(Section):
         le=60,
         description="white noise all through the recording, so many dB below its events (RMS); null: none",
     )
+    reverberation: Reverberation | None = Field(
+        None, description="room that the recording sounds in, before noise is added; null: none"
+    )
+    codec: Codec | None = Field(
+        None, description="lossy codec that the recording went through, after noise was added; null: none"
+    )
     loudness: Literal["untouched", "rms"] = Field("untouched", description="rms: every clip to rms_level first")
     rms_level: float = Field(0.1, gt=0, lt=1, description="root mean square that loudness: rms brings clips to")
     domains: Literal["within", "mixed"] = Field("within", description="labels of a sample from one domain, or any")
@@ -76,9 +104,10 @@ class Composition(Section):
     @model_validator(mode="after")
     def _check_ranges(self) -> "Composition":
         check_interval(self.clip_seconds, "clip_seconds")
-        if self.heard == "silence" and self.snr_db is not None:
+        disturbed = [key for key in DISTURBANCES if getattr(self, key) is not None]
+        if self.heard == "silence" and disturbed:
             raise ValueError(
-                "snr_db: heard: silence leaves nothing that noise could lie below; take one of the two out"
+                f"{disturbed[0]}: heard: silence leaves nothing that it could disturb; take one of the two out"
             )
         if self.overlap is None:
             return self
@@ -124,7 +153,20 @@ class Composition(Section):
         return self.n_events * self.clip_seconds[1] + (self.n_events - 1) * self.gap_range[1]
 
 
-_OF_AUDIO = ("gap_noise", "heard", "snr_db", "loudness", "rms_level")
+class Perturbation(Section):
+    """Noise that is made to move the windows of a model, or random noise as strong, in all of a recording."""
+
+    against: str | None = Field(
+        description="model whose windows it moves away from events, asked against absent sounds; null: random noise, "
+        "the control"
+    )
+    snr_db: float = Field(
+        ge=0, le=60, description="how many dB it lies below the whole recording (RMS), at least; random noise exactly"
+    )
+    steps: int = Field(20, ge=1, description="gradients that are taken; of no use where it is random")
+
+
+_OF_AUDIO = ("gap_noise", "heard", "loudness", "rms_level", *DISTURBANCES)
 """Keys of a composition that say how its audio sounds, and nothing of when."""
 
 
@@ -137,6 +179,9 @@ class Sequences(Section):
     sounds: str = Field(description="name of the sounds that clips are taken from")
     n_samples: int = Field(500, ge=1, description="recordings; adding some later changes none of the earlier ones")
     composition: Composition = Field(Composition(), description="what a recording is made of")
+    perturbation: Perturbation | None = Field(
+        None, description="small noise that is added to recordings once they are made; null: none"
+    )
 
 
 class Symbolic(Sequences):
@@ -164,6 +209,8 @@ class Symbolic(Sequences):
         changed = [key for key in _OF_AUDIO if getattr(composition, key) != getattr(default, key)]
         if composition.overlap is not None and composition.overlap.level_db != 0:
             changed.append("overlap.level_db")
+        if self.perturbation is not None:
+            raise ValueError("perturbation: symbolic examples have no audio that it could be added to; take it out")
         if changed:
             raise ValueError(
                 f"composition.{changed[0]}: symbolic examples have no audio that it could change; take it out"

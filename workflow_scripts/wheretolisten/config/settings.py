@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from wheretolisten.config.directions import Direction, StateName
-from wheretolisten.config.examples import Questions, Recordings
+from wheretolisten.config.examples import Composition, Perturbation, Questions, Recordings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization
 from wheretolisten.config.prompts import Wording
@@ -46,3 +46,15 @@ class QuestionSettings(Section):
 
     questions: Questions
     wording: Wording
+
+
+class PerturbingSettings(Section):
+    """All that perturbed sequences depend on, beside the clips."""
+
+    composition: Composition
+    perturbation: Perturbation
+    model: Model | None = Field(None, description="whose windows are moved; null: none, the noise is random")
+    prompt: str = Field("", description="template that asks about an event")
+    wording: Wording = Wording()
+    localization: Localization = Field(Localization(), description="how its windows are found, against absent sounds")
+    text_rows: Literal["all", "last"] = "all"

@@ -134,6 +134,12 @@ class Study(Section):
         True, description="whether the onset is asked for in words, too, where windows are read"
     )
 
+    states_from: str | None = Field(
+        None,
+        description="examples whose states directions are made of, the same events at the same times, disturbed "
+        "otherwise or not at all; null: those that are asked about",
+    )
+
     choosing: Choosing = Field(Choosing(), description="how answers are chosen, where choices are read")
 
     effects: Effects = Field(Effects(), description="what steers, and what is measured, where effects are read")

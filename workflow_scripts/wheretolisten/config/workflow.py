@@ -21,7 +21,16 @@ from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
 from wheretolisten.config.effects import EffectSettings
-from wheretolisten.config.examples import Examples, MmauQuestions, Pairs, Questions, Recordings, Sequences, Symbolic
+from wheretolisten.config.examples import (
+    DISTURBANCES,
+    Examples,
+    MmauQuestions,
+    Pairs,
+    Questions,
+    Recordings,
+    Sequences,
+    Symbolic,
+)
 from wheretolisten.config.interruption import InterruptionSettings
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
@@ -44,6 +53,7 @@ from wheretolisten.config.sections import Section, UserPath, problems_of
 from wheretolisten.config.settings import (
     AveragingSettings,
     ListeningSettings,
+    PerturbingSettings,
     QuestionSettings,
     ScoredMethod,
     ScoringSettings,
@@ -91,6 +101,12 @@ class Figures(Section):
     reading_position: str = Field("middle", description="position of the event that is queried there")
     reading_method: str = Field("sample", description="method whose steering is drawn")
     audio_share: str | None = Field(None, description="study of Figure 1; null: not drawn")
+    studies: list[str] | None = Field(
+        None,
+        min_length=2,
+        description="studies of windows that are drawn side by side and compared with the first, query by query, such "
+        "as those of the same recordings, disturbed; null: none",
+    )
 
 
 class Config(Probe):
@@ -193,6 +209,19 @@ class Config(Probe):
                 )
             _check_labels(name, examples, library)
         _check_direct_question(name, examples, self.direct_prompt.question)
+        perturbation = examples.perturbation
+        if perturbation is None:
+            return
+        if examples.composition.heard == "silence":
+            raise ValueError(
+                f"examples.{name}.perturbation: heard: silence leaves nothing that noise could lie below; take one of "
+                "the two out"
+            )
+        if perturbation.against is not None and perturbation.against not in self.models:
+            raise ValueError(
+                f"examples.{name}.perturbation.against: {perturbation.against!r} is not in models "
+                f"({', '.join(self.models)}); name one of them, or null for random noise"
+            )
 
     def _check_questions(self, name: str, questions: Questions) -> None:
         about = self.examples.get(questions.about)
@@ -226,6 +255,8 @@ class Config(Probe):
                 f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
                 f"{self.examples[study.examples].type}; name other examples, or another readout"
             )
+        if study.states_from is not None:
+            self._check_states_from(name, study)
         for key in OF_PAIRS:
             if study.readout != key and getattr(study, key) != Study.model_fields[key].default:
                 raise ValueError(
@@ -276,6 +307,30 @@ class Config(Probe):
                     f"{study.examples!r} have not; take it out"
                 )
 
+    def _check_states_from(self, name: str, study: Study) -> None:
+        where = f"studies.{name}.states_from"
+        if study.readout != "windows":
+            raise ValueError(
+                f"{where}: states are kept where windows are read, and this study reads {study.readout}; take it out, "
+                "or set readout: windows"
+            )
+        if study.states_from not in self.sequences:
+            raise ValueError(
+                f"{where}: {study.states_from!r} is not among the sequences ({', '.join(self.sequences)}); name one of "
+                "them, or null for the examples that are asked about"
+            )
+        self._check_same_events(where, study.examples, study.states_from)
+
+    def _check_same_events(self, where: str, first: str, second: str) -> None:
+        """Refuse two examples whose events are not the same ones at the same times."""
+        one, other = (_when_and_what(self.examples[each]) for each in (first, second))
+        differ = [key for key in one | other if one.get(key) != other.get(key)]
+        if differ:
+            raise ValueError(
+                f"{where}: examples {first!r} and {second!r} differ in {differ[0]}, so that their events are not the "
+                f"same ones; let them differ in {', '.join(DISTURBANCES)} and perturbation only"
+            )
+
     def _check_effects(self, name: str, study: Study) -> None:
         for key in ("axes", "arms") if study.readout == "effects" else ():
             if not getattr(study.effects, key):
@@ -310,6 +365,16 @@ class Config(Probe):
                 f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
                 f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
             )
+        for name in self.figures.studies or ():
+            if name not in self.localizations:
+                raise ValueError(
+                    f"figures.studies: {name!r} is no study that reads windows "
+                    f"({', '.join(self.localizations) or 'there is none'}); name one of them, or null for no figure"
+                )
+            if self.figures.studies.count(name) > 1:
+                raise ValueError(f"figures.studies: {name!r} is listed twice; keep one of them")
+            about = (self.studies[each].examples for each in (self.figures.studies[0], name))
+            self._check_same_events("figures.studies", *about)
         if not self.localizations and self.figures.attention_change is None and self.figures.overlap is None:
             return
         for key in ("attention_change", "overlap"):
@@ -469,7 +534,7 @@ class Config(Probe):
     def states_of(self, examples: str) -> dict[str, State]:
         """States of examples that methods of the studies about them are made of, by name, in alphabetical order."""
         found: dict[str, State] = {}
-        for study, name, method in self._methods_about(examples):
+        for study, name, method in self._methods_made_of(examples):
             if method.steers:
                 n_absent, direction = self.n_absent(study, name), self.direction_of(method)
                 for each in map(stored_state, direction.contrast):
@@ -483,6 +548,17 @@ class Config(Probe):
         """Study, name and method of all that reads windows about some examples."""
         for study, settings in self.localizations.items():
             if settings.examples == examples:
+                for name, method in self.methods_of(study).items():
+                    yield study, name, method
+
+    def states_examples(self, study: str) -> str:
+        """Name of the examples whose states the directions of a study are made of."""
+        return self.studies[study].states_from or self.studies[study].examples
+
+    def _methods_made_of(self, examples: str) -> Iterator[tuple[str, str, Method]]:
+        """Study, name and method of all whose directions are made of the states of some examples."""
+        for study in self.localizations:
+            if self.states_examples(study) == examples:
                 for name, method in self.methods_of(study).items():
                     yield study, name, method
 
@@ -514,6 +590,21 @@ class Config(Probe):
             return None
         rate, noise = settings.tokens_per_second, settings.noise
         return SymbolSettings(tokens_per_second=rate, noise=noise, seed=settings.composition.seed)
+
+    def perturbing_settings(self, examples: str) -> PerturbingSettings:
+        """What the recordings of perturbed sequences depend on: how the windows that they move are found."""
+        settings = self.examples[examples]
+        about = {"composition": settings.composition, "perturbation": settings.perturbation}
+        if settings.perturbation.against is None:
+            return PerturbingSettings(**about)
+        return PerturbingSettings(
+            **about,
+            model=self.models[settings.perturbation.against],
+            prompt=self.prompts["positive"],
+            wording=self.wording,
+            localization=self.localization.model_copy(update={"reference": "absent"}),
+            text_rows=self.readout.text_rows,
+        )
 
     def unsteered_settings(self, model: str, examples: str) -> PassSettings:
         """What the un-steered passes of a model about sequences depend on, which leave states and attention."""
@@ -612,7 +703,7 @@ class Config(Probe):
 
     def averaging_settings(self, examples: str) -> AveragingSettings:
         """Which contrasts some method of a study about sequences takes means of."""
-        directions = [self.direction_of(method) for _, _, method in self._methods_about(examples) if method.steers]
+        directions = [self.direction_of(method) for _, _, method in self._methods_made_of(examples) if method.steers]
         contrasts = {direction.contrast for direction in directions if direction.over == "others_of_label"}
         return AveragingSettings(contrasts=sorted(contrasts))
 
@@ -871,6 +962,17 @@ def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[
         }
         | {"studies": {name: _effects_at(root, study) for name, study in config.studies.items()}}
     )
+
+
+def _when_and_what(examples: Sequences) -> dict[str, Any]:
+    """What the labels, clips and times of sequences follow from."""
+    composition = {
+        f"composition.{key}": value
+        for key, value in examples.composition.model_dump().items()
+        if key not in DISTURBANCES
+    }
+    about = {key: getattr(examples, key) for key in ("type", "sounds", "n_samples")}
+    return about | composition | {"tokens_per_second": getattr(examples, "tokens_per_second", None)}
 
 
 def _prompted(prompt: str) -> str:

@@ -240,6 +240,39 @@ class Engine:
         wanted = Wanted(want_states, keep_text, keep_heads, want_head_mass, want_audio_share, site)
         return self._read(inputs.recordings, inputs, vectors, steering, support, wanted)
 
+    def attention_to(self, recording: np.ndarray, prompts: Sequence[str]) -> Callable[[torch.Tensor], torch.Tensor]:
+        """Attention of `read` as a function of the signal, through which gradients flow.
+
+        Parameters
+        ----------
+        recording
+            float32 [frame], 16 kHz mono: what signals are as long as.
+        prompts
+            About it.
+
+        Returns
+        -------
+        Callable
+            From a signal [frame] on the device to attention [prompt, layer, audio_token].
+
+        Raises
+        ------
+        UserError
+            As `read`; if the model's features are not those that gradients are taken through.
+        """
+        encode = self.adapter.encoder_like(recording)
+        inputs = self.adapter.prepare([recording], prompts, [0] * len(prompts))
+        queries = layout.queries_of(inputs, self._first_text(inputs), None)
+        shared = self._share_prefix and traits_of(self.adapter).side_by_side
+        run = reading.read_behind_prefix if shared else reading.read_in_full
+
+        def attention(signal: torch.Tensor) -> torch.Tensor:
+            found = reading.Found(queries, None, Wanted(), self.adapter)
+            run(self.adapter, self.meter, Heard((recording,), (encode(signal),)), found)
+            return found.collect()["attention"]
+
+        return attention
+
     @torch.inference_mode()
     def answer(
         self,

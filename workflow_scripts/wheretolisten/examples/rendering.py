@@ -1,6 +1,7 @@
 """From a plan to sound: clips in sequence with noise between them (SWL §4), and second sounds mixed into them.
 
-Energies are summed in whole numbers, where order does not matter, so that a sample has the same bytes on every machine.
+Energies are summed in whole numbers, where order does not matter, so that a sample has the same bytes on every machine;
+after a room or a codec it may differ in the last bit, or with another version of the codec.
 """
 
 import math
@@ -13,6 +14,7 @@ from wheretolisten.clips.pcm import FULL_SCALE, quantise
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.examples import Composition
 from wheretolisten.examples.composition import Plan
+from wheretolisten.examples.disturbances import coded, reverberated
 
 _FIXED_POINT = 1 << 20
 
@@ -58,6 +60,8 @@ def render(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> np
         sample[start:stop] = noise(settings.gap_noise, stop - start, rng) * (
             0.5 * (levels[number] + levels[number + 1])
         )
+    if settings.reverberation is not None:
+        sample = reverberated(sample, settings.reverberation, generator("reverberation", settings.seed, plan.index))
     if settings.snr_db is not None:
         lengths = [event.n_frames for event in plan.events]
         events = math.sqrt(np.average(np.square(levels), weights=lengths))
@@ -65,7 +69,8 @@ def render(plan: Plan, clips: Sequence[np.ndarray], settings: Composition) -> np
         sample += background * (events * 10 ** (-settings.snr_db / 20))
     peak = float(np.abs(sample).max())
     limit = (FULL_SCALE - 1) / FULL_SCALE
-    return quantise(sample * (limit / peak) if peak > limit else sample)
+    sample = sample * (limit / peak) if peak > limit else sample
+    return quantise(sample if settings.codec is None else coded(sample, settings.codec))
 
 
 def noise(kind: str, n_frames: int, rng: np.random.Generator) -> np.ndarray:

@@ -5,7 +5,7 @@ import functools
 import inspect
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,13 @@ import soundfile
 import soxr
 import torch
 from torch import nn
-from transformers import BatchEncoding, BatchFeature, GenerationConfig, PreTrainedModel
+from transformers import BatchEncoding, BatchFeature, GenerationConfig, PreTrainedModel, WhisperFeatureExtractor
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.errors import UserError
 from wheretolisten.models.families import Family
+from wheretolisten.models.features import LOG_MEL_TOLERANCE, log_mel
 
 _NO_QUESTION = "?"
 """Conversations need some words."""
@@ -410,6 +411,7 @@ class Adapter:
         """First character of each token of a text, and the one after its last."""
         return self._tokenize(text, return_offsets_mapping=True)["offset_mapping"]
 
+    @torch.inference_mode()
     def encode(self, recordings: Sequence[np.ndarray]) -> list[torch.Tensor]:
         """Embeddings of the audio tokens of each recording, padding included, [audio_token, hidden], on the device.
 
@@ -420,6 +422,45 @@ class Adapter:
             # Texts of several lengths would be padded with audio tokens, or cannot be padded at all.
             return [audio for recording in recordings for audio in self.encode([recording])]
         return self._take(self._process(recordings))
+
+    def encoder_like(self, recording: np.ndarray) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What `encode` makes of a signal as long as a recording, as a function through which gradients flow.
+
+        The processor computes features in numpy; in their place stands `log_mel`, if it comes to the same.
+
+        Parameters
+        ----------
+        recording
+            float32 [frame].
+
+        Returns
+        -------
+        Callable
+            From a signal [frame] on the device to embeddings [audio_token, hidden].
+
+        Raises
+        ------
+        UserError
+            If the model's features are none of `log_mel`.
+        """
+        processed = self._process([recording])
+        expected = processed.get("input_features")
+        agrees = isinstance(self._extractor, WhisperFeatureExtractor) and expected is not None
+        if agrees:
+            own = log_mel(torch.from_numpy(recording), self._extractor)
+            agrees = own.shape == expected.shape[1:] and (own - expected[0]).abs().max() < LOG_MEL_TOLERANCE
+        if not agrees:
+            raise UserError(
+                f"{self.name}: gradients are taken through Whisper's log-mel features of one window, and the features "
+                "of this model are others; choose another model"
+            )
+
+        def encode(signal: torch.Tensor) -> torch.Tensor:
+            return self._take(
+                BatchFeature(dict(processed) | {"input_features": log_mel(signal, self._extractor)[None]})
+            )[0]
+
+        return encode
 
     @torch.inference_mode()
     def encode_symbols(self, symbols: Symbols) -> torch.Tensor:
@@ -469,7 +510,6 @@ class Adapter:
         finally:
             hook.remove()
 
-    @torch.inference_mode()
     def _take(self, processed: BatchFeature) -> list[torch.Tensor]:
         taken: list[torch.Tensor] = []
 

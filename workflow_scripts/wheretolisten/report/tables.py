@@ -122,6 +122,17 @@ DETECTION = Table(
 SCORES = (OVERLAP, OVERLAP_BY_LABEL, COMPARISONS, METRICS, UNKNOWN_DURATION, SPECIFICITY, DETECTION)
 """What `tabulate_scores` writes, from windows and answers."""
 
+STUDIES = Table(
+    "studies",
+    "Localization",
+    "Studies compared on the same queries",
+    "Overlap in one study minus overlap in another (other), by the same method on the same queries, in percentage "
+    f"points: what it costs that recordings are disturbed. {_INTERVALS} p_holm: sign flips of whole recordings, "
+    "corrected after Holm over all rows.",
+    look="the same recordings in several studies, compared query by query",
+)
+"""What `compare_studies` writes."""
+
 AUDIO_SHARE = Table(
     "audio_share",
     "Attention",
@@ -220,7 +231,7 @@ EFFECT_OVERVIEW = Table(
 EFFECTS = (EFFECT_SETTINGS, EFFECT_OVERVIEW)
 """What `tabulate_effects` writes."""
 
-ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *INTERVALS, *SOUND_EVENTS)
+ALL = (*SCORES, STUDIES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *INTERVALS, *SOUND_EVENTS)
 """All but those of sweeps."""
 
 

@@ -1,6 +1,6 @@
 """From one row per query to one row per position: tables of overlap, of other measures and of comparisons."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,13 @@ REFERENCES = ("prompt_only", "prompt_matched", "steering_random_direction")
 def rows_of(positions: Iterable[str]) -> list[str]:
     """What a table has rows for: the different ones among `positions` in order of time, then all queries together."""
     return [*order_positions(set(positions) - {OVERALL}), OVERALL]
+
+
+_UNTESTED = ("random", FRAME_PROBE)
+"""No methods: a random window, and what the ears hear."""
+
+_OF = "\n"
+"""Stands between the names of a study and of its method, which hold no line break."""
 
 
 class _Study:
@@ -239,6 +246,35 @@ def compare_methods(localization: pd.DataFrame) -> pd.DataFrame:
                     differences.append(overlaps[0] - overlaps[1])
         tables.append(_test(study, keys, differences))
     return pd.concat(tables, ignore_index=True)
+
+
+def compare_studies(localization: pd.DataFrame, studies: Sequence[str]) -> pd.DataFrame:
+    """Every study against the first one, method by method on the same queries: the columns of `COMPARISON_COLUMNS`.
+
+    `study` is the other one, and `other` the first. All tests are one family, of which the frame probe is no part.
+
+    Parameters
+    ----------
+    localization
+        As `localization.table.read_localization` returns it; the studies ask about the same events.
+    studies
+        Their names; the first is what the others are held against.
+    """
+    first, *others = studies
+    rows = localization[localization["study"].isin(studies)]
+    together = _Study(first, rows.assign(method=rows["study"] + _OF + rows["method"]))
+    keys, differences = [], []
+    for model, own in together.answers:
+        study, _, method = own.partition(_OF)
+        if study in others and (model, first + _OF + method) in together.answers and method not in _UNTESTED:
+            keys.append({"model": model, "method": own, "other": first})
+            overlaps = [together.values(model, each, "overlap") for each in (own, first + _OF + method)]
+            differences.append(overlaps[0] - overlaps[1])
+    table = _test(together, keys, differences)
+    named = table["method"].str.partition(_OF)
+    table["study"], table["method"] = named[0], named[2]
+    order = {study: number for number, study in enumerate(studies)}
+    return table.sort_values("study", key=lambda column: column.map(order), kind="stable", ignore_index=True)
 
 
 def _test(study: _Study, keys: list[dict[str, str]], differences: list[np.ndarray]) -> pd.DataFrame:
