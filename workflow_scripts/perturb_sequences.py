@@ -10,13 +10,14 @@ import torch
 from wheretolisten import arguments, log
 from wheretolisten.clips.pcm import as_heard, quantise
 from wheretolisten.clips.randomness import generator
+from wheretolisten.config.layers import select_layers
 from wheretolisten.config.settings import PerturbingSettings
 from wheretolisten.engine import perturbing, selfcheck
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.examples.absent import absent_sounds, read_vocabulary
 from wheretolisten.examples.writing import write_samples
-from wheretolisten.localization.windows import window_width
+from wheretolisten.localization.windows import layer_weights, window_width
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -68,12 +69,14 @@ def _loss(
     asked = [
         settings.prompt.format(label=settings.wording.of(each["label"], each["domain"])) for each in [*events, *absent]
     ]
-    rate = engine.adapter.tokens_per_second
+    rate, scored = engine.adapter.tokens_per_second, settings.localization
+    n_scored = len(select_layers(scored.layers, engine.adapter.n_layers))
     return perturbing.loss_of_windows(
         engine.attention_to(recording, asked),
         [(each["onset"] * rate, each["offset"] * rate) for each in events],
         [window_width(each["duration"], rate) for each in events],
-        settings.localization,
+        scored,
+        layer_weights(n_scored, scored.layer_weights),
     )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.examples import Composition, Perturbation
+from wheretolisten.config.layers import select_layers
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Localization
 from wheretolisten.config.prompts import PROMPTS
@@ -21,7 +22,7 @@ from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.examples import load_audio, read_shard
 from wheretolisten.localization.references import absent_reference
-from wheretolisten.localization.windows import find_window, window_width
+from wheretolisten.localization.windows import find_window, layer_weights, window_width
 from wheretolisten.models.features import LOG_MEL_TOLERANCE, log_mel
 
 SETTINGS = Localization(reference="absent")
@@ -35,7 +36,8 @@ def loss_of(engine, recording, settings=SETTINGS):
     rate = engine.adapter.tokens_per_second
     spans = [(onset * rate, offset * rate) for onset, offset in SPANS]
     widths = [window_width(offset - onset, rate) for onset, offset in SPANS]
-    return perturbing.loss_of_windows(engine.attention_to(recording, ASKED), spans, widths, settings)
+    weights = layer_weights(len(select_layers(settings.layers, engine.adapter.n_layers)), settings.layer_weights)
+    return perturbing.loss_of_windows(engine.attention_to(recording, ASKED), spans, widths, settings, weights)
 
 
 def test_features_and_attention_are_those_of_the_readout(shipped_pair, recordings):
@@ -56,13 +58,15 @@ def test_features_and_attention_are_those_of_the_readout(shipped_pair, recording
 
 
 @pytest.mark.parametrize("average", ["mean", "median"])
-@pytest.mark.parametrize("weights", ["linear", "uniform"])
-def test_scores_are_those_of_windows(average, weights):
+@pytest.mark.parametrize("kind", ["linear", "uniform"])
+def test_scores_are_those_of_windows(average, kind):
     rng = np.random.default_rng(0)
     asked, absent = rng.gamma(2, size=(6, 50)), rng.gamma(2, size=(3, 6, 50))
-    settings = Localization(reference="absent", absent_average=average, layer_weights=weights)
+    settings = Localization(reference="absent", absent_average=average, layer_weights=kind)
     expected = find_window(absent_reference(list(absent), [], 50, settings), asked, 2.0, 5.0, 50, settings)
-    own = perturbing.window_scores(torch.as_tensor(asked), torch.as_tensor(absent), 10, settings)
+    own = perturbing.window_scores(
+        torch.as_tensor(asked), torch.as_tensor(absent), 10, settings, layer_weights(3, kind)
+    )
     np.testing.assert_allclose(own.numpy(), expected.score, rtol=1e-9)
 
 

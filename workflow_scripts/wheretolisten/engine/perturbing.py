@@ -13,7 +13,6 @@ import torch
 
 from wheretolisten.config.layers import select_layers
 from wheretolisten.config.probe import Localization
-from wheretolisten.localization.windows import layer_weights
 
 Loss = Callable[[torch.Tensor], torch.Tensor]
 """A number that follows from a signal [frame]."""
@@ -25,7 +24,9 @@ _PATH = 2.5
 """Length of all steps together, in lengths of the noise that is allowed."""
 
 
-def window_scores(asked: torch.Tensor, absent: torch.Tensor, width: int, settings: Localization) -> torch.Tensor:
+def window_scores(
+    asked: torch.Tensor, absent: torch.Tensor, width: int, settings: Localization, weights: np.ndarray
+) -> torch.Tensor:
     """Score of every window of `localization.windows.find_window` against absent sounds, [start], in float64.
 
     Parameters
@@ -37,16 +38,17 @@ def window_scores(asked: torch.Tensor, absent: torch.Tensor, width: int, setting
     width
         Audio tokens of a window.
     settings
-        Scored blocks, their weights, ε, and how passes are averaged.
+        Scored blocks, ε, and how passes are averaged.
+    weights
+        Of the scored blocks (`localization.windows.layer_weights`), [scored_layer].
     """
     layers = select_layers(settings.layers, len(asked))
-    weights = torch.as_tensor(layer_weights(len(layers), settings.layer_weights), device=asked.device)
     own, others = (each[..., layers, :].double() for each in (asked, absent))
     own, others = (each / each.sum(dim=-1, keepdim=True) for each in (own, others))
     reference = others.mean(dim=0) if settings.absent_average == "mean" else others.quantile(0.5, dim=0)
     reference = reference / reference.sum(dim=-1, keepdim=True)
     mass, of_reference = (each.unfold(-1, width, 1).sum(dim=-1) for each in (own, reference))
-    return weights @ (mass / (of_reference + settings.epsilon))
+    return torch.as_tensor(weights, device=asked.device) @ (mass / (of_reference + settings.epsilon))
 
 
 def margin(scores: torch.Tensor, width: int, onset: float, offset: float) -> torch.Tensor | None:
@@ -133,6 +135,7 @@ def loss_of_windows(
     spans: Sequence[tuple[float, float]],
     widths: Sequence[int],
     settings: Localization,
+    weights: np.ndarray,
 ) -> Loss:
     """How far the windows of a recording's events are from lying elsewhere, as a function of the signal.
 
@@ -146,13 +149,16 @@ def loss_of_windows(
         Onset and offset of the events, in audio tokens.
     widths
         Audio tokens of their windows.
+    settings, weights
+        As in `window_scores`.
     """
 
     def loss(signal: torch.Tensor) -> torch.Tensor:
         found = attention(signal)
         total = found.new_zeros((), dtype=torch.float64)
         for asked, (onset, offset), width in zip(found[: len(spans)], spans, widths, strict=True):
-            of_event = margin(window_scores(asked, found[len(spans) :], width, settings), width, onset, offset)
+            scores = window_scores(asked, found[len(spans) :], width, settings, weights)
+            of_event = margin(scores, width, onset, offset)
             if of_event is not None:
                 total = total + (of_event + _RESERVE).clamp(min=0)
         return total
