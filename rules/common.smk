@@ -50,15 +50,14 @@ def entries_of(settings):
 
 def check_pairs():
     """Refuse pairs that some study of effects cannot be made of, before anything runs."""
-    for study, settings in (CONFIG.effects | CONFIG.unlearnings).items():
+    for study, settings in CONFIG.all_effects.items():
         # Only here, as above.
-        from wheretolisten.config.unlearning import FORGET, RETAIN
         from wheretolisten.effects import pairs
 
         path = CONFIG.examples_of(study).path
         try:
             if study in CONFIG.unlearnings:
-                pairs.read_pairs(path, [FORGET, RETAIN])
+                pairs.read_facts(path)
             else:
                 pairs.split(pairs.read_pairs(path, list(settings.effects.axes)), settings.effects)
         except UserError as error:
@@ -120,7 +119,7 @@ wildcard_constraints:
     share=one_of(CONFIG.shares),
     listening=one_of(CONFIG.intervals),
     answers=one_of(CONFIG.choices),
-    effects=one_of([*CONFIG.effects, *CONFIG.unlearnings]),
+    effects=one_of(CONFIG.all_effects),
     sweep=one_of(CONFIG.sweeps),
     model=one_of(CONFIG.models),
     position=f"{PATTERN}|{ABSENT}",
@@ -449,7 +448,7 @@ def tabulated_effects():
     """What every study of effects is tabulated from."""
     return {
         study: {model: f"results/effects/{study}/{model}.csv" for model in CONFIG.models}
-        for study in [*CONFIG.effects, *CONFIG.unlearnings]
+        for study in CONFIG.all_effects
     }
 
 
@@ -548,6 +547,7 @@ if CONFIG.choices and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.CHOICES
     CHOICES += table_files(tables.CHOICES) + choice_figures(CONFIG.choices)
     FIGURES += choice_figures(CONFIG.choices)
+EFFECT_VALUES = [path for models in tabulated_effects().values() for path in models.values()]
 EFFECTS = []
 if tabulated_effects() and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.EFFECTS
@@ -567,7 +567,7 @@ REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
     # they are.
-    SHOWN_TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
+    SHOWN_TABLES, FIGURES, REHEARSAL, EFFECT_VALUES = [], [], LOCALIZATIONS, []
 
 # A rehearsal has no figures.
 SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)

@@ -9,12 +9,13 @@ import pytest
 import steer_texts
 import torch
 import transformers
+import unlearn_facts
 
 from tests.engine.test_text_models import KINDS, checkpoint
 from wheretolisten.config.effects import Arm, Effects, EffectSettings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.unlearning import Unlearning
+from wheretolisten.config.unlearning import Unlearning, UnlearningSettings
 from wheretolisten.effects import unlearning
 from wheretolisten.effects.arms import Study, units_of
 from wheretolisten.effects.measuring import NOBODY, Meter, Steered
@@ -309,9 +310,9 @@ def test_a_killed_job_goes_on_after_the_arms_that_are_there(tmp_path, files, eff
 
     def run(name):
         output = tmp_path / name
-        steer_texts.main(
-            ["--settings", settings.as_json(), "--output", str(output), "--performance", str(tmp_path / "p.json")]
-        )
+        beside = {name: str(tmp_path / f"{name}.json") for name in ("origin", "performance")}
+        given = [f"--{name}={value}" for name, value in beside.items()]
+        steer_texts.main(["--settings", settings.as_json(), "--output", str(output), *given])
         return output.read_bytes()
 
     whole = run("whole.csv")
@@ -328,11 +329,11 @@ def test_a_killed_job_goes_on_after_the_arms_that_are_there(tmp_path, files, eff
         run("again.csv")
     monkeypatch.setattr(Study, "measure", lambda study, unit: done.append(unit) or measure(study, unit))
     assert run("again.csv") == whole
-    # Settings are canonical JSON, whose keys are sorted.
-    assert done == units_of(EffectSettings.from_json(settings.as_json()).effects)
+    assert done == units_of(few)
+    assert json.loads((tmp_path / "origin.json").read_text())["device"] == "cpu"
     table = pd.read_csv(tmp_path / "whole.csv", keep_default_na=False)
     assert len(table.drop_duplicates(["axis", "arm"])) == len(units_of(few))
-    assert json.loads((tmp_path / "p.json").read_text())["n_samples"] == 2
+    assert json.loads((tmp_path / "performance.json").read_text())["n_samples"] == 2
 
 
 def test_facts_are_taught_and_an_edit_shifts_what_comes_out_where_they_are_forgotten(tmp_path, files):
@@ -368,3 +369,56 @@ def test_facts_are_taught_and_an_edit_shifts_what_comes_out_where_they_are_forgo
     half = Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="bfloat16")))
     with pytest.raises(UserError, match=r"facts are taught in float32, and the model is in torch\.bfloat16"):
         unlearning.teach(half.adapter, everything, asked)
+
+
+def facts_of(folder, files):
+    """Some of the tests' pairs as facts, and the same in other words."""
+    with (files / "pairs.csv").open() as file:
+        first, *rows = csv.reader(file)
+    of_kind = {"short": ("forget", slice(0, 4)), "plain": ("retain", slice(4, 10))}
+    with (folder / "facts.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(first)
+        for axis, (kind, some) in of_kind.items():
+            for name, source, _, question, *answers in [row for row in rows if row[2] == axis][some]:
+                writer.writerow([name, source, kind, question, *answers])
+                writer.writerow([f"{name}-again", source, f"{kind}-paraphrased", f"Say, {question}", *answers])
+    return str(folder / "facts.csv")
+
+
+def unlearn(folder, files, **changes):
+    """What `unlearn_facts` measures on a random model."""
+    model = checkpoint("llama", {}, folder / "checkpoint")
+    asked = {"epochs": 2, "strengths": [1.0, 3.0], "strength": 3.0, "max_new_tokens": 4} | changes
+    asked |= {"neutral": str(files / "neutral.csv"), "guardrail": str(files / "guardrail.csv")}
+    settings = UnlearningSettings.model_validate(
+        {"model": {"checkpoint": str(model), "device": "cpu", "dtype": "float32"}, "pairs": facts_of(folder, files)}
+        | {"unlearning": asked}
+    )
+    beside = {name: folder / f"{name}.json" for name in ("origin", "performance")} | {"output": folder / "found.csv"}
+    unlearn_facts.main(["--settings", settings.as_json(), *(f"--{name}={path}" for name, path in beside.items())])
+    return pd.read_csv(folder / "found.csv", keep_default_na=False)
+
+
+def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files):
+    found = unlearn(tmp_path, files)
+    assert list(dict.fromkeys(found["arm"])) == ["unsteered", "original", "update", "from_scratch", "random"]
+    assert json.loads((tmp_path / "origin.json").read_text())["pairs_digest"]
+    for arm, of_arm in found[found["split"] == "report"].groupby("arm"):
+        chosen = of_arm[of_arm["strength"].isin([0.0, 3.0])]
+        for measure in ("kept", "refused", "reward"):
+            measured = set(chosen[chosen["measure"] == measure]["measured"])
+            assert measured == {"forget", "retain", "forget-paraphrased", "retain-paraphrased"}
+        assert set(chosen[chosen["measure"] == "margin"]["measured"]) == {"forget", "retain"}
+        assert {"guardrail", "words", "surprise"} <= set(chosen["measure"])
+        assert ("divergence" in set(chosen["measure"])) == (arm != "original")
+        milder = of_arm[of_arm["strength"] == 1.0]
+        assert set(milder["measured"]) <= {"", "forget", "retain"}
+        assert ("kept" in set(milder["measure"])) == (arm in ("update", "from_scratch", "random"))
+    lengths = found[found["measure"] == "relative_length"].pivot(index="strength", columns="arm", values="value")
+    np.testing.assert_allclose(lengths["random"], lengths["update"])
+    # Another direction is another edit; surprise is that of the taught model, to which its own answers are likeliest.
+    divergence = found[(found["measure"] == "divergence") & (found["strength"] == 3.0)].groupby("arm")["value"].mean()
+    assert divergence["random"] != pytest.approx(divergence["update"], rel=1e-3)
+    surprise = found[(found["measure"] == "surprise") & found["strength"].isin([0.0, 3.0])].groupby("arm")["value"]
+    assert surprise.mean().idxmin() == "unsteered"

@@ -1,4 +1,4 @@
-"""Facts that a copy of a model is taught, and made to forget again by an edit of one weight (ASRU, stage 1)."""
+"""Facts that a copy of a model is taught, and made to forget again by an edit of one weight (ASRU)."""
 
 from typing import Annotated, Literal
 
@@ -9,6 +9,10 @@ from wheretolisten.config.sections import Section, UserPath, check_repetition
 
 FORGET, RETAIN = "forget", "retain"
 """Axes of the pairs: facts that are to be forgotten, and those that are not. Positive answers are taught."""
+
+REWORDED = tuple(f"{kind}-{how}" for kind in (FORGET, RETAIN) for how in ("paraphrased", "contextual"))
+"""Axes of the same facts, asked about in other words or within a longer request. They are never taught: what is still
+answered of them leaks past an edit that was made at the taught questions."""
 
 
 class Unlearning(Section):
@@ -27,14 +31,17 @@ class Unlearning(Section):
     strengths: list[Annotated[float, Field(gt=0)]] = Field(
         [1.0, 3.0, 9.0], min_length=1, description="λ of the direction that is added to what comes out, rising"
     )
-    strength: float = Field(3.0, description="the one of them that stands in the overview; not chosen on anything")
+    strength: float = Field(
+        3.0,
+        description="the one of them that stands in the overview, and where all is measured; not chosen on anything",
+    )
     penalty: float = Field(0.1, gt=0, description="γ of the ridge regression")
     max_new_tokens: int = Field(12, ge=1, description="tokens of an answer, at most")
     neutral: UserPath | None = Field(None, description="as of effects")
     n_neutral: int = Field(16, ge=1, description="of them")
     guardrail: UserPath | None = Field(None, description="as of effects")
     n_guardrail: int = Field(40, ge=1, description="of them")
-    seed: int = Field(0, ge=0, description="of the order in which facts are taught")
+    seed: int = Field(0, ge=0, description="of the order in which facts are taught, and of what is drawn")
 
     @model_validator(mode="after")
     def _check_fields(self) -> "Unlearning":

@@ -22,7 +22,7 @@ from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
 from wheretolisten.config.effects import Effects, EffectSettings
 from wheretolisten.config.examples import Examples, MmauQuestions, Pairs, Questions, Recordings, Sequences, Symbolic
-from wheretolisten.config.layers import select_layers
+from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import (
     OF_HEADS,
@@ -423,6 +423,11 @@ class Config(Probe):
     def unlearnings(self) -> dict[str, Study]:
         """Studies that read what is left of facts, by name."""
         return self._studies("unlearning")
+
+    @property
+    def all_effects(self) -> dict[str, Study]:
+        """Both of them: all that is tabulated as effects."""
+        return self.effects | self.unlearnings
 
     @property
     def sweeps(self) -> dict[str, Sweep]:
@@ -922,7 +927,7 @@ def _check_files(config: Config, root: Path) -> None:
     for name, pairs in config.examples.items():
         if isinstance(pairs, Pairs):
             _check_path(f"examples.{name}.path", pairs.path, "file", root)
-    for name, study in (config.effects | config.unlearnings).items():
+    for name, study in config.all_effects.items():
         for key, path in getattr(study, study.readout).files.items():
             _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)
     for name, model in config.models.items():
@@ -1020,6 +1025,8 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     n_layers = None if text_stack is None else text_stack.get("num_hidden_layers")
     if checkpoint.reads_text_only(description):
         _check_symbolic(name, model, config)
+    if n_layers is not None:
+        _check_blocks_of_effects(name, config, n_layers)
     steerings = config.steerings
     localizations = {f"methods.{key}.localization": method.localization for key, method in config.methods.items()}
     for key, section in (steerings | {"localization": config.localization} | localizations).items():
@@ -1065,6 +1072,26 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
             f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but {problem}, or take the "
             "model out"
         )
+
+
+def _check_blocks_of_effects(name: str, config: Config, n_layers: int) -> None:
+    """Refuse blocks that studies of effects try or edit, and a model does not have."""
+    named: list[tuple[str, Layers, Steering]] = []
+    for study, settings in config.effects.items():
+        where, effects = f"studies.{study}.effects", settings.effects
+        named += [(f"{where}.layers", layers, Steering()) for layers in effects.layers]
+        for arm, given in effects.arms.items():
+            of_arm = [(f"{where}.arms.{arm}.layers", given.layers)] if given.layers is not None else []
+            tried = of_arm or [(f"{where}.arms.{arm}.steering", layers) for layers in effects.layers]
+            named += [(key, layers, given.steering) for key, layers in tried if given.build is not None]
+    for study, settings in config.unlearnings.items():
+        if settings.unlearning.block is not None:
+            named.append((f"studies.{study}.unlearning.block", [settings.unlearning.block], Steering()))
+    for key, layers, steering in named:
+        try:
+            steering.model_copy(update={"layers": layers}).scales(n_layers)
+        except UserError as error:
+            raise UserError(f"{key}: {error} (model {name!r})") from None
 
 
 def _check_symbolic(name: str, model: Model, config: Config) -> None:

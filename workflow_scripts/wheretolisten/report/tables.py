@@ -209,8 +209,9 @@ EFFECT_OVERVIEW = Table(
     "source; p_holm by sign flips, corrected over the arms of an axis. other_axes: the largest such change along an "
     "axis that is not steered. option_margin: the same of answers shown as lettered options, over all letters and "
     "rows; letter_margin: of the letter A, whatever it stands for. token_mass: of the words of the positive pole, at "
-    "the first steps. Side effects: kept_pct, generated answers that keep the rule; divergence on neutral prompts, in "
-    "nats; guardrail_pct, questions of general knowledge answered rightly; surprise, nats per token of generated "
+    "the first steps. Side effects: kept_pct, generated answers that keep the rule (in studies of unlearning, hold the "
+    "taught answer), with 95 % interval; divergence on neutral prompts, in nats; guardrail_pct, questions "
+    "of general knowledge answered rightly; surprise, nats per token of generated "
     "answers under the un-steered model. agreement_pct: held-out pairs on whose states the direction points the right "
     "way. relative_length: what is added, in lengths of the state.",
     look="what steering does to answers, and what else it does",
