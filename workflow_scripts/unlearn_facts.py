@@ -11,7 +11,7 @@ from wheretolisten import jobs, log, provenance, store
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.effects import UNSTEERED, Effects
 from wheretolisten.config.unlearning import FORGET, RETAIN, UnlearningSettings
-from wheretolisten.effects import unlearning
+from wheretolisten.effects import reinforcing, unlearning
 from wheretolisten.effects.measuring import NOBODY, Meter, Row, rows_of, tabulated, words
 from wheretolisten.effects.pairs import CHOOSE, REPORT, Pair, read_facts
 from wheretolisten.effects.rewards import holds, refuses, reward
@@ -21,9 +21,9 @@ from wheretolisten.errors import UserError
 from wheretolisten.files import atomic_path
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
 
-ORIGINAL, RANDOM = "original", "random"
-"""Arms: the model before it was taught, and the first form of the edit with a random direction of the same length. The
-un-steered one is that which was taught and not edited."""
+ORIGINAL, RANDOM, REINFORCED = "original", "random", "reinforced"
+"""Arms: the model before it was taught, the first form of the edit with a random direction of the same length, and that
+form, reinforced. The un-steered one is that which was taught and not edited."""
 
 Facts = Mapping[str, Sequence[Pair]]
 """Axis → facts, or questions about them, as `read_facts` has them."""
@@ -41,6 +41,8 @@ def main(argv: list[str] | None = None) -> None:
     # Before the model is loaded.
     facts = read_facts(settings.pairs)
     everything = [*facts[FORGET], *facts[RETAIN]]
+    if asked.reinforce:
+        reinforcing.check(asked.reinforce, everything)
 
     torch.set_num_threads(args.threads)
     engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)
@@ -94,6 +96,23 @@ def main(argv: list[str] | None = None) -> None:
             of_arm.append((REPORT, [block], strength, found))
             logger.info("%s, strength %g", arm, strength)
         tables.append(tabulated(FORGET, arm, of_arm))
+    if asked.reinforce:
+        weights = {name: weight.clone() for name, weight in adapter.model.named_parameters()}
+        edit(asked.forms[0], direction, asked.strength)
+        steps = reinforcing.reinforce(adapter, everything, asked.reinforce, asked.max_new_tokens, asked.seed)
+        found, said = measure(meter, facts)
+        found += [*meter.moved(NOBODY), Row("relative_length", "", "", asked.strength * relative)]
+        with torch.no_grad():
+            for name, weight in adapter.model.named_parameters():
+                weight.copy_(weights[name])
+        found += surprise(meter, facts, said)
+        drawn_at = [
+            Row(f"rollout_{measure}", f"step-{number}", f"step-{number}", value)
+            for number, step in enumerate(steps)
+            for measure, value in step.items()
+        ]
+        of_arm = [chosen, (CHOOSE, [block], asked.strength, drawn_at), (REPORT, [block], asked.strength, found)]
+        tables.append(tabulated(FORGET, REINFORCED, of_arm))
     _, attributes = provenance.of_job("unlearn_facts", settings, {"pairs": settings.pairs} | asked.files)
     store.write_origin(args.origin, attributes | jobs.ran_on(adapter))
     with atomic_path(args.output) as path:

@@ -15,11 +15,11 @@ from tests.engine.test_text_models import KINDS, checkpoint
 from wheretolisten.config.effects import Arm, Effects, EffectSettings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.unlearning import Unlearning, UnlearningSettings
-from wheretolisten.effects import unlearning
+from wheretolisten.config.unlearning import Reinforcement, Unlearning, UnlearningSettings
+from wheretolisten.effects import reinforcing, unlearning
 from wheretolisten.effects.arms import Study, units_of
 from wheretolisten.effects.measuring import NOBODY, Meter, Steered
-from wheretolisten.effects.pairs import CHOOSE, COLUMNS, REPORT, read_pairs, split
+from wheretolisten.effects.pairs import CHOOSE, COLUMNS, REPORT, read_facts, read_pairs, split
 from wheretolisten.effects.poles import Direction
 from wheretolisten.engine import sites
 from wheretolisten.engine.passes import Engine
@@ -422,3 +422,54 @@ def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files)
     assert divergence["random"] != pytest.approx(divergence["update"], rel=1e-3)
     surprise = found[(found["measure"] == "surprise") & found["strength"].isin([0.0, 3.0])].groupby("arm")["value"]
     assert surprise.mean().idxmin() == "unsteered"
+
+
+def test_reinforcement_starts_from_the_edit(tmp_path, files):
+    pytest.importorskip("trl", reason="reinforcement needs the package trl: uv sync --group reinforce")
+    taught = {"forms": ["update"], "epochs": 20, "learning_rate": 3e-3, "max_new_tokens": 8, "strengths": [0.1]}
+    step = {"steps": 2, "questions": 5, "rollouts": 4, "temperature": 1.0, "learning_rate": 1e-3}
+    found = unlearn(tmp_path, files, **taught, strength=0.1, reinforce=step)
+    assert list(dict.fromkeys(found["arm"])) == ["unsteered", "original", "update", "random", "reinforced"]
+    of_arm = found[found["arm"] == "reinforced"]
+    rewards = of_arm[of_arm["measure"] == "rollout_reward"]["value"]
+    assert len(rewards) == 2
+    assert rewards.between(0, 1).all()
+    # The reference is the edited model, not the checkpoint: at the first step nothing has moved, at the second it has.
+    first, second = of_arm[of_arm["measure"] == "rollout_kl"]["value"]
+    assert first == pytest.approx(0, abs=1e-6)
+    assert second > 1e-3
+    margins = found[(found["measure"] == "margin") & (found["strength"] == 0.1)].groupby("arm")["value"].mean()
+    assert margins["reinforced"] != pytest.approx(margins["update"], rel=1e-3)
+    measured = found.groupby("arm")["measure"].agg(set)
+    assert measured["reinforced"] - measured["update"] == {"rollout_reward", "rollout_kl"}
+
+
+def test_rewards_rise_and_facts_to_forget_become_less_likely(tmp_path, files):
+    pytest.importorskip("trl", reason="reinforcement needs the package trl: uv sync --group reinforce")
+    folder = checkpoint("llama", {}, tmp_path / "checkpoint")
+    engine = Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="float32")))
+    facts = read_facts(facts_of(tmp_path, files))["forget"]
+    unlearning.teach(engine.adapter, facts, Unlearning(epochs=40, learning_rate=3e-3, batch=4))
+
+    def likely():
+        found = engine.choose([None] * 4, [fact.question for fact in facts], [[fact.positive] for fact in facts])
+        return found.means[:, 0].mean()
+
+    before = likely()
+    settings = Reinforcement(steps=6, questions=4, rollouts=8, learning_rate=3e-4, kl=0.0, temperature=1.0)
+    steps = reinforcing.reinforce(engine.adapter, facts, settings, 8, 0)
+    assert likely() < before - 0.1
+    assert np.mean([step["reward"] for step in steps[-2:]]) > np.mean([step["reward"] for step in steps[:2]])
+    assert all("kl" not in step for step in steps)
+    assert not any(parameter.requires_grad for parameter in engine.adapter.model.parameters())
+
+
+def test_reinforcement_without_its_packages_is_refused_before_the_model_is_loaded(tmp_path, files, monkeypatch):
+    monkeypatch.setattr(unlearn_facts.selfcheck, "load", lambda model: pytest.fail("the model was loaded"))
+    with monkeypatch.context() as installed:
+        installed.setattr(reinforcing.importlib.util, "find_spec", lambda name: name)
+        with pytest.raises(UserError, match=r"unlearning\.reinforce\.questions: 11 of 10 facts; lower it"):
+            unlearn(tmp_path, files, reinforce={"steps": 1, "questions": 11})
+    monkeypatch.setattr(reinforcing.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"unlearning\.reinforce: it takes the package trl, .* the group reinforce"):
+        unlearn(tmp_path, files, reinforce={"steps": 1})

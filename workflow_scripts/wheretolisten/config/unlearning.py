@@ -15,6 +15,18 @@ REWORDED = tuple(f"{kind}-{how}" for kind in (FORGET, RETAIN) for how in ("parap
 answered of them leaks past an edit that was made at the taught questions."""
 
 
+class Reinforcement(Section):
+    """How answers are reinforced by rule rewards behind the edit (ASRU, stage 2); values are the released code's, but
+    for the number of steps and of questions."""
+
+    steps: int = Field(ge=1, description="steps of training, each on answers drawn anew")
+    questions: int = Field(4, ge=1, description="facts of a step")
+    rollouts: int = Field(8, ge=2, description="answers that are drawn to each of them")
+    temperature: float = Field(1.5, gt=0, description="at which they are drawn")
+    learning_rate: float = Field(1e-6, gt=0, description="of AdamW, on all weights")
+    kl: float = Field(0.1, ge=0, description="weight of the divergence from the edited model")
+
+
 class Unlearning(Section):
     """How facts are taught, and how a weight is edited."""
 
@@ -36,6 +48,11 @@ class Unlearning(Section):
         description="the one of them that stands in the overview, and where all is measured; not chosen on anything",
     )
     penalty: float = Field(0.1, gt=0, description="γ of the ridge regression")
+    reinforce: Reinforcement | None = Field(
+        None,
+        description="reinforcement of the first form at strength, a row of its own; it takes the dependency group "
+        "reinforce. null: none",
+    )
     max_new_tokens: int = Field(12, ge=1, description="tokens of an answer, at most")
     neutral: UserPath | None = Field(None, description="as of effects")
     n_neutral: int = Field(16, ge=1, description="of them")
