@@ -426,7 +426,7 @@ class Config(Probe):
 
     @property
     def all_effects(self) -> dict[str, Study]:
-        """Both of them: all that is tabulated as effects."""
+        """Studies of either kind, which share tables and figures."""
         return self.effects | self.unlearnings
 
     @property
