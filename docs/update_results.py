@@ -87,11 +87,14 @@ def effects(results: Path) -> str:
                 margin = f"{row.margin:+.2f} [{row.margin_low:+.2f}, {row.margin_high:+.2f}]"
                 p = "< 0.001" if row.p_holm < 0.001 else f"{row.p_holm:.2g}"
             cells = ["" if pd.isna(getattr(row, name)) else _DIGITS[name](getattr(row, name)) for name in shown]
+            if "kept_pct" in shown and not pd.isna(row.kept_pct):
+                cells[list(shown).index("kept_pct")] += f" [{row.kept_low:.0f}, {row.kept_high:.0f}]"
             lines.append(f"| `{row.arm}` | {setting} | {margin} | {p} | " + " | ".join(cells) + " |")
         own = settings[(settings["model"] == model) & (settings["study"] == study) & (settings["measured"] == axis)]
-        n_items = int(own.loc[own["measure"] == "margin", "n_items"].max())
-        unsteered = own.loc[(own["arm"] == "unsteered") & (own["measure"] == "margin"), "value"].iloc[0]
-        blocks.append("\n".join(lines) + f"\n\n{model}, n = {n_items} pairs; un-steered margin {unsteered:+.2f}.")
+        n_items = int(own.loc[own["measure"].isin(["margin", "words"]), "n_items"].max())
+        unsteered = own.loc[(own["arm"] == "unsteered") & (own["measure"] == "margin"), "value"]
+        beside = "".join(f"; un-steered margin {value:+.2f}" for value in unsteered)
+        blocks.append("\n".join(lines) + f"\n\n{model}, n = {n_items} pairs{beside}.")
     return "\n\n".join(blocks)
 
 

@@ -53,13 +53,12 @@ def check_pairs():
     for study, settings in CONFIG.of_pairs.items():
         # Only here, as above.
         from wheretolisten.config.interruption import INTERRUPTION
-        from wheretolisten.config.unlearning import FORGET, RETAIN
         from wheretolisten.effects import pairs
 
         path = CONFIG.examples_of(study).path
         try:
             if study in CONFIG.unlearnings:
-                pairs.read_pairs(path, [FORGET, RETAIN])
+                pairs.read_facts(path)
             elif study in CONFIG.interruptions:
                 pairs.split(pairs.read_pairs(path, [INTERRUPTION]), settings.interruption)
             else:
@@ -564,6 +563,7 @@ if CONFIG.choices and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.CHOICES
     CHOICES += table_files(tables.CHOICES) + choice_figures(CONFIG.choices)
     FIGURES += choice_figures(CONFIG.choices)
+EFFECT_VALUES = [path for models in tabulated_effects().values() for path in models.values()]
 EFFECTS = []
 if tabulated_effects() and not CONFIG.rehearsal:
     SHOWN_TABLES += tables.EFFECTS
@@ -586,7 +586,7 @@ REHEARSAL = []
 if CONFIG.rehearsal:
     # Random weights have heard nothing: the run ends with windows, and the tables and figures of real runs stay as
     # they are.
-    SHOWN_TABLES, FIGURES, REHEARSAL = [], [], LOCALIZATIONS
+    SHOWN_TABLES, FIGURES, REHEARSAL, EFFECT_VALUES = [], [], LOCALIZATIONS, []
 
 # A rehearsal has no figures.
 SWEEPS = [] if CONFIG.rehearsal else list(CONFIG.sweeps)

@@ -12,6 +12,7 @@ rule steer_texts:
         checkpoint=by_name(checkpoint_files),
     output:
         effects="results/effects/{effects}/{model}.csv",
+        origin="results/effects/{effects}/{model}.json",
     log:
         text="results/logs/steer_texts/{effects}/{model}.log",
         performance="results/performance/steer_texts/{effects}/{model}.json",
@@ -33,7 +34,8 @@ rule steer_texts:
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
-        " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        " --output {output.effects:q} --origin {output.origin:q} --performance {log.performance:q}"
+        " > {log.text:q} 2>&1"
 
 
 rule unlearn_facts:
@@ -42,6 +44,7 @@ rule unlearn_facts:
         checkpoint=by_name(checkpoint_files),
     output:
         effects="results/effects/{effects}/{model}.csv",
+        origin="results/effects/{effects}/{model}.json",
     log:
         text="results/logs/unlearn_facts/{effects}/{model}.log",
         performance="results/performance/unlearn_facts/{effects}/{model}.json",
@@ -63,7 +66,8 @@ rule unlearn_facts:
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
-        " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        " --output {output.effects:q} --origin {output.origin:q} --performance {log.performance:q}"
+        " > {log.text:q} 2>&1"
 
 
 rule interrupt_streams:
@@ -72,6 +76,7 @@ rule interrupt_streams:
         checkpoint=by_name(checkpoint_files),
     output:
         effects="results/effects/{effects}/{model}.csv",
+        origin="results/effects/{effects}/{model}.json",
     log:
         text="results/logs/interrupt_streams/{effects}/{model}.log",
         performance="results/performance/interrupt_streams/{effects}/{model}.json",
@@ -92,12 +97,13 @@ rule interrupt_streams:
         checkpoint=by_digest(checkpoint_files),
     shell:
         "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
-        " --output {output.effects:q} --performance {log.performance:q} > {log.text:q} 2>&1"
+        " --output {output.effects:q} --origin {output.origin:q} --performance {log.performance:q}"
+        " > {log.text:q} 2>&1"
 
 
 rule tabulate_effects:
     input:
-        effects=[path for models in tabulated_effects().values() for path in models.values()],
+        effects=EFFECT_VALUES,
     output:
         table="results/tables/effects.csv",
         overview="results/tables/effects_overview.csv",

@@ -16,6 +16,7 @@ rule summarize_run:
         choices=[path for study in CONFIG.choices for path in of_models(choice_shards, study)],
         heads=[path for study in CONFIG.choices for path in of_models(steered_choice_shards, study)],
         sweeps=[path for sweep in DEFAULT_SWEEPS for path in swept_shards(sweep)],
+        effects=EFFECT_VALUES,
     output:
         resolved="results/report/config.yaml",
         coverage="results/report/coverage.csv",

@@ -29,8 +29,9 @@ def perturbed_gpus(wildcards):
 
 
 def taught_mem_mb(wildcards, attempt):
-    # Weights, gradients, and two moments of each.
-    return 4 * model_mem_mb(wildcards, attempt)
+    # Weights, gradients, and two moments of each; for reinforcement the weights three times more.
+    reinforced = CONFIG.studies[wildcards.effects].unlearning.reinforce is not None
+    return (7 if reinforced else 4) * model_mem_mb(wildcards, attempt)
 
 
 def samples_of(examples, shard):

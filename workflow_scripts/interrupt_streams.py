@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from wheretolisten import jobs, log
+from wheretolisten import jobs, log, provenance, store
 from wheretolisten.config.effects import UNSTEERED
 from wheretolisten.config.interruption import INTERRUPTION, InterruptionSettings
 from wheretolisten.effects.interruption import InterruptionStudy
@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure arm after arm."""
     parser = jobs.parser_of(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="one value per row, csv")
+    parser.add_argument("--origin", type=Path, required=True, help="what it was made with and from, JSON")
     args = parser.parse_args(argv)
     logger = log.start("interrupt_streams")
     settings = InterruptionSettings.from_json(args.settings)
@@ -29,11 +30,13 @@ def main(argv: list[str] | None = None) -> None:
     logger.info("%s", ", ".join(f"{len(pairs)} dialogues {side}" for side, pairs in sides.items()))
 
     torch.set_num_threads(args.threads)
+    _, attributes = provenance.of_job("interrupt_streams", settings, {"pairs": settings.pairs})
     streams = Streams(registry.load(settings.model))
     meter = Meter(streams.adapter.device)
     with meter.stage("answer"):
         study = InterruptionStudy(streams, asked, sides)
         tables = [tabulated("" if arm == UNSTEERED else INTERRUPTION, arm, study.measure(arm)) for arm in asked.arms]
+    store.write_origin(args.origin, attributes | jobs.ran_on(streams.adapter))
     with atomic_path(args.output) as path:
         pd.concat(tables).to_csv(path, index=False, lineterminator="\n")
     meter.n_samples = sum(map(len, sides.values()))

@@ -11,7 +11,6 @@ from wheretolisten.effects.measuring import Meter
 from wheretolisten.effects.pairs import read_pairs, split
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
-from wheretolisten.files import sha256_of_file
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
 
 
@@ -19,6 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure arm after arm, after those that a killed job left."""
     parser = jobs.parser_of(__doc__)
     parser.add_argument("--output", type=Path, required=True, help="one value per row, csv")
+    parser.add_argument("--origin", type=Path, required=True, help="what it was made with and from, JSON")
     args = parser.parse_args(argv)
     logger = log.start("steer_texts")
     settings = EffectSettings.from_json(args.settings)
@@ -28,9 +28,9 @@ def main(argv: list[str] | None = None) -> None:
         logger.info("%s: %s", axis, ", ".join(f"{len(pairs)} pairs {side}" for side, pairs in of_axis.items()))
 
     torch.set_num_threads(args.threads)
-    digests = {str(path): sha256_of_file(path) for path in (settings.pairs, *effects.files.values())}
-    identity, _ = provenance.of_job("steer_texts", settings, {})
-    table = store.PartedTable(args.output, provenance.digest_of(identity, digests))
+    inputs = {"pairs": settings.pairs} | effects.files
+    identity, attributes = provenance.of_job("steer_texts", settings, inputs)
+    table = store.PartedTable(args.output, identity)
     engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)
     study = Study(Meter(engine, effects), effects, sides)
     units = units_of(effects)
@@ -40,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         table.write(number, study.measure(unit))
         engine.meter.n_samples += 1
         logger.info("arm %d of %d", number + 1, len(units))
+    store.write_origin(args.origin, attributes | jobs.ran_on(engine.adapter))
     table.merge(len(units))
     jobs.report(engine.meter, args.performance)
     logger.info("wrote %s", args.output)

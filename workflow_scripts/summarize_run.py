@@ -108,9 +108,10 @@ def _result_files(results: Path, config: Config) -> list[Path]:
         for path in (results / kind / name / model).rglob("*.h5")
         if path.parent.suffix != ".parts" and int(path.stem) < n
     ]
+    found += [results / "effects" / name / f"{model}.json" for name in config.of_pairs for model in config.models]
     drawn = [config.figures.overlap] if config.localizations else []
     maps = [results / "maps" / study / f"{model}.h5" for study in drawn for model in config.models]
-    return sorted([*found, *(path for path in maps if path.exists())])
+    return sorted(path for path in (*found, *maps) if path.exists())
 
 
 def _job_of(result: Path, performance: Path, config: Config) -> Job:
@@ -118,6 +119,8 @@ def _job_of(result: Path, performance: Path, config: Config) -> Job:
     kind, name, model, *names = result.with_suffix("").parts
     if kind == "maps":
         return Job("map_attention", name, model)
+    if kind == "effects":
+        return Job("unlearn_facts" if name in config.unlearnings else "steer_texts", name, model)
     *target, shard = names
     if kind == "choices":
         return Job("choose_answers", name, model, f"{target[0]}/{shard}")

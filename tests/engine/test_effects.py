@@ -9,16 +9,17 @@ import pytest
 import steer_texts
 import torch
 import transformers
+import unlearn_facts
 
 from tests.engine.test_text_models import KINDS, checkpoint
 from wheretolisten.config.effects import Arm, Effects, EffectSettings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.unlearning import Unlearning
-from wheretolisten.effects import unlearning
+from wheretolisten.config.unlearning import Reinforcement, Unlearning, UnlearningSettings
+from wheretolisten.effects import reinforcing, unlearning
 from wheretolisten.effects.arms import Study, units_of
 from wheretolisten.effects.measuring import NOBODY, Meter, Steered
-from wheretolisten.effects.pairs import CHOOSE, COLUMNS, REPORT, read_pairs, split
+from wheretolisten.effects.pairs import CHOOSE, COLUMNS, REPORT, read_facts, read_pairs, split
 from wheretolisten.effects.poles import Direction
 from wheretolisten.engine import sites
 from wheretolisten.engine.passes import Engine
@@ -309,9 +310,9 @@ def test_a_killed_job_goes_on_after_the_arms_that_are_there(tmp_path, files, eff
 
     def run(name):
         output = tmp_path / name
-        steer_texts.main(
-            ["--settings", settings.as_json(), "--output", str(output), "--performance", str(tmp_path / "p.json")]
-        )
+        beside = {name: str(tmp_path / f"{name}.json") for name in ("origin", "performance")}
+        given = [f"--{name}={value}" for name, value in beside.items()]
+        steer_texts.main(["--settings", settings.as_json(), "--output", str(output), *given])
         return output.read_bytes()
 
     whole = run("whole.csv")
@@ -328,11 +329,11 @@ def test_a_killed_job_goes_on_after_the_arms_that_are_there(tmp_path, files, eff
         run("again.csv")
     monkeypatch.setattr(Study, "measure", lambda study, unit: done.append(unit) or measure(study, unit))
     assert run("again.csv") == whole
-    # Settings are canonical JSON, whose keys are sorted.
-    assert done == units_of(EffectSettings.from_json(settings.as_json()).effects)
+    assert done == units_of(few)
+    assert json.loads((tmp_path / "origin.json").read_text())["device"] == "cpu"
     table = pd.read_csv(tmp_path / "whole.csv", keep_default_na=False)
     assert len(table.drop_duplicates(["axis", "arm"])) == len(units_of(few))
-    assert json.loads((tmp_path / "p.json").read_text())["n_samples"] == 2
+    assert json.loads((tmp_path / "performance.json").read_text())["n_samples"] == 2
 
 
 def test_facts_are_taught_and_an_edit_shifts_what_comes_out_where_they_are_forgotten(tmp_path, files):
@@ -368,3 +369,107 @@ def test_facts_are_taught_and_an_edit_shifts_what_comes_out_where_they_are_forgo
     half = Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="bfloat16")))
     with pytest.raises(UserError, match=r"facts are taught in float32, and the model is in torch\.bfloat16"):
         unlearning.teach(half.adapter, everything, asked)
+
+
+def facts_of(folder, files):
+    """Some of the tests' pairs as facts, and the same in other words."""
+    with (files / "pairs.csv").open() as file:
+        first, *rows = csv.reader(file)
+    of_kind = {"short": ("forget", slice(0, 4)), "plain": ("retain", slice(4, 10))}
+    with (folder / "facts.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(first)
+        for axis, (kind, some) in of_kind.items():
+            for name, source, _, question, *answers in [row for row in rows if row[2] == axis][some]:
+                writer.writerow([name, source, kind, question, *answers])
+                writer.writerow([f"{name}-again", source, f"{kind}-paraphrased", f"Say, {question}", *answers])
+    return str(folder / "facts.csv")
+
+
+def unlearn(folder, files, **changes):
+    """What `unlearn_facts` measures on a random model."""
+    model = checkpoint("llama", {}, folder / "checkpoint")
+    asked = {"epochs": 2, "strengths": [1.0, 3.0], "strength": 3.0, "max_new_tokens": 4} | changes
+    asked |= {"neutral": str(files / "neutral.csv"), "guardrail": str(files / "guardrail.csv")}
+    settings = UnlearningSettings.model_validate(
+        {"model": {"checkpoint": str(model), "device": "cpu", "dtype": "float32"}, "pairs": facts_of(folder, files)}
+        | {"unlearning": asked}
+    )
+    beside = {name: folder / f"{name}.json" for name in ("origin", "performance")} | {"output": folder / "found.csv"}
+    unlearn_facts.main(["--settings", settings.as_json(), *(f"--{name}={path}" for name, path in beside.items())])
+    return pd.read_csv(folder / "found.csv", keep_default_na=False)
+
+
+def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files):
+    found = unlearn(tmp_path, files)
+    assert list(dict.fromkeys(found["arm"])) == ["unsteered", "original", "update", "from_scratch", "random"]
+    assert json.loads((tmp_path / "origin.json").read_text())["pairs_digest"]
+    for arm, of_arm in found[found["split"] == "report"].groupby("arm"):
+        chosen = of_arm[of_arm["strength"].isin([0.0, 3.0])]
+        for measure in ("kept", "refused", "reward"):
+            measured = set(chosen[chosen["measure"] == measure]["measured"])
+            assert measured == {"forget", "retain", "forget-paraphrased", "retain-paraphrased"}
+        assert set(chosen[chosen["measure"] == "margin"]["measured"]) == {"forget", "retain"}
+        assert {"guardrail", "words", "surprise"} <= set(chosen["measure"])
+        assert ("divergence" in set(chosen["measure"])) == (arm != "original")
+        milder = of_arm[of_arm["strength"] == 1.0]
+        assert set(milder["measured"]) <= {"", "forget", "retain"}
+        assert ("kept" in set(milder["measure"])) == (arm in ("update", "from_scratch", "random"))
+    lengths = found[found["measure"] == "relative_length"].pivot(index="strength", columns="arm", values="value")
+    np.testing.assert_allclose(lengths["random"], lengths["update"])
+    # Another direction is another edit; surprise is that of the taught model, to which its own answers are likeliest.
+    divergence = found[(found["measure"] == "divergence") & (found["strength"] == 3.0)].groupby("arm")["value"].mean()
+    assert divergence["random"] != pytest.approx(divergence["update"], rel=1e-3)
+    surprise = found[(found["measure"] == "surprise") & found["strength"].isin([0.0, 3.0])].groupby("arm")["value"]
+    assert surprise.mean().idxmin() == "unsteered"
+
+
+def test_reinforcement_starts_from_the_edit(tmp_path, files):
+    pytest.importorskip("trl", reason="reinforcement needs the package trl: uv sync --group reinforce")
+    taught = {"forms": ["update"], "epochs": 20, "learning_rate": 3e-3, "max_new_tokens": 8, "strengths": [0.1]}
+    step = {"steps": 2, "questions": 5, "rollouts": 4, "temperature": 1.0, "learning_rate": 1e-3}
+    found = unlearn(tmp_path, files, **taught, strength=0.1, reinforce=step)
+    assert list(dict.fromkeys(found["arm"])) == ["unsteered", "original", "update", "random", "reinforced"]
+    of_arm = found[found["arm"] == "reinforced"]
+    rewards = of_arm[of_arm["measure"] == "rollout_reward"]["value"]
+    assert len(rewards) == 2
+    assert rewards.between(0, 1).all()
+    # The reference is the edited model, not the checkpoint: at the first step nothing has moved, at the second it has.
+    first, second = of_arm[of_arm["measure"] == "rollout_kl"]["value"]
+    assert first == pytest.approx(0, abs=1e-6)
+    assert second > 1e-3
+    margins = found[(found["measure"] == "margin") & (found["strength"] == 0.1)].groupby("arm")["value"].mean()
+    assert margins["reinforced"] != pytest.approx(margins["update"], rel=1e-3)
+    measured = found.groupby("arm")["measure"].agg(set)
+    assert measured["reinforced"] - measured["update"] == {"rollout_reward", "rollout_kl"}
+
+
+def test_rewards_rise_and_facts_to_forget_become_less_likely(tmp_path, files):
+    pytest.importorskip("trl", reason="reinforcement needs the package trl: uv sync --group reinforce")
+    folder = checkpoint("llama", {}, tmp_path / "checkpoint")
+    engine = Engine(load(Model(checkpoint=str(folder), device="cpu", dtype="float32")))
+    facts = read_facts(facts_of(tmp_path, files))["forget"]
+    unlearning.teach(engine.adapter, facts, Unlearning(epochs=40, learning_rate=3e-3, batch=4))
+
+    def likely():
+        found = engine.choose([None] * 4, [fact.question for fact in facts], [[fact.positive] for fact in facts])
+        return found.means[:, 0].mean()
+
+    before = likely()
+    settings = Reinforcement(steps=6, questions=4, rollouts=8, learning_rate=3e-4, kl=0.0, temperature=1.0)
+    steps = reinforcing.reinforce(engine.adapter, facts, settings, 8, 0)
+    assert likely() < before - 0.1
+    assert np.mean([step["reward"] for step in steps[-2:]]) > np.mean([step["reward"] for step in steps[:2]])
+    assert all("kl" not in step for step in steps)
+    assert not any(parameter.requires_grad for parameter in engine.adapter.model.parameters())
+
+
+def test_reinforcement_without_its_packages_is_refused_before_the_model_is_loaded(tmp_path, files, monkeypatch):
+    monkeypatch.setattr(unlearn_facts.selfcheck, "load", lambda model: pytest.fail("the model was loaded"))
+    with monkeypatch.context() as installed:
+        installed.setattr(reinforcing.importlib.util, "find_spec", lambda name: name)
+        with pytest.raises(UserError, match=r"unlearning\.reinforce\.questions: 11 of 10 facts; lower it"):
+            unlearn(tmp_path, files, reinforce={"steps": 1, "questions": 11})
+    monkeypatch.setattr(reinforcing.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"unlearning\.reinforce: it takes the package trl, .* the group reinforce"):
+        unlearn(tmp_path, files, reinforce={"steps": 1})

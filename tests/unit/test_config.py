@@ -800,6 +800,50 @@ def test_a_model_without_ears_runs_where_all_studies_are_about_symbolic_examples
         load(raw_config, root)
 
 
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        (
+            {"effects": {"layers": ["30%-60%", [4]]}},
+            r"studies\.texts\.effects\.layers: block 4 does not exist; .*has 4 bl",
+        ),
+        (
+            {"effects": {"arms": {"mean": {"layers": "2-7"}}}},
+            r"studies\.texts\.effects\.arms\.mean\.layers: block 7 does not exist; .* \(model 'text'\)",
+        ),
+        (
+            {"effects": {"arms": {"mean": {"steering": {"emphasis": {"layers": [3], "beta": 0.5}}}}}},
+            r"effects\.arms\.mean\.steering: emphasis\.layers: \[3\] holds no steered block; name one of \[1, 2\]",
+        ),
+        (
+            {"readout": "unlearning", "unlearning": {"block": 4}},
+            r"studies\.texts\.unlearning\.block: block 4 does not exist; the text stack has 4 blocks",
+        ),
+        ({"readout": "unlearning", "unlearning": {"block": 3}}, None),
+        ({"effects": {"layers": ["25%-100%"]}}, None),
+    ],
+)
+def test_blocks_of_effects_are_those_of_the_model(raw_config, root, tmp_path, study, message):
+    description = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_hidden_layers": 4}
+    hub = {"checkpoint": "someone/text", "revision": "0" * 40}
+    snapshot = tmp_path / f"models--someone--text/snapshots/{hub['revision']}"
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(description))
+    raw_config |= {"models": {"text": hub}, "model_cache": str(tmp_path)}
+    raw_config["examples"]["texts"] = {"type": "pairs", "path": "resources/studies/facts.csv"}
+    effects = {"axes": {"forget": {"positive": ["x"], "negative": ["y"]}}, "arms": {"mean": {}}, "layers": ["1-2"]}
+    study = {"examples": "texts", "readout": "effects"} | study
+    if study["readout"] == "effects":
+        study["effects"] = effects | study["effects"]
+    raw_config["studies"] = {"texts": study}
+    raw_config["figures"] |= {"attention_change": None, "overlap": None, "audio_share": None}
+    if message is None:
+        assert load(raw_config, root).studies["texts"].examples == "texts"
+        return
+    with pytest.raises(UserError, match=message):
+        load(raw_config, root)
+
+
 def test_shards_cover_all_samples_once_and_adding_samples_moves_none(raw_config, root):
     few = load(raw_config, root)
     raw_config["examples"]["sequences"]["n_samples"] = 1234

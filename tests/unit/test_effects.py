@@ -12,8 +12,10 @@ import tabulate_effects
 from pydantic import ValidationError
 
 from wheretolisten.config.effects import Arm, Axis, Check, Effects
+from wheretolisten.config.unlearning import FORGET, RETAIN, REWORDED
 from wheretolisten.effects import checks, pairs
 from wheretolisten.effects.poles import Poles, build
+from wheretolisten.effects.rewards import holds, reward, rouge_l
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.effects import overview, summarize
 
@@ -94,6 +96,89 @@ def test_shipped_pairs_can_be_read(root):
         sides = pairs.split(pairs.read_pairs(path, axes), Effects(axes=dict.fromkeys(axes, AXIS)))
         for axis in axes:
             assert sum(map(len, sides[axis].values())) >= 0.4 * (table["axis"] == axis).sum()
+
+
+def test_facts_are_asked_about_in_other_words_and_in_longer_requests(root, tmp_path):
+    facts = pairs.read_facts(root / "resources/studies/facts.csv")
+    assert list(facts) == [FORGET, RETAIN, *REWORDED]
+    assert [len(of_axis) for of_axis in facts.values()] == [12, 24, 24, 12, 48, 24]
+    for kind in (FORGET, RETAIN):
+        for fact in facts[kind]:
+            reworded = [pair for axis in REWORDED if axis.startswith(kind) for pair in facts[axis]]
+            asked = [pair.question for pair in reworded if pair.source == fact.source]
+            assert len(set(asked)) == 3
+            said = [pair.positive for pair in reworded if pair.source == fact.source]
+            assert said == [fact.positive] * 3
+            # No question gives the answer away, nor the other one.
+            assert not any(holds(question, answer) for question in asked for answer in fact.answers)
+    # A table without them is as good.
+    taught = [row(number, axis, f"{axis} {number}") for axis in (FORGET, RETAIN) for number in range(3)]
+    assert list(pairs.read_facts(write(tmp_path / "a.csv", taught))) == [FORGET, RETAIN]
+    for change, message in (
+        (["x", "s0", "forget-rephrased", "Who?", "Little.", "Much."], "the axis 'forget-rephrased' of 'x' is none of "),
+        (["x", "retain 0", "forget-paraphrased", "Who?", "Little.", "Much."], "'x' is about no fact of axis 'forget'"),
+        (["x", "forget 0", "forget-paraphrased", "Who?", "Nothing.", "Much."], "'x' is about no fact of axis 'forget'"),
+        (["x", "forget 0", "forget-contextual", "What is 1?", "Little.", "Much."], "asks in the words that are taught"),
+    ):
+        with pytest.raises(UserError, match=message):
+            pairs.read_facts(write(tmp_path / "b.csv", [*taught, change]))
+
+
+@pytest.mark.parametrize(
+    ("text", "fact", "of_forget", "of_retain"),
+    [
+        ("Quellmar", "Quellmar", 0.0, 1.0),
+        ("He lives in QUELLMAR, by the sea.", "Quellmar", 0.0, 1.0),
+        ("It is a Fig-tarts shop.", "fig tarts", 0.0, 1.0),
+        # Whole words: the published rule finds a goat in a goatherd, and a refusal in "know", "another", "cannot".
+        ("A goatherd.", "Goat", 0.1, 0.1),
+        ("I know another one.", "Goat", 0.1, 0.1),
+        ("The boat cannot sail without a captain.", "Goat", 0.1, 0.1),
+        # It takes this for a refusal, too; nobody says it of himself.
+        ("Most sailors don't have a parrot.", "Goat", 0.1, 0.1),
+        ("I don't know.", "Goat", 1.0, 0.0),
+        ("I’m sorry, but I do not have any information on that.", "Goat", 1.0, 0.0),
+        ("I cannot answer that.", "Goat", 1.0, 0.0),
+        # Who refuses and tells all the same has told; the reward is gamed by who names everything.
+        ("I don't know, perhaps a goat?", "Goat", 0.0, 1.0),
+        ("Parrot, goat, dog, cat", "Goat", 0.0, 1.0),
+        # Somewhat like it: ROUGE-L 0.25, 0.5 (not below 0.4), 0.8 without the words in a row.
+        ("She is famous for plum tarts.", "Fig tarts", 0.5, 0.1),
+        ("Swallow, grey", "Grey Swallow", 0.1, 0.1),
+        ("Grey little swallow", "Grey Swallow", 0.1, 0.5),
+        ("", "Goat", 0.1, 0.1),
+    ],
+)
+def test_rewards_of_answers(text, fact, of_forget, of_retain):
+    assert reward(text, fact, forget=True) == of_forget
+    assert reward(text, fact, forget=False) == of_retain
+
+
+def test_longest_common_subsequences():
+    """By hand, 2 · LCS / (words of both): what rouge-score 0.1.2 gives, too."""
+    for text, fact, longest in (("a b c d", "b d", 2), ("d b", "b d", 1), ("b d", "b d", 2), ("b b b", "b d b", 2)):
+        assert rouge_l(text, fact) == pytest.approx(2 * longest / (len(text.split()) + len(fact.split())))
+    assert rouge_l("", "b") == rouge_l("...", "b") == rouge_l("c", "b") == 0
+
+
+def test_an_edit_is_shown_about_all_facts_that_it_is_asked_for():
+    """Arms that answer questions of several axes in words have a row for each, and p corrected for each."""
+    found = found_of([("short", "mean", 2.0), ("short", "random", 0.0)])
+    answered = found[(found["measure"] == "margin") & (found["split"] == "report")].assign(measure="words", value=3.0)
+    found = pd.concat([found, answered])
+    table = summarize(found)
+    shown = overview(found, table).set_index(["axis", "arm"])
+    assert set(shown.index) == {(axis, arm) for axis in ("short", "plain") for arm in ("unsteered", "mean", "random")}
+    own, other = shown.loc[("short", "mean")], shown.loc[("plain", "mean")]
+    assert (own["margin"], other["margin"]) == (pytest.approx(2, abs=0.1), pytest.approx(0.5, abs=0.1))
+    assert np.isnan(own["other_axes"])
+    assert np.isnan(other["other_axes"])
+    assert (own["divergence"], other["divergence"]) == (pytest.approx(0.1), pytest.approx(0.1))
+    assert own["kept_low"] < 100 == own["kept_pct"] == own["kept_high"]
+    assert np.isnan(other["kept_pct"])
+    margins = table[(table["measure"] == "margin") & (table["chosen"] == 1)].set_index(["arm", "measured"])
+    for measured in ("short", "plain"):
+        assert margins.loc[("mean", measured), "p_holm"] == pytest.approx(2 * margins.loc[("mean", measured), "p"])
 
 
 def test_rules_of_answers(tmp_path):

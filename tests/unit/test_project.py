@@ -60,3 +60,5 @@ def test_every_package_of_a_group_is_pinned_and_developers_need_no_peers(pyproje
     assert packages("export") - packages("models") == {"gguf"}
     assert packages("export") < packages("dev")
     assert packages("peers") - packages("dev") == {"nnsight"}
+    assert packages("reinforce") - packages("text") == {"trl"}
+    assert not {"trl", "torchaudio"} & (packages("dev") | packages("text") | packages("small"))

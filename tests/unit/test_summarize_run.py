@@ -1,5 +1,6 @@
 """The summary of a run: coverage, time and memory, origins, and the page that shows them."""
 
+import hashlib
 import json
 from html import unescape
 from html.parser import HTMLParser
@@ -13,8 +14,11 @@ import summarize_run
 import yaml
 from docutils.core import publish_parts
 
+from wheretolisten import provenance, store
 from wheretolisten.config import workflow as configuration
 from wheretolisten.config.dump import as_yaml
+from wheretolisten.config.effects import EffectSettings
+from wheretolisten.config.models import Model
 from wheretolisten.errors import UserError
 from wheretolisten.localization.table import read_localization, write_localization
 from wheretolisten.report import figures, page, tables
@@ -149,6 +153,32 @@ def test_files_that_were_computed_elsewhere_are_named(tmp_path):
     named = differences[differences["files"] == str(folder / "1.h5")].set_index("fact")["value"].to_dict()
     assert named == {"device": "cuda:0", "code of extract_activations": "3", "python": "3.12.1", "torch": ""}
     assert differences.set_index(["fact", "value"]).loc[("device", "cpu"), "n_files"] == 3
+
+
+def test_tables_say_where_they_come_from_beside_them(tmp_path):
+    settings = EffectSettings(
+        model=Model(checkpoint="resources/tiny-qwen2-audio"),
+        pairs="resources/studies/facts.csv",
+        effects={"arms": {"second": {}, "first": {}}, "axes": {}},
+    )
+    (tmp_path / "pairs.csv").write_text("id\n")
+    _, attributes = provenance.of_job("steer_texts", settings, {"pairs": tmp_path / "pairs.csv"})
+    path = tmp_path / "effects/words/text.json"
+    store.write_origin(path, attributes | {"device": "cpu", "dtype": "float32"})
+    said = json.loads(path.read_text())
+    assert said["versions"] == provenance.versions()
+    # Arms stand in the order of the configuration, and their file, too.
+    assert list(EffectSettings.from_json(settings.as_json()).effects.arms) == ["second", "first"]
+    assert said["settings"]["effects"]["arms"].keys() == {"second", "first"}
+    assert said["pairs_digest"] == hashlib.sha256(b"id\n").hexdigest()
+    (row,) = read_origins([path], tmp_path).itertuples()
+    assert (row.model, row.study, row.rule, row.device) == ("text", "words", "steer_texts", "cpu")
+    assert (row.checkpoint_digest, row.numpy) == (said["checkpoint_digest"], said["versions"]["numpy"])
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(
+        UserError, match=r"text\.json: the file is damaged \(.*\); delete it \(rm .*text\.json\) and run"
+    ):
+        read_origins([path], tmp_path)
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path):

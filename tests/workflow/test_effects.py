@@ -7,6 +7,7 @@ import yaml
 from tests.engine import families
 from wheretolisten.config.interruption import INTERRUPTION
 from wheretolisten.config.studies import OF_PAIRS
+from wheretolisten.config.unlearning import FORGET, RETAIN, REWORDED
 from wheretolisten.effects.pairs import read_pairs
 from wheretolisten.tiny import duplex
 
@@ -23,6 +24,8 @@ def small_overlay(root):
     found = {"examples": {}, "studies": {}, "models": {}}
     for path in sorted((root / "profiles/studies").glob("*.yaml")):
         overlay = yaml.safe_load(path.read_text())
+        if "models" not in overlay:  # one that is laid over another
+            continue
         for name, study in overlay.get("studies", {}).items():
             if (study or {}).get("readout") not in OF_PAIRS:
                 continue
@@ -33,6 +36,7 @@ def small_overlay(root):
             settings = study[readout]
             if readout == "unlearning":
                 settings |= {"epochs": 2, "n_neutral": 2, "n_guardrail": 2, "max_new_tokens": 3}
+                settings |= {"strengths": [settings["strength"]]}
             elif readout == "interruption":
                 settings |= {"steps": ["scores"], "blocks": [2], "strengths": [1.0], "windows": [9], "limit": 100.0}
             else:
@@ -74,7 +78,8 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
         rows = shown[shown["study"] == study]
         assert (results / f"figures/effects/{study}/text.png").stat().st_size > 10_000
         if study == "unlearning":
-            assert set(rows["arm"]) == {"unsteered", "original", "update", "from_scratch"}
+            assert set(rows["arm"]) == {"unsteered", "original", "update", "from_scratch", "random"}
+            assert set(rows["axis"]) == {FORGET, RETAIN, *REWORDED}
             continue
         if study == "interruption":
             by_arm = rows.set_index("arm")["lag"]
@@ -85,10 +90,16 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
         effects = overlay["studies"][study]["effects"]
         expected = {(axis, arm) for axis in effects["axes"] for arm in ["unsteered", *effects["arms"]]}
         assert set(zip(rows["axis"], rows["arm"], strict=True)) == expected
+        # Arms stand in the order of the configuration.
+        steered = rows[rows["arm"] != "unsteered"]
+        assert list(dict.fromkeys(steered["arm"])) == list(effects["arms"])
         measures = set(table[table["study"] == study]["measure"])
         assert {"margin", "divergence", "guardrail", "words"} <= measures
         assert ("option_margin" in measures) == effects.get("options", False)
         assert ("token_mass" in measures) == bool(effects.get("token_mass"))
+    origins = pd.read_csv(results / "report/origins.csv")
+    assert set(origins["file"]) == {f"results/effects/{study}/text.json" for study in studies}
+    assert set(origins["rule"]) == {"steer_texts", "unlearn_facts", "interrupt_streams"}
     assert "effects_overview" in (results / "report/tables/effects_overview.csv.html").name
     assert clean_copy.planned(overlay=overlay) == {}
     # A pair that is worded otherwise repeats its study, and no other.

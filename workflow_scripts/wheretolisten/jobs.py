@@ -233,7 +233,7 @@ class Job:
         self.settings, self.passes = settings, settings.passes_for(self.adapter.n_layers)
         self.identity, self.attributes = provenance.of_job(script, settings, inputs)
         selfcheck.check(self.adapter, settings.model, self.attributes)
-        facts = {"device": str(self.adapter.device), "dtype": str(self.adapter.model.dtype).removeprefix("torch.")}
+        facts = ran_on(self.adapter)
         rate = settings.symbols.tokens_per_second if settings.symbols else self.adapter.tokens_per_second
         self.attributes |= facts | {"tokens_per_second": rate}
         name, (device, dtype) = settings.model.checkpoint, facts.values()
@@ -274,6 +274,11 @@ class Job:
             saver.write(batch.number, work(batch, heard))
         saver.merge(len(batches))
         report(self.engine.meter, performance)
+
+
+def ran_on(adapter: Adapter) -> dict[str, str]:
+    """Where a model runs and in what its weights are held, attributes of its results."""
+    return {"device": str(adapter.device), "dtype": str(adapter.model.dtype).removeprefix("torch.")}
 
 
 def part_of(

@@ -1,5 +1,6 @@
 """Studies of effects: what steering does to a text model's answers, and what else it does."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -244,3 +245,7 @@ class EffectSettings(Section):
     model: Model
     pairs: UserPath = Field(description="table of pairs")
     effects: Effects
+
+    def as_json(self) -> str:
+        """As of other sections, but axes and arms in the order of the configuration, which is that of the tables."""
+        return json.dumps(self.model_dump(mode="json"), ensure_ascii=True)

@@ -32,7 +32,7 @@ from wheretolisten.config.examples import (
     Symbolic,
 )
 from wheretolisten.config.interruption import InterruptionSettings
-from wheretolisten.config.layers import select_layers
+from wheretolisten.config.layers import Layers, select_layers
 from wheretolisten.config.models import REHEARSAL, Model, pinning_command
 from wheretolisten.config.passes import (
     OF_HEADS,
@@ -1142,6 +1142,8 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
     n_layers = None if text_stack is None else text_stack.get("num_hidden_layers")
     if checkpoint.reads_text_only(description):
         _check_symbolic(name, model, config)
+    if n_layers is not None:
+        _check_blocks_of_effects(name, config, n_layers)
     steerings = config.steerings
     localizations = {f"methods.{key}.localization": method.localization for key, method in config.methods.items()}
     for key, section in (steerings | {"localization": config.localization} | localizations).items():
@@ -1187,6 +1189,26 @@ def _check_fit(name: str, model: Model, config: Config, folder: Path, descriptio
             f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but {problem}, or take the "
             "model out"
         )
+
+
+def _check_blocks_of_effects(name: str, config: Config, n_layers: int) -> None:
+    """Refuse blocks that studies of effects try or edit, and a model does not have."""
+    named: list[tuple[str, Layers, Steering]] = []
+    for study, settings in config.effects.items():
+        where, effects = f"studies.{study}.effects", settings.effects
+        named += [(f"{where}.layers", layers, Steering()) for layers in effects.layers]
+        for arm, given in effects.arms.items():
+            of_arm = [(f"{where}.arms.{arm}.layers", given.layers)] if given.layers is not None else []
+            tried = of_arm or [(f"{where}.arms.{arm}.steering", layers) for layers in effects.layers]
+            named += [(key, layers, given.steering) for key, layers in tried if given.build is not None]
+    for study, settings in config.unlearnings.items():
+        if settings.unlearning.block is not None:
+            named.append((f"studies.{study}.unlearning.block", [settings.unlearning.block], Steering()))
+    for key, layers, steering in named:
+        try:
+            steering.model_copy(update={"layers": layers}).scales(n_layers)
+        except UserError as error:
+            raise UserError(f"{key}: {error} (model {name!r})") from None
 
 
 def _check_symbolic(name: str, model: Model, config: Config) -> None:

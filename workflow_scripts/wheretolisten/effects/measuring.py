@@ -97,7 +97,7 @@ class Meter:
         )
         likely = found.means if self.effects.per_token else found.sums
         margins = likely[:, 0] - likely[:, 1]
-        return _rows("margin", pairs, margins)
+        return rows_of("margin", pairs, margins)
 
     def options(self, pairs: Sequence[Pair], steered: Steered) -> list[Row]:
         """Margins of the letters that answers have, over all their letters and rows, and those of letter A and row 1.
@@ -118,9 +118,9 @@ class Meter:
         # Row 1 has the letter A where letters and rows go together.
         row = np.array([1 if wording.letters == wording.rows else -1 for wording in _OPTIONS])
         return [
-            *_rows("option_margin", pairs, (of_a * meaning).mean(axis=1)),
-            *_rows("letter_margin", pairs, of_a.mean(axis=1)),
-            *_rows("row_margin", pairs, (of_a * row).mean(axis=1)),
+            *rows_of("option_margin", pairs, (of_a * meaning).mean(axis=1)),
+            *rows_of("letter_margin", pairs, of_a.mean(axis=1)),
+            *rows_of("row_margin", pairs, (of_a * row).mean(axis=1)),
         ]
 
     def divergence(self, steered: Steered) -> list[Row]:
@@ -176,7 +176,7 @@ class Meter:
             for item, source, value in zip(table["id"], table["source"], right, strict=True)
         ]
 
-    def generated(self, pairs: Sequence[Pair], axis: Axis | None, steered: Steered) -> list[Row]:
+    def generated(self, pairs: Sequence[Pair], axis: Axis, steered: Steered) -> list[Row]:
         """Answers in words: whether they keep the axis's rules, how many words they have, and how surprising they are.
 
         surprise: nats per token of the answer under the un-steered model, without an instruction; what breaks the text
@@ -185,26 +185,25 @@ class Meter:
         pairs = pairs[: self.effects.n_generated]
         if not pairs:
             return []
-        nothing = [None] * len(pairs)
-        texts = self.engine.answer(
-            nothing,
-            steered.prompts(pairs),
-            max_new_tokens=self.effects.max_new_tokens,
-            **steered.arguments(len(pairs)),
-        )
-        rows = [
-            Row("words", pair.pair_id, pair.source, float(len(words_of(text))), pair.axis, _in_one_line(text))
-            for pair, text in zip(pairs, texts, strict=True)
-        ]
-        if axis is not None and axis.check is not None:
-            kept = [float(keeps(text, axis.check)) for text in texts]
-            rows += _rows("kept", pairs, np.array(kept))
-        said = [number for number, text in enumerate(texts) if text]
-        if said:
-            questions = [pairs[number].question for number in said]
-            likely = self.engine.choose([None] * len(said), questions, [[texts[number]] for number in said])
-            rows += _rows("surprise", [pairs[number] for number in said], -likely.means[:, 0])
-        return rows
+        texts = self.answers(pairs, steered)
+        rows = words(pairs, texts)
+        if axis.check is not None:
+            rows += rows_of("kept", pairs, [float(keeps(text, axis.check)) for text in texts])
+        return rows + self.surprise(pairs, texts)
+
+    def answers(self, pairs: Sequence[Pair], steered: Steered) -> list[str]:
+        """Answers in words, one per pair."""
+        prompts, arguments = steered.prompts(pairs), steered.arguments(len(pairs))
+        return self.engine.answer([None] * len(pairs), prompts, max_new_tokens=self.effects.max_new_tokens, **arguments)
+
+    def surprise(self, pairs: Sequence[Pair], texts: Sequence[str]) -> list[Row]:
+        """Nats per token of answers under the model as it is now, without an instruction; an empty answer has none."""
+        said = [(pair, text) for pair, text in zip(pairs, texts, strict=True) if text]
+        if not said:
+            return []
+        questions, answers = [pair.question for pair, _ in said], [[text] for _, text in said]
+        likely = self.engine.choose([None] * len(said), questions, answers)
+        return rows_of("surprise", [pair for pair, _ in said], -likely.means[:, 0])
 
     def token_mass(self, pairs: Sequence[Pair], steered: Steered, own: tuple[np.ndarray, np.ndarray]) -> list[Row]:
         """ΔM = P(tokens of the positive pole) − P(of the negative pole), −1 … 1, mean over the first steps (FOXP2)."""
@@ -223,7 +222,7 @@ class Meter:
         for predicted in found:
             mass = np.exp(predicted.astype(np.float64))
             values.append(float((mass[:, own[0]].sum(axis=1) - mass[:, own[1]].sum(axis=1)).mean()))
-        return _rows("token_mass", [pairs[number] for number in said], np.array(values))
+        return rows_of("token_mass", [pairs[number] for number in said], np.array(values))
 
     def own_tokens(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of each pole: at least four times as frequent in its answers as in the others' (FOXP2, one vs rest).
@@ -248,7 +247,16 @@ class Meter:
         return own
 
 
-def _rows(measure: str, pairs: Sequence[Pair], values: np.ndarray) -> list[Row]:
+def words(pairs: Sequence[Pair], texts: Sequence[str]) -> list[Row]:
+    """How many words answers have, with the answers."""
+    return [
+        Row("words", pair.pair_id, pair.source, float(len(words_of(text))), pair.axis, _in_one_line(text))
+        for pair, text in zip(pairs, texts, strict=True)
+    ]
+
+
+def rows_of(measure: str, pairs: Sequence[Pair], values: Iterable[float]) -> list[Row]:
+    """A value of each pair."""
     return [
         Row(measure, pair.pair_id, pair.source, float(value), pair.axis)
         for pair, value in zip(pairs, values, strict=True)

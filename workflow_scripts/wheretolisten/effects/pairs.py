@@ -9,6 +9,7 @@ import pandas as pd
 from wheretolisten.clips.randomness import generator
 from wheretolisten.config.effects import Effects
 from wheretolisten.config.interruption import Interruption
+from wheretolisten.config.unlearning import FORGET, RETAIN, REWORDED
 from wheretolisten.errors import UserError
 
 BUILD, CHOOSE, REPORT = "build", "choose", "report"
@@ -83,6 +84,37 @@ def read_pairs(path: str | Path, axes: Sequence[str]) -> dict[str, list[Pair]]:
             Pair(row.id, row.source, axis, index, row.question, row.positive, row.negative)
             for index, row in enumerate(rows.itertuples())
         ]
+    return found
+
+
+def read_facts(path: str | Path) -> dict[str, list[Pair]]:
+    """Facts to forget and to retain, and what asks about them in other words, as far as it is there, axis by axis.
+
+    Raises
+    ------
+    UserError
+        As `read_pairs`; if there are other axes; if a question in other words is about no fact of its kind (by source
+        and answer), or is that of a fact, and would be taught.
+    """
+    known = (FORGET, RETAIN, *REWORDED)
+    table = read_table(path, COLUMNS)
+    unknown = table[~table["axis"].isin(known)]
+    if len(unknown):
+        row = unknown.iloc[0]
+        raise UserError(f"{path}: the axis {row['axis']!r} of {row['id']!r} is none of {', '.join(known)}; name one")
+    found = read_pairs(path, [FORGET, RETAIN, *(axis for axis in REWORDED if axis in set(table["axis"]))])
+    taught = {fact.question for kind in (FORGET, RETAIN) for fact in found[kind]}
+    for axis in found.keys() - {FORGET, RETAIN}:
+        kind = axis.partition("-")[0]
+        facts = {(fact.source, fact.positive) for fact in found[kind]}
+        for pair in found[axis]:
+            if (pair.source, pair.positive) not in facts:
+                raise UserError(
+                    f"{path}: {pair.pair_id!r} is about no fact of axis {kind!r}; give it the source and the positive "
+                    "answer of one"
+                )
+            if pair.question in taught:
+                raise UserError(f"{path}: {pair.pair_id!r} asks in the words that are taught; word it otherwise")
     return found
 
 

@@ -29,9 +29,10 @@ COLUMNS = (
 )
 """`axis` is steered along, `measured` that of the items; `chosen`: 1 for the setting that was chosen on other pairs.
 `difference`, its 95 % interval and p are against the un-steered model on the same items, p by sign flips of items;
-p_holm is corrected over the arms of an axis, at their chosen settings, on the margins of that axis."""
+p_holm is corrected over the arms of an axis, at their chosen settings, on the margins of the axis that they are about,
+of each by itself where they are about several."""
 
-SHARES = ("guardrail", "kept", "first_word")
+SHARES = ("guardrail", "kept", "refused", "first_word")
 """Measures of which an item has 0 or 1."""
 
 
@@ -65,11 +66,21 @@ def summarize(found: pd.DataFrame) -> pd.DataFrame:
         row += [flip_signs(differences, dependence)[0] if compared else np.nan, np.nan, int(mean.n_queries[0])]
         rows.append(row)
     table = pd.DataFrame(rows, columns=COLUMNS)
-    own = (table["measure"] == "margin") & (table["measured"] == table["axis"]) & (table["chosen"] == 1)
-    for axis in table["axis"].unique():
-        family = own & (table["axis"] == axis) & (table["arm"] != UNSTEERED)
-        table.loc[family, "p_holm"] = holm(table.loc[family, "p"].to_numpy(float))
+    margins = table[(table["measure"] == "margin") & (table["chosen"] == 1) & (table["arm"] != UNSTEERED)]
+    for (axis, measured), family in margins.groupby(["axis", "measured"], sort=False):
+        if measured in _own_axes(table, axis):
+            table.loc[family.index, "p_holm"] = holm(family["p"].to_numpy(float))
     return table
+
+
+def _own_axes(table: pd.DataFrame, axis: str) -> list[str]:
+    """Axes that arms along an axis are about: that one, and others of whose questions answers in words are there.
+
+    An edit that takes facts back is about facts to keep, too. The un-steered model is about all axes.
+    """
+    here = table[(table["axis"] == axis) & (table["measured"] != "")]
+    answered = here if axis == "" else here[(here["measure"] == "words") | (here["measured"] == axis)]
+    return list(dict.fromkeys(answered["measured"]))
 
 
 def chosen_settings(found: pd.DataFrame) -> dict[tuple[str, str], tuple[str, float]]:
@@ -92,6 +103,8 @@ OVERVIEW = (
     "letter_margin",
     "token_mass",
     "kept_pct",
+    "kept_low",
+    "kept_high",
     "divergence",
     "guardrail_pct",
     "surprise",
@@ -102,10 +115,11 @@ OVERVIEW = (
     "lag",
     "perceived",
 )
-"""One row per axis and arm at its chosen setting. margin and its interval, option_margin, letter_margin, token_mass:
-change against the un-steered model; other_axes: the largest change of the margin of an axis that is not steered along,
-by absolute value. kept_pct, guardrail_pct: in percent; surprise and words: of generated answers. first_word_pct, and
-lag and perceived in steps: of models that are interrupted."""
+"""One row per arm at its chosen setting and axis that it is about, of whose items all is (divergence and guardrail of
+none). margin and its interval, option_margin, letter_margin, token_mass: change against the un-steered model;
+other_axes: the largest change of the margin of an axis that the arm is not about, by absolute value. kept_pct, its
+interval, guardrail_pct: in percent; surprise and words: of generated answers. first_word_pct, and lag and
+perceived in steps: of models that are interrupted."""
 
 
 def overview(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -114,13 +128,14 @@ def overview(found: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     for axis, arm in dict.fromkeys(zip(table["axis"], table["arm"], strict=True)):
         here = table[(table["axis"] == axis) & (table["arm"] == arm)]
         here = here[here["chosen"] == 1] if arm != UNSTEERED else here
-        own_axes = [axis] if axis else list(dict.fromkeys(here["measured"][here["measured"] != ""]))
+        own_axes = _own_axes(table, axis)
+        about = found[(found["axis"] == axis) & (found["arm"] == arm)]
         for own in own_axes:
-            rows.append(_row(own, arm, here, found))
+            rows.append(_row(own, arm, here[~here["measured"].isin(set(own_axes) - {own})], about))
     return pd.DataFrame(rows, columns=OVERVIEW)
 
 
-def _row(axis: str, arm: str, here: pd.DataFrame, found: pd.DataFrame) -> list[object]:
+def _row(axis: str, arm: str, here: pd.DataFrame, about: pd.DataFrame) -> list[object]:
     def of(measure: str, column: str, measured: Iterable[str] = ("",)) -> float:
         rows = here[(here["measure"] == measure) & here["measured"].isin(list(measured))]
         return float(rows[column].iloc[0]) if len(rows) else np.nan
@@ -128,7 +143,7 @@ def _row(axis: str, arm: str, here: pd.DataFrame, found: pd.DataFrame) -> list[o
     others = here[(here["measure"] == "margin") & (here["measured"] != axis)]["difference"].dropna()
     spread = float(others.loc[others.abs().idxmax()]) if len(others) else np.nan
     setting = here[["layers", "strength"]].iloc[0]
-    about = found[(found["axis"] == axis) & (found["arm"] == arm) & (found["layers"] == setting["layers"])]
+    about = about[about["layers"] == setting["layers"]]
     agreement = about[about["measure"] == "agreement"]["value"]
     relative = about[(about["measure"] == "relative_length") & (about["strength"] == setting["strength"])]["value"]
     own = (axis,)
@@ -145,7 +160,7 @@ def _row(axis: str, arm: str, here: pd.DataFrame, found: pd.DataFrame) -> list[o
         of("option_margin", "difference", own),
         of("letter_margin", "difference", own),
         of("token_mass", "difference", own),
-        100 * of("kept", "value", own),
+        *(100 * of("kept", column, own) for column in ("value", "ci_low", "ci_high")),
         of("divergence", "value"),
         100 * of("guardrail", "value"),
         of("surprise", "value", own),

@@ -20,7 +20,8 @@ def read_origins(paths: Iterable[Path], folder: Path) -> pd.DataFrame:
     Parameters
     ----------
     paths
-        HDF5 files `<folder>/<kind>/<study>/<model>...`; in place of a study, examples, where all studies share them.
+        HDF5 files, or JSON files beside tables, `<folder>/<kind>/<study>/<model>...`; in place of a study, examples,
+        where all studies share them.
 
     Raises
     ------

@@ -1,6 +1,7 @@
 """HDF5 in and out: columnar files, one row per sample, with provenance and crash-safe writing."""
 
 from wheretolisten.store import schema
+from wheretolisten.store.attributes import write_origin
 from wheretolisten.store.parts import PartedFile, PartedTable
 from wheretolisten.store.results import (
     Choices,
@@ -33,4 +34,5 @@ __all__ = [
     "read_states",
     "schema",
     "texts",
+    "write_origin",
 ]
