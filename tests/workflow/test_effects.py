@@ -82,7 +82,7 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
             assert set(rows["axis"]) == {FORGET, RETAIN, *REWORDED}
             continue
         if study == "interruption":
-            by_arm = rows.set_index("arm")["lag"]
+            by_arm = pd.to_numeric(rows.set_index("arm")["lag"], errors="coerce")
             assert list(by_arm.index) == ["unsteered", "uninterrupted", "scores", "random", "reversed"]
             assert by_arm["scores"] < by_arm["unsteered"] - 1
             assert by_arm["reversed"] > by_arm["unsteered"] + 1
