@@ -21,7 +21,7 @@ from wheretolisten.files import sha256_of_file, write_text
 SCRIPTS = Path(__file__).resolve().parent.parent
 """Folder of the scripts, which is also the root that `wheretolisten` is imported from."""
 
-_PACKAGES = ("numpy", "scipy", "h5py", "torch", "transformers", "tokenizers", "accelerate", "soundfile", "soxr")
+_PACKAGES = ("numpy", "scipy", "h5py", "torch", "transformers", "tokenizers", "accelerate", "trl", "soundfile", "soxr")
 
 
 @functools.cache
