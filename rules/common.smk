@@ -55,12 +55,12 @@ def check_pairs():
         from wheretolisten.config.unlearning import FORGET, RETAIN
         from wheretolisten.effects import pairs
 
-        path = CONFIG.examples_of(study).path
+        paths = CONFIG.examples_of(study).path
         try:
             if study in CONFIG.unlearnings:
-                pairs.read_pairs(path, [FORGET, RETAIN])
+                pairs.read_pairs(paths, [FORGET, RETAIN])
             else:
-                pairs.split(pairs.read_pairs(path, list(settings.effects.axes)), settings.effects)
+                pairs.split(pairs.read_pairs(paths, list(settings.effects.axes)), settings.effects)
         except UserError as error:
             raise UserError(f"studies.{study}: {error}") from None
 
@@ -442,7 +442,7 @@ def choice_figures(studies):
 def effect_files(wildcards):
     """Tables of the user that a study of effects depends on."""
     pairs, study = CONFIG.examples_of(wildcards.effects).path, CONFIG.studies[wildcards.effects]
-    return [pairs, *getattr(study, study.readout).files.values()]
+    return [*pairs, *getattr(study, study.readout).files.values()]
 
 
 def tabulated_effects():
@@ -451,6 +451,15 @@ def tabulated_effects():
         study: {model: f"results/effects/{study}/{model}.csv" for model in CONFIG.models}
         for study in [*CONFIG.effects, *CONFIG.unlearnings]
     }
+
+
+def robust_tables():
+    """Tables of how far effects carry, where some study asks for them."""
+    asked = [study.effects for study in CONFIG.effects.values()]
+    return [
+        *([tables.ADDITIVITY] if any(effects.sums for effects in asked) else []),
+        *([tables.BREAKING] if any(effects.every_strength for effects in asked) else []),
+    ]
 
 
 def effect_figures(studies):
@@ -550,8 +559,8 @@ if CONFIG.choices and not CONFIG.rehearsal:
     FIGURES += choice_figures(CONFIG.choices)
 EFFECTS = []
 if tabulated_effects() and not CONFIG.rehearsal:
-    SHOWN_TABLES += tables.EFFECTS
-    EFFECTS += table_files(tables.EFFECTS) + effect_figures(tabulated_effects())
+    SHOWN_TABLES += [*tables.EFFECTS, *robust_tables()]
+    EFFECTS += table_files([*tables.EFFECTS, *robust_tables()]) + effect_figures(tabulated_effects())
     FIGURES += effect_figures(tabulated_effects())
 INTERVALS = []
 if CONFIG.intervals and not CONFIG.rehearsal:

@@ -3,6 +3,7 @@
 
 localrules:
     tabulate_effects,
+    tabulate_robustness,
     plot_effects,
 
 
@@ -84,6 +85,30 @@ rule tabulate_effects:
     shell:
         "python {params.code[0]:q} --studies {params.studies:q} --table {output.table:q}"
         " --overview {output.overview:q} > {log:q} 2>&1"
+
+
+rule tabulate_robustness:
+    input:
+        effects=[path for study in CONFIG.effects for path in tabulated_effects()[study].values()],
+    output:
+        additivity="results/tables/additivity.csv",
+        breaking="results/tables/breaking.csv",
+    log:
+        "results/logs/tabulate_robustness/robustness.log",
+    benchmark:
+        "results/performance/tabulate_robustness/robustness.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("tabulate_robustness"),
+        studies=json.dumps({study: tabulated_effects()[study] for study in CONFIG.effects}),
+        sums=json.dumps({name: study.effects.sums for name, study in CONFIG.effects.items()}),
+        breaks_at=json.dumps(
+            {name: study.effects.breaks_at for name, study in CONFIG.effects.items() if study.effects.every_strength}
+        ),
+    shell:
+        "python {params.code[0]:q} --studies {params.studies:q} --sums {params.sums:q} --breaks-at {params.breaks_at:q}"
+        " --additivity {output.additivity:q} --breaking {output.breaking:q} > {log:q} 2>&1"
 
 
 rule plot_effects:

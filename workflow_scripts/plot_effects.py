@@ -24,6 +24,7 @@ _PANELS = {
     "margin": "Change of the margin (nats)",
     "divergence": "Divergence on neutral\nprompts (nats)",
     "surprise": "Surprise of answers\n(nats per token)",
+    "guardrail": "Guardrail answered\nrightly (share)",
 }
 """What is drawn of an axis, where it was measured: the change of the margin, of the others the value."""
 
@@ -58,7 +59,11 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
     """
     style.apply()
     axes_of = [axis for axis in dict.fromkeys(table["axis"]) if axis]
+    n_strengths = table[table["layers"] != ""].groupby(["measure", "axis", "arm"])["strength"].nunique()
     panels = {measure: label for measure, label in _PANELS.items() if measure in set(table["measure"])}
+    # At the chosen strengths alone there is nothing to draw of it over strength.
+    if n_strengths.get("guardrail", pd.Series([0])).max() < 2:
+        panels.pop("guardrail", None)
     figure, panes = plt.subplots(
         len(axes_of),
         len(panels),

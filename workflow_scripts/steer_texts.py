@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
         logger.info("%s: %s", axis, ", ".join(f"{len(pairs)} pairs {side}" for side, pairs in of_axis.items()))
 
     torch.set_num_threads(args.threads)
-    digests = {str(path): sha256_of_file(path) for path in (settings.pairs, *effects.files.values())}
+    digests = {str(path): sha256_of_file(path) for path in (*settings.pairs, *effects.files.values())}
     identity, _ = provenance.of_job("steer_texts", settings, {})
     table = store.PartedTable(args.output, provenance.digest_of(identity, digests))
     engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from wheretolisten.engine import sites
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import load
+from wheretolisten.statistics.robustness import additivity
 
 PROMPTS = ("When does the dog bark?", "Describe the rain, and then the rooster.", "Why?")
 ANSWERS = ("At noon, before the rain.", "Wet", "Because the dog barks at the rooster in the rain.")
@@ -277,6 +279,38 @@ def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
     relative = [each[each["measure"] == "relative_length"] for each in (directed, random)]
     same = relative[0].merge(relative[1], on=["layers", "strength"])
     np.testing.assert_allclose(same["value_x"], same["value_y"], rtol=1e-5)
+
+
+def test_directions_add_up_exactly_where_what_is_read_is_linear_in_the_state(llama, sides, monkeypatch):
+    """After the last block of a model without a final norm, the margin of two answers, a token each, is linear.
+
+    Nothing lies between what is added there and the logits: both directions do together what each does alone, and do
+    so no more once lengths are restored.
+    """
+    monkeypatch.setitem(llama.adapter.text_stack._modules, "norm", torch.nn.Identity())
+    told = {"short": dict(sides["short"]), "plain": {}}
+    for side, of_side in sides["plain"].items():
+        told["plain"][side] = [replace(p, negative="Because the dog barks at the rooster.") for p in of_side]
+    for of_axis in told.values():
+        of_axis[REPORT] = [replace(pair, positive="the", negative="a") for pair in of_axis[REPORT]]
+    differences = {}
+    for preserve_norm in (False, True):
+        steered = {"steering": {"preserve_norm": preserve_norm}, "layers": "last", "strengths": [300.0, 1000.0]}
+        arms = {"mean": steered, "random": steered | {"control": "random"}}
+        for name, second in (("both", "mean"), ("with_random", "random")):
+            arms[name] = steered | {"plus": {"axis": "plain", "arm": second}, "along": ["short"]}
+        few = Effects.model_validate(
+            {"axes": AXES, "arms": arms, "n_generated": 0, "limit": 1e6, "n_build": 5, "n_choose": 3, "n_report": 5}
+        )
+        study = Study(Meter(llama, few), few, told)
+        found = pd.concat([study.measure(unit) for unit in units_of(few)])
+        table = additivity(found, few.sums)
+        assert set(table["arm"]) == {"both", "with_random"}
+        assert (table[["first", "second"]].abs().to_numpy() > 0).all()
+        assert table["cosine"].between(-0.99, 0.99).all()
+        differences[preserve_norm] = table["difference"].abs().max() / table["both"].abs().max()
+    assert differences[False] < 1e-4
+    assert differences[True] > 1e-2
 
 
 def test_blocks_that_a_support_leaves_alone_say_nothing_of_the_sign(llama, effects, sides):

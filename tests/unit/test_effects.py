@@ -11,11 +11,15 @@ import pytest
 import tabulate_effects
 from pydantic import ValidationError
 
+from wheretolisten.config.effects import COLUMNS as FOUND
 from wheretolisten.config.effects import Arm, Axis, Check, Effects
+from wheretolisten.config.examples import Pairs
 from wheretolisten.effects import checks, pairs
+from wheretolisten.effects.arms import units_of
 from wheretolisten.effects.poles import Poles, build
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.effects import overview, summarize
+from wheretolisten.statistics.robustness import additivity, breaking
 
 AXIS = {"positive": ["Answer briefly."], "negative": ["Answer at length."]}
 
@@ -53,6 +57,17 @@ def test_pairs_of_a_source_are_on_one_side_and_further_pairs_move_none(tmp_path)
         assert after["short"][side][: len(of_side)] == of_side
     other = pairs.split(pairs.read_pairs(tmp_path / "a.csv", ["short"]), wider.model_copy(update={"seed": 1}))
     assert other != before
+
+
+def test_pairs_of_several_tables_are_those_of_one(tmp_path):
+    rows = [row(number, axis) for axis in ("short", "plain") for number in range(8)]
+    whole = pairs.read_pairs(write(tmp_path / "whole.csv", rows), ["short", "plain"])
+    parts = [write(tmp_path / "a.csv", rows[:5]), write(tmp_path / "b.csv", rows[5:])]
+    assert pairs.read_pairs(parts, ["short", "plain"]) == whole
+    assert Pairs.model_validate({"type": "pairs", "path": "a.csv"}).path == ["a.csv"]
+    twice = [*parts, write(tmp_path / "c.csv", rows[:1])]
+    with pytest.raises(UserError, match=r"a.csv, .*b.csv, .*c.csv: the id 'short-0' comes twice"):
+        pairs.read_pairs(twice, ["short", "plain"])
 
 
 @pytest.mark.parametrize(
@@ -144,6 +159,32 @@ def test_axes_and_arms_that_do_not_fit_are_refused():
     assert Axis.model_validate(AXIS).check is None
 
 
+SUMMED = {"layers": "all", "plus": {"axis": "plain", "arm": "mean"}}
+
+
+def test_arms_that_add_two_directions_are_compared_with_each_alone():
+    arms = {"mean": {"layers": "all"}, "random": {"layers": "all", "control": "random"}, "both": SUMMED}
+    both = Effects(axes={"short": AXIS, "plain": AXIS}, arms=arms | {"with_random": SUMMED | {"along": ["short"]}})
+    assert both.sums["with_random"] == ("mean", "plain", "mean")
+    units = units_of(both)
+    assert ("short", "with_random") in units
+    assert ("plain", "with_random") not in units
+    assert ("plain", "both") in units
+    for changed, message in (
+        ({"both": SUMMED | {"plus": {"axis": "long", "arm": "mean"}}}, "there is no axis 'long'; name one of short"),
+        ({"both": SUMMED | {"plus": {"axis": "plain", "arm": "both"}}}, "'both' is no arm that adds one direction"),
+        ({"both": SUMMED | {"control": "random"}}, "the control of a sum is a second direction that is one"),
+        ({"both": SUMMED | {"layers": "last"}}, "effects add up at the same blocks and strengths; give both arms"),
+        ({"both": SUMMED | {"strengths": [3.0]}}, "effects add up at the same blocks and strengths; give both arms"),
+        ({"both": SUMMED | {"build": "pca"}}, "no arm is the same without plus; add it, as what the sum is compared"),
+        ({"both": SUMMED | {"instructed": True}}, "take support, instructed and operator out of both arms"),
+        ({"mean": {"layers": "all", "along": ["short"]}}, "'mean' is not steered along 'plain'; add it to along"),
+        ({"mean": {"layers": "all", "along": ["long"]}}, "arms.mean.along: there is no axis 'long'; name one of short"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            Effects.model_validate({"axes": {"short": AXIS, "plain": AXIS}, "arms": arms | changed})
+
+
 @pytest.fixture
 def states():
     rng = np.random.default_rng(0)
@@ -216,8 +257,7 @@ def found_of(arms, n=30):
             add(axis, arm, "report", "all", strength, "guardrail", "", [0.0] * n)
             add(axis, arm, "report", "all", strength, "kept", "short", [1.0] * n)
             add(axis, arm, "report", "all", strength, "relative_length", "", [0.2 * strength], [""])
-    about = ["axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text"]
-    return pd.DataFrame(rows, columns=about)
+    return pd.DataFrame(rows, columns=FOUND)
 
 
 def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
@@ -244,6 +284,58 @@ def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
     base = shown.loc[("short", "unsteered")]
     assert (base["kept_pct"], base["guardrail_pct"]) == (0, 50)
     assert np.isnan(base["margin"])
+
+
+def test_a_planted_interaction_is_found_beside_a_sum_that_is_none():
+    found = found_of([("short", "mean", 2.0), ("plain", "mean", 1.0), ("short", "both", 2.25), ("short", "more", 3.0)])
+    for arm in ("both", "more"):
+        about = ["short", arm, "choose", "all", 1.0, "cosine", "plain", "", "", 0.25, ""]
+        found.loc[len(found)] = about
+    alone = ("mean", "plain", "mean")
+    table = additivity(found, {"both": alone, "more": alone}).set_index(["arm", "measured", "strength"])
+    whole = table.loc["both", "short", 1.0]
+    assert (whole["first"], whole["second"]) == (pytest.approx(2, abs=0.1), pytest.approx(0.25, abs=0.1))
+    assert whole["sum"] == pytest.approx(whole["first"] + whole["second"])
+    assert whole["difference"] == pytest.approx(whole["both"] - whole["sum"])
+    assert whole["difference_low"] < 0 < whole["difference_high"]
+    assert whole["p"] > 0.05
+    assert (whole["cosine"], whole["n_items"]) == (0.25, 30)
+    assert (whole["divergence_first"], whole["divergence_both"]) == (pytest.approx(0.1), pytest.approx(0.1))
+    more = table.loc["more", "short", 1.0]
+    assert more["difference"] == pytest.approx(0.75, abs=0.1)
+    assert more["difference_low"] > 0.6
+    assert more["p"] < 0.001
+    # Half the strength has half of it.
+    assert table.loc["more", "short", 0.5]["difference"] == pytest.approx(0.375, abs=0.1)
+
+
+def test_text_breaks_from_the_strength_on_above_which_all_surprise_is_too_much():
+    rng, rows = np.random.default_rng(0), []
+    excess = {"mean": {1.0: 0.1, 2.0: 1.5, 4.0: 0.9, 8.0: 3.0}, "mild": {1.0: 0.0, 2.0: 0.1, 4.0: 0.1, 8.0: 0.2}}
+    noise = rng.standard_normal(12)
+    for number in range(12):
+        item = [f"pair-{number}", f"source-{number}"]
+        for measure in ("margin", "surprise", "words"):
+            rows.append(["", "unsteered", "report", "", 0.0, measure, "short", *item, 1.0, ""])
+        for arm, moves in excess.items():
+            for strength, move in moves.items():
+                values = {"margin": 1 + strength, "surprise": 1 + move + 0.3 * noise[number], "words": 5.0}
+                if (arm, strength) == ("mild", 8.0):
+                    del values["surprise"]  # no answer has a word
+                for measure, value in values.items():
+                    rows.append(["short", arm, "report", "all", strength, measure, "short", *item, value, ""])
+    table = breaking(summarize(pd.DataFrame(rows, columns=FOUND)), 1.0).set_index("arm")
+    mean = table.loc["mean"]
+    # That it is broken at 2 does not count, since it is not at 4; the interval leaves open whether it is.
+    assert (mean["breaks"], mean["breaks_low"], mean["breaks_high"]) == (8, 2, 8)
+    assert (mean["strength_before"], mean["margin_before"]) == (4, pytest.approx(4))
+    assert (table.loc["mild", "breaks"], table.loc["mild", "strength_before"]) == (8, 4)
+    lenient = breaking(summarize(pd.DataFrame(rows, columns=FOUND)), 5.0).set_index("arm").loc["mean"]
+    assert np.isnan([lenient["breaks"], lenient["breaks_low"], lenient["breaks_high"]]).all()
+    assert (lenient["strength_before"], lenient["highest"]) == (8, 8)
+    few = pd.DataFrame(rows, columns=FOUND)
+    few = few[~((few["measure"].isin(("words", "surprise"))) & (few["strength"] == 1.0))]
+    assert breaking(summarize(few), 1.0).empty
 
 
 @pytest.fixture
@@ -278,6 +370,12 @@ def test_a_figure_shows_every_arm_along_every_axis_and_equal_figures_are_equal_f
     assert drawn == {1, 2}
     lowest = figure.axes[titles.index("Steered along plain")]
     assert [text.get_text() for text in lowest.get_xticklabels()] == ["0.5", "1"]
+    # The guardrail is drawn where it was asked at more than one strength.
+    labels = [axis.get_ylabel().split("\n")[0] for axis in figure.axes]
+    assert labels.count("Guardrail answered") == 2
+    chosen = table[(table["measure"] != "guardrail") | (table["chosen"] == 1) | (table["arm"] == "unsteered")]
+    fewer = plot_effects.draw_effects(chosen, "Tiny, study words").axes
+    assert len(fewer) == len(figure.axes) - 2
     with pytest.raises(UserError, match="has no rows of study 'other'; name one that the table holds"):
         draw("three", study="other")
 

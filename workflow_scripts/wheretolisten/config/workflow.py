@@ -613,9 +613,9 @@ class Config(Probe):
     def effect_settings(self, model: str, study: str) -> EffectSettings:
         """What `steer_texts` of a model depends on."""
         settings = self.studies[study]
-        return EffectSettings(
-            model=self.models[model], pairs=self.examples[settings.examples].path, effects=settings.effects
-        )
+        # Where text counts as broken is a matter of tables.
+        effects = settings.effects.model_copy(update={"breaks_at": Effects().breaks_at})
+        return EffectSettings(model=self.models[model], pairs=self.examples[settings.examples].path, effects=effects)
 
     def unlearning_settings(self, model: str, study: str) -> UnlearningSettings:
         """What `unlearn_facts` of a model depends on."""
@@ -876,7 +876,13 @@ _PATHS = ("path", "csv", "audio", "events", "names")
 
 def _at(root: Path, entry: Section) -> Section:
     paths = {key: getattr(entry, key, None) for key in _PATHS}
-    return entry.model_copy(update={key: str(root / path) for key, path in paths.items() if path is not None})
+    return entry.model_copy(
+        update={
+            key: [str(root / each) for each in path] if isinstance(path, list) else str(root / path)
+            for key, path in paths.items()
+            if path is not None
+        }
+    )
 
 
 def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
@@ -921,7 +927,8 @@ def _check_files(config: Config, root: Path) -> None:
                     _check_path(f"examples.{name}.{key}", path, "file", root)
     for name, pairs in config.examples.items():
         if isinstance(pairs, Pairs):
-            _check_path(f"examples.{name}.path", pairs.path, "file", root)
+            for path in pairs.path:
+                _check_path(f"examples.{name}.path", path, "file", root)
     for name, study in (config.effects | config.unlearnings).items():
         for key, path in getattr(study, study.readout).files.items():
             _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)

@@ -58,26 +58,27 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def read_pairs(path: str | Path, axes: Sequence[str]) -> dict[str, list[Pair]]:
-    """Pairs of each axis, in the order of the table.
+def read_pairs(path: str | Path | Sequence[str | Path], axes: Sequence[str]) -> dict[str, list[Pair]]:
+    """Pairs of each axis, in the order of the table, or of several tables.
 
     Raises
     ------
     UserError
         As `read_table`; if an id comes twice, the answers of a pair are the same, or an axis has none.
     """
-    table = read_table(path, COLUMNS)
+    paths = [path] if isinstance(path, str | Path) else path
+    table, where = pd.concat([read_table(each, COLUMNS) for each in paths]), ", ".join(map(str, paths))
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
-        raise UserError(f"{path}: the id {twice.iloc[0]!r} comes twice; each pair has its own")
+        raise UserError(f"{where}: the id {twice.iloc[0]!r} comes twice; each pair has its own")
     same = table["id"][table["positive"] == table["negative"]]
     if len(same):
-        raise UserError(f"{path}: both answers of {same.iloc[0]!r} are the same; word them otherwise")
+        raise UserError(f"{where}: both answers of {same.iloc[0]!r} are the same; word them otherwise")
     found = {}
     for axis in axes:
         rows = table[table["axis"] == axis]
         if rows.empty:
-            raise UserError(f"{path}: no pair has the axis {axis!r} ({', '.join(table['axis'].unique())}); name one")
+            raise UserError(f"{where}: no pair has the axis {axis!r} ({', '.join(table['axis'].unique())}); name one")
         found[axis] = [
             Pair(row.id, row.source, axis, index, row.question, row.positive, row.negative)
             for index, row in enumerate(rows.itertuples())

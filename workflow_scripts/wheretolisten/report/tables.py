@@ -218,7 +218,31 @@ EFFECT_OVERVIEW = Table(
 EFFECTS = (EFFECT_SETTINGS, EFFECT_OVERVIEW)
 """What `tabulate_effects` writes."""
 
-ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *INTERVALS, *SOUND_EVENTS)
+ADDITIVITY = Table(
+    "additivity",
+    "Effects",
+    "Whether two directions do together what each does alone",
+    "Arms that add two directions, at every strength: change of the margin of the axis that is measured, in nats, "
+    "under each direction alone (first, second), under both, and their sum; difference: both minus the sum, "
+    "with 95 % interval over pairs that share a source, and p by sign flips. A second direction that is random is the "
+    "control. cosine: of the two directions, mean over the steered blocks. divergence: on neutral prompts, in nats.",
+    look="whether two directions add up",
+)
+BREAKING = Table(
+    "breaking",
+    "Effects",
+    "From which strength on steered text breaks",
+    "The lowest strength that was tried of those from which on generated answers are more surprising to the "
+    "un-steered model than un-steered ones by more than breaks_at, in nats per token; empty where text does not break "
+    "up to the highest one. breaks_low, breaks_high: from which on they may be, and surely are, by the 95 % interval "
+    "over sources of that excess. margin_before: what steering does to the margin at the strength below. Answers "
+    "without a word have no surprise; text that repeats itself may have little.",
+    look="from which strength on steered text breaks",
+)
+ROBUSTNESS = (ADDITIVITY, BREAKING)
+"""What `tabulate_robustness` writes."""
+
+ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *ROBUSTNESS, *INTERVALS, *SOUND_EVENTS)
 """All but those of sweeps."""
 
 

@@ -1,10 +1,12 @@
 """What arms do to answers, held against the un-steered model: means, differences of the same items, and tests."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from wheretolisten.config.effects import COLUMNS as FOUND
 from wheretolisten.config.effects import UNSTEERED
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
@@ -33,6 +35,12 @@ p_holm is corrected over the arms of an axis, at their chosen settings, on the m
 
 SHARES = ("guardrail", "kept")
 """Measures of which an item has 0 or 1."""
+
+
+def read_found(path: str | Path) -> pd.DataFrame:
+    """What `steer_texts` or `unlearn_facts` wrote, names and blocks as text."""
+    words = [column for column in FOUND if column not in ("strength", "value")]
+    return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(words, str))
 
 
 def summarize(found: pd.DataFrame) -> pd.DataFrame:
