@@ -459,13 +459,18 @@ def robust_tables():
     return [
         *([tables.ADDITIVITY] if any(effects.sums for effects in asked) else []),
         *([tables.BREAKING] if any(effects.every_strength for effects in asked) else []),
+        *([tables.DECAY] if any(effects.decay for effects in asked) else []),
     ]
 
 
 def effect_figures(studies):
+    drawn_of = [f"effects/{study}" for study in studies]
+    drawn_of += [
+        f"decay/{study}" for study in studies if study in CONFIG.effects and CONFIG.effects[study].effects.decay
+    ]
     return [
-        f"results/figures/effects/{study}/{model}.{suffix}"
-        for study in studies
+        f"results/figures/{drawn}/{model}.{suffix}"
+        for drawn in drawn_of
         for model in CONFIG.models
         for suffix in ("pdf", "png")
     ]

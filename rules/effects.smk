@@ -5,6 +5,7 @@ localrules:
     tabulate_effects,
     tabulate_robustness,
     plot_effects,
+    plot_decay,
 
 
 rule steer_texts:
@@ -93,6 +94,7 @@ rule tabulate_robustness:
     output:
         additivity="results/tables/additivity.csv",
         breaking="results/tables/breaking.csv",
+        decay="results/tables/decay.csv",
     log:
         "results/logs/tabulate_robustness/robustness.log",
     benchmark:
@@ -108,7 +110,7 @@ rule tabulate_robustness:
         ),
     shell:
         "python {params.code[0]:q} --studies {params.studies:q} --sums {params.sums:q} --breaks-at {params.breaks_at:q}"
-        " --additivity {output.additivity:q} --breaking {output.breaking:q} > {log:q} 2>&1"
+        " --additivity {output.additivity:q} --breaking {output.breaking:q} --decay {output.decay:q} > {log:q} 2>&1"
 
 
 rule plot_effects:
@@ -130,6 +132,30 @@ rule plot_effects:
         "../envs/figures.yaml"
     params:
         code=code("plot_effects"),
+    shell:
+        "python {params.code[0]:q} --table {input.table:q} --models {wildcards.model} --study {wildcards.effects}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_decay:
+    input:
+        table="results/tables/decay.csv",
+    output:
+        pdf="results/figures/decay/{effects}/{model}.pdf",
+        png=report(
+            "results/figures/decay/{effects}/{model}.png",
+            caption="report/figure.rst",
+            category="Effects",
+            labels={"item": "{effects}, along answers", "model": "{model}"},
+        ),
+    log:
+        "results/logs/plot_decay/{effects}/{model}.log",
+    benchmark:
+        "results/performance/plot_decay/{effects}/{model}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_decay"),
     shell:
         "python {params.code[0]:q} --table {input.table:q} --models {wildcards.model} --study {wildcards.effects}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -28,9 +28,6 @@ _PANELS = {
 }
 """What is drawn of an axis, where it was measured: the change of the margin, of the others the value."""
 
-_COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY, "#882255", "#999933")
-_CONTROLS = ("random", "shuffled")
-
 
 def main(argv: list[str] | None = None) -> None:
     """Write the figure of every model and one study, from the table of all settings, as PDF and PNG."""
@@ -72,7 +69,7 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
         sharex="col",
     )
     arms = [arm for arm in dict.fromkeys(table["arm"]) if arm != UNSTEERED]
-    colours = _colours(arms)
+    colours = style.arm_colours(arms)
     for row, axis in enumerate(axes_of):
         for pane, (measure, label) in zip(panes[row], panels.items(), strict=True):
             of_panel = table[(table["measure"] == measure) & table["measured"].isin(("", axis))]
@@ -105,16 +102,9 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _colours(arms: list[str]) -> dict[str, str]:
-    """Controls are grey."""
-    others = [arm for arm in arms if not arm.startswith(_CONTROLS)]
-    greys = dict.fromkeys(arms, style.LIGHT_GREY)
-    return greys | {arm: _COLOURS[number % len(_COLOURS)] for number, arm in enumerate(others)}
-
-
 def _style(arm: str) -> str:
     """One kind of controls is drawn through, others are dash-dotted."""
-    return "-." if arm.startswith(_CONTROLS[1:]) else "-"
+    return "-." if arm.startswith(style.CONTROL_ARMS[1:]) else "-"
 
 
 def _draw_panel(

@@ -1,4 +1,4 @@
-"""Tabulate how far effects carry: whether two directions add up, and from which strength on text breaks."""
+"""Tabulate how far effects carry: whether two directions add up, from which strength on text breaks, how long."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pandas as pd
 from wheretolisten import arguments, log
 from wheretolisten.report.names import model_name
 from wheretolisten.statistics.effects import read_found, summarize
-from wheretolisten.statistics.robustness import ADDITIVITY, BREAKING, additivity, breaking
+from wheretolisten.statistics.robustness import ADDITIVITY, BREAKING, DECAY, additivity, breaking, decay
 from wheretolisten.statistics.tables import write_table
 
 
@@ -19,14 +19,22 @@ def main(argv: list[str] | None = None) -> None:
     the text of a study counts as broken, JSON each.
     """
     args = arguments.parse(
-        __doc__, argv, studies=json.loads, sums=json.loads, breaks_at=json.loads, additivity=Path, breaking=Path
+        __doc__,
+        argv,
+        studies=json.loads,
+        sums=json.loads,
+        breaks_at=json.loads,
+        additivity=Path,
+        breaking=Path,
+        decay=Path,
     )
     logger = log.start("tabulate_robustness")
-    tables = {args.additivity: [pd.DataFrame(columns=ADDITIVITY)], args.breaking: [pd.DataFrame(columns=BREAKING)]}
+    columns = {args.additivity: ADDITIVITY, args.breaking: BREAKING, args.decay: DECAY}
+    tables = {path: [pd.DataFrame(columns=list(of_table))] for path, of_table in columns.items()}
     for study, models in args.studies.items():
         for model, file in models.items():
             found = read_found(file)
-            made = {args.additivity: additivity(found, args.sums[study])}
+            made = {args.additivity: additivity(found, args.sums[study]), args.decay: decay(found)}
             if study in args.breaks_at:
                 made[args.breaking] = breaking(summarize(found), args.breaks_at[study])
             for path, table in made.items():

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from tests.engine.test_text_models import KINDS, checkpoint
-from wheretolisten.config.effects import Arm, Effects, EffectSettings
+from wheretolisten.config.effects import DECAYED, Arm, Effects, EffectSettings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.unlearning import Unlearning
@@ -311,6 +311,37 @@ def test_directions_add_up_exactly_where_what_is_read_is_linear_in_the_state(lla
         differences[preserve_norm] = table["difference"].abs().max() / table["both"].abs().max()
     assert differences[False] < 1e-4
     assert differences[True] > 1e-2
+
+
+def test_steering_is_followed_along_answers_exactly_where_it_is(llama, files, effects, sides, monkeypatch):
+    """What leaves the last block goes to its own token's prediction and to no other: drift ends where steering does."""
+    (files / "long.csv").write_text("id,prompt\na,What is there?\nb,Describe the rain.\n")
+    asked = {"prompts": str(files / "long.csv"), "max_new_tokens": 8, "bin": 1}
+    long = Effects.model_validate(effects.model_dump() | {"decay": asked})
+    meter, adapter = Meter(llama, long), llama.adapter
+    monkeypatch.setitem(adapter.text_stack._modules, "norm", torch.nn.Identity())
+    own = meter.own_tokens(sides["short"]["build"])
+    head = adapter.head.weight.detach().numpy()
+    vectors = np.zeros((adapter.n_layers, adapter.hidden_size), np.float32)
+    vectors[-1] = head[own[0]].mean(axis=0) - head[own[1]].mean(axis=0)
+    steering = Steering(scale=50.0, layers="last", positions="none", decoding={"first": 3}, preserve_norm=False)
+
+    def bins(vectors):
+        rows = meter.decay("short", Steered(Direction(vectors, None), steering), own)
+        return pd.DataFrame(rows)[lambda table: table["measure"] != "decoded"]
+
+    moved = bins(vectors)
+    assert set(moved["measure"]) == set(DECAYED)
+    for measure, values in moved.groupby("measure"):
+        # The first token is predicted by the prompt, the next three by steered ones.
+        inside = values[values["token"].between(1, 3)]["value"]
+        assert len(inside) >= 3
+        assert (inside > 1e-4).all(), measure
+        assert values[~values["token"].between(1, 3)]["value"].abs().max() < 1e-5, measure
+    assert bins(0 * vectors)["value"].abs().max() < 1e-6
+    unsteered = meter.decay("short", NOBODY, own)
+    assert {row.measure for row in unsteered} == {"decoded"}
+    assert all(row.value > 0 for row in unsteered)
 
 
 def test_blocks_that_a_support_leaves_alone_say_nothing_of_the_sign(llama, effects, sides):

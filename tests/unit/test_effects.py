@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import plot_decay
 import plot_effects
 import pytest
 import tabulate_effects
@@ -19,7 +20,7 @@ from wheretolisten.effects.arms import units_of
 from wheretolisten.effects.poles import Poles, build
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.effects import overview, summarize
-from wheretolisten.statistics.robustness import additivity, breaking
+from wheretolisten.statistics.robustness import additivity, breaking, decay
 
 AXIS = {"positive": ["Answer briefly."], "negative": ["Answer at length."]}
 
@@ -239,7 +240,7 @@ def found_of(arms, n=30):
     def add(axis, arm, split, layers, strength, measure, measured, values, items=None):
         items = items or [f"{measured or measure}-{number}" for number in range(len(values))]
         for item, value in zip(items, values, strict=True):
-            rows.append([axis, arm, split, layers, strength, measure, measured, item, item, float(value), ""])
+            rows.append([axis, arm, split, layers, strength, measure, measured, item, item, float(value), "", 0])
 
     for measured in ("short", "plain"):
         add("", "unsteered", "report", "", 0.0, "margin", measured, before)
@@ -289,7 +290,7 @@ def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
 def test_a_planted_interaction_is_found_beside_a_sum_that_is_none():
     found = found_of([("short", "mean", 2.0), ("plain", "mean", 1.0), ("short", "both", 2.25), ("short", "more", 3.0)])
     for arm in ("both", "more"):
-        about = ["short", arm, "choose", "all", 1.0, "cosine", "plain", "", "", 0.25, ""]
+        about = ["short", arm, "choose", "all", 1.0, "cosine", "plain", "", "", 0.25, "", 0]
         found.loc[len(found)] = about
     alone = ("mean", "plain", "mean")
     table = additivity(found, {"both": alone, "more": alone}).set_index(["arm", "measured", "strength"])
@@ -309,6 +310,43 @@ def test_a_planted_interaction_is_found_beside_a_sum_that_is_none():
     assert table.loc["more", "short", 0.5]["difference"] == pytest.approx(0.375, abs=0.1)
 
 
+def test_what_is_left_along_answers_is_a_mean_over_the_texts_that_fill_a_bin(tmp_path):
+    rows, rng = [], np.random.default_rng(0)
+    for number in range(8):
+        item = [f"long-{number}", f"long-{number}"]
+        for token in (0, 25, 50):
+            if token == 50 and number > 3:
+                continue  # half of the texts end before
+            for measure in ("drift_unsteered_text", "drift_own_text", "lean_unsteered_text", "lean_own_text"):
+                value = 2.0 * 0.5 ** (token / 25) + 0.01 * rng.standard_normal()
+                for arm, share in (("mean", 1), ("random", 0)):
+                    about = ["joy", arm, "report", "all", 1.0, measure, "joy", *item, share * value, "", token]
+                    rows.append(about)
+    found = pd.DataFrame(rows, columns=FOUND)
+    table = decay(found)
+    mean = table[(table["arm"] == "mean") & (table["measure"] == "lean") & (table["along"] == "own_text")]
+    np.testing.assert_allclose(mean["value"], [2, 1, 0.5], atol=0.02)
+    assert ((mean["ci_low"] < mean["value"]) & (mean["value"] < mean["ci_high"])).all()
+    assert mean["n_texts"].tolist() == [8, 8, 4]
+    assert (table[table["arm"] == "random"]["value"] == 0).all()
+    assert summarize(found).empty
+    table.assign(model="tiny-text", study="words").to_csv(tmp_path / "decay.csv", index=False)
+
+    def draw(name, study="words"):
+        files = [tmp_path / f"{name}.pdf", tmp_path / f"{name}.png"]
+        given = ["--table", str(tmp_path / "decay.csv"), "--models", "tiny-text", "--study", study]
+        plot_decay.main([*given, "--pdf", str(files[0]), "--png", str(files[1])])
+        return [file.read_bytes() for file in files]
+
+    assert draw("one") == draw("two")
+    figure = plot_decay.draw_decay(table, "Tiny")
+    assert len(figure.axes) == 4
+    drawn = [line for line in figure.axes[3].lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(drawn[0].get_ydata(), mean["value"])
+    with pytest.raises(UserError, match="has no rows of study 'other'; name one that the table holds"):
+        draw("three", study="other")
+
+
 def test_text_breaks_from_the_strength_on_above_which_all_surprise_is_too_much():
     rng, rows = np.random.default_rng(0), []
     excess = {"mean": {1.0: 0.1, 2.0: 1.5, 4.0: 0.9, 8.0: 3.0}, "mild": {1.0: 0.0, 2.0: 0.1, 4.0: 0.1, 8.0: 0.2}}
@@ -316,14 +354,14 @@ def test_text_breaks_from_the_strength_on_above_which_all_surprise_is_too_much()
     for number in range(12):
         item = [f"pair-{number}", f"source-{number}"]
         for measure in ("margin", "surprise", "words"):
-            rows.append(["", "unsteered", "report", "", 0.0, measure, "short", *item, 1.0, ""])
+            rows.append(["", "unsteered", "report", "", 0.0, measure, "short", *item, 1.0, "", 0])
         for arm, moves in excess.items():
             for strength, move in moves.items():
                 values = {"margin": 1 + strength, "surprise": 1 + move + 0.3 * noise[number], "words": 5.0}
                 if (arm, strength) == ("mild", 8.0):
                     del values["surprise"]  # no answer has a word
                 for measure, value in values.items():
-                    rows.append(["short", arm, "report", "all", strength, measure, "short", *item, value, ""])
+                    rows.append(["short", arm, "report", "all", strength, measure, "short", *item, value, "", 0])
     table = breaking(summarize(pd.DataFrame(rows, columns=FOUND)), 1.0).set_index("arm")
     mean = table.loc["mean"]
     # That it is broken at 2 does not count, since it is not at 4; the interval leaves open whether it is.

@@ -34,6 +34,8 @@ def small_overlay(root):
                     if "strengths" in arm:
                         arm["strengths"] = arm["strengths"][:1]
                 generated = {"n_generated": min(FEW["n_generated"], settings.get("n_generated", 12))}
+                if "decay" in settings:
+                    settings["decay"] |= {"n_prompts": 2, "max_new_tokens": 6, "bin": 3}
                 settings |= FEW | generated | {"strengths": settings.get("strengths", [1.0])[:1]}
             found["studies"][name] = study
     found["models"] = {name: None for name in found["models"]} | {"text": {"checkpoint": "text", "dtype": "float32"}}
@@ -44,11 +46,12 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
     overlay = small_overlay(root)
     studies = [name for name, study in overlay["studies"].items() if study]
     assert {"preference", "values", "personality", "language", "truth", "sentiment", "unlearning"} <= set(studies)
-    assert {"additivity", "breaking"} <= set(studies)
+    assert {"additivity", "breaking", "decay"} <= set(studies)
     checkpoint("llama", {}, clean_copy.folder / "text")
     planned = clean_copy.planned(overlay=overlay)
     assert planned["unlearn_facts"] == 1
     assert planned["steer_texts"] == planned["plot_effects"] - 1 == len(studies) - 1
+    assert planned["plot_decay"] == 1
     assert "extract_activations" not in planned
     output = clean_copy.run(overlay=overlay)
     assert "what steering does to answers, and what else it does" in output
@@ -81,6 +84,10 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
     assert set(summed["measured"]) == {"joy", "plain"}
     broken = pd.read_csv(results / "tables/breaking.csv")
     assert set(zip(broken["study"], broken["arm"], strict=True)) == {("breaking", "mean"), ("breaking", "random")}
+    lasting = pd.read_csv(results / "tables/decay.csv")
+    assert set(lasting["study"]) == {"decay"}
+    assert set(lasting["arm"]) == set(overlay["studies"]["decay"]["effects"]["arms"])
+    assert (results / "figures/decay/decay/text.png").stat().st_size > 10_000
     assert "effects_overview" in (results / "report/tables/effects_overview.csv.html").name
     assert clean_copy.planned(overlay=overlay) == {}
     # A pair that is worded otherwise repeats its study, and no other.

@@ -12,9 +12,17 @@ from wheretolisten.config.sections import Section, UserPath, UserPaths, check_re
 UNSTEERED = "unsteered"
 """The arm that every study has: nothing added, nothing said before the question."""
 
-COLUMNS = ("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text")
+COLUMNS = (
+    *("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text"),
+    "token",
+)
 """Columns of what is measured, one value per row. axis: that is steered along; split: choose or report; measured: the
-axis of the item."""
+axis of the item; token: the first one of the bin of decoded tokens that the value is of, from 0."""
+
+DECAYED = {
+    f"{measure}_{text}": (measure, text) for measure in ("drift", "lean") for text in ("unsteered_text", "own_text")
+}
+"""Measures that are taken by bins of tokens → what is measured, along which text."""
 
 
 class Support(Section):
@@ -186,6 +194,24 @@ class Axis(Section):
         return self
 
 
+class Decay(Section):
+    """How long steering lasts along answers, by bins of decoded tokens."""
+
+    prompts: UserPath = Field(description="table with the column prompt: what is answered at length")
+    n_prompts: int = Field(8, ge=1, description="of them")
+    max_new_tokens: int = Field(200, ge=1, description="tokens of an answer, at most")
+    bin: int = Field(25, ge=1, description="tokens of a bin; one that a text does not fill is left out")
+
+    @model_validator(mode="after")
+    def _check_bin(self) -> "Decay":
+        if self.bin > self.max_new_tokens:
+            raise ValueError(
+                f"bin: no answer of at most {self.max_new_tokens} tokens fills {self.bin}; lower it, or raise "
+                "max_new_tokens"
+            )
+        return self
+
+
 class Effects(Section):
     """How arms are built, chosen and measured (docs/studies/README.md)."""
 
@@ -234,6 +260,9 @@ class Effects(Section):
     )
     n_generated: int = Field(12, ge=0, description="reported pairs whose questions are answered in words")
     max_new_tokens: int = Field(32, ge=1, description="tokens of such an answer, at most")
+    decay: Decay | None = Field(
+        None, description="long answers along which the effect is followed, token by token, at the chosen setting"
+    )
     neutral: UserPath | None = Field(None, description="table with the column prompt: what steering should leave alone")
     n_neutral: int = Field(16, ge=1, description="of them")
     guardrail: UserPath | None = Field(
@@ -307,6 +336,7 @@ class Effects(Section):
     def files(self) -> dict[str, str]:
         """Files beside the pairs that results depend on, by their keys."""
         named = {"neutral": self.neutral, "guardrail": self.guardrail}
+        named |= {"decay.prompts": self.decay.prompts if self.decay else None}
         named |= {f"axes.{name}.check.words": axis.check.words for name, axis in self.axes.items() if axis.check}
         named |= {f"arms.{name}.features": arm.features for name, arm in self.arms.items()}
         return {key: path for key, path in named.items() if path is not None}

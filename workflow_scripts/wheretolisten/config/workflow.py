@@ -906,6 +906,8 @@ def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
     }
     arms = {name: arm.model_copy(update={"features": at(arm.features)}) for name, arm in given.arms.items()}
     paths = {"neutral": at(given.neutral), "guardrail": at(given.guardrail), "arms": arms}
+    if given.decay is not None:
+        paths["decay"] = given.decay.model_copy(update={"prompts": at(given.decay.prompts)})
     return study.model_copy(update={"effects": given.model_copy(update={"axes": axes} | paths)})
 
 

@@ -87,6 +87,8 @@ class Study:
         rows = self._meter.generated(reported, self._effects.axes[axis], steered)
         if self._effects.options:
             rows += self._meter.options(reported, steered)
+        if self._effects.decay is not None:
+            rows += self._meter.decay(axis, steered, self._meter.own_tokens(build))
         if self._effects.token_mass:
             rows += self._meter.token_mass(reported, steered, self._meter.own_tokens(build))
         return rows

@@ -170,6 +170,18 @@ EFFECTS = Figure(
 )
 
 
+DECAY = Figure(
+    "decay",
+    "Effects",
+    "",
+    "what is left of steering along long answers",
+    "What is left of steering along long answers, by bins of decoded tokens, both models reading the same text: "
+    "divergence of the next token from the un-steered model (drift), and the change of the log-ratio of the "
+    "probabilities of the two poles' own words (lean), along the un-steered model's answers and along the arm's own. "
+    "Means over texts with 95 % bands. Grey: random controls.",
+)
+
+
 def captions(config: Config) -> dict[str, str]:
     """The rule that draws each figure → its caption in a run, reStructuredText."""
     found = {}
@@ -182,7 +194,7 @@ def captions(config: Config) -> dict[str, str]:
         }
         found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
     found |= dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)
-    return found | {"plot_listening": LISTENING.caption, "plot_effects": EFFECTS.caption}
+    return found | {"plot_listening": LISTENING.caption, "plot_effects": EFFECTS.caption, "plot_decay": DECAY.caption}
 
 
 def _as_text(text: str) -> str:

@@ -239,7 +239,17 @@ BREAKING = Table(
     "without a word have no surprise; text that repeats itself may have little.",
     look="from which strength on steered text breaks",
 )
-ROBUSTNESS = (ADDITIVITY, BREAKING)
+DECAY = Table(
+    "decay",
+    "Effects",
+    "What is left of steering along long answers",
+    "By bins of decoded tokens, of which token is the first, at the chosen setting, both models reading the same text: "
+    "the un-steered model's answers, or the arm's own (along). drift: divergence of the next token from the un-steered "
+    "model; lean: by how much the log-ratio of the probabilities of the two poles' own words changes; nats, means over "
+    "the texts that fill a bin, with 95 % interval over texts.",
+    look="what is left of steering along long answers",
+)
+ROBUSTNESS = (ADDITIVITY, BREAKING, DECAY)
 """What `tabulate_robustness` writes."""
 
 ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *ROBUSTNESS, *INTERVALS, *SOUND_EVENTS)

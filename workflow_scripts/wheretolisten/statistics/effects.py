@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from wheretolisten.config.effects import COLUMNS as FOUND
-from wheretolisten.config.effects import UNSTEERED
+from wheretolisten.config.effects import DECAYED, UNSTEERED
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
 
@@ -51,7 +51,7 @@ def summarize(found: pd.DataFrame) -> pd.DataFrame:
     found
         What `steer_texts` wrote of one study and model.
     """
-    reported = found[(found["split"] == "report") & (found["measure"] != "relative_length")]
+    reported = found[(found["split"] == "report") & ~found["measure"].isin(("relative_length", *DECAYED))]
     chosen = chosen_settings(found)
     base = reported[reported["arm"] == UNSTEERED]
     rows = []

@@ -1,11 +1,11 @@
-"""How far effects of steering carry: whether two directions add up, and from which strength on text breaks."""
+"""How far effects of steering carry: whether two directions add up, from which strength on text breaks, how long."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten.config.effects import UNSTEERED
+from wheretolisten.config.effects import DECAYED, UNSTEERED
 from wheretolisten.statistics.comparison import flip_signs
 from wheretolisten.statistics.intervals import Dependence, estimate
 
@@ -54,6 +54,24 @@ BREAKING = (
 un-steered one by more than `breaks_at`, nats per token; empty where text does not break up to the highest one. low and
 high: the same of the upper and of the lower end of the 95 % interval of that excess, so that text surely breaks from
 `breaks_high` on, and may from `breaks_low` on. before: the strength below, and the change of the margin there."""
+
+
+DECAY = (
+    "axis",
+    "arm",
+    "layers",
+    "strength",
+    "measure",
+    "along",
+    "token",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n_texts",
+)
+"""Means over the texts that fill a bin, which starts at `token`, with 95 % interval over texts. drift: KL(un-steered ‖
+steered), lean: change of the log-ratio of the probabilities of the poles' own words, nats per token each; `along` the
+un-steered model's answers, or the arm's own."""
 
 
 def additivity(found: pd.DataFrame, sums: Mapping[str, tuple[str, str, str]]) -> pd.DataFrame:
@@ -128,6 +146,26 @@ def breaking(table: pd.DataFrame, breaks_at: float) -> pd.DataFrame:
         row += [np.nan] * 3 if before is None else list(before[["difference", "difference_low", "difference_high"]])
         rows.append(row)
     return pd.DataFrame(rows, columns=BREAKING)
+
+
+def decay(found: pd.DataFrame) -> pd.DataFrame:
+    """What is left of steering along answers, by bins of tokens, with the columns `DECAY`.
+
+    Parameters
+    ----------
+    found
+        What `steer_texts` wrote of one study and model.
+    """
+    of_bins = found[found["measure"].isin(DECAYED)]
+    rows = []
+    for (axis, arm, layers, strength, measure, token), here in of_bins.groupby(
+        ["axis", "arm", "layers", "strength", "measure", "token"], sort=False
+    ):
+        dependence = Dependence(here["item"].to_numpy(), here["source"].to_numpy())
+        mean = estimate(here["value"].to_numpy()[None], dependence)
+        low, high = mean.interval()
+        rows.append([axis, arm, layers, strength, *DECAYED[measure], token, mean.mean[0], low[0], high[0], len(here)])
+    return pd.DataFrame(rows, columns=DECAY)
 
 
 def _from_where_on(excess: pd.Series, limit: float) -> float:
