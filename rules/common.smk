@@ -460,6 +460,7 @@ def robust_tables():
         *([tables.ADDITIVITY] if any(effects.sums for effects in asked) else []),
         *([tables.BREAKING] if any(effects.every_strength for effects in asked) else []),
         *([tables.DECAY] if any(effects.decay for effects in asked) else []),
+        *([tables.TRANSFER] if any(len(effects.axes) > 1 for effects in asked) else []),
     ]
 
 

@@ -95,6 +95,7 @@ rule tabulate_robustness:
         additivity="results/tables/additivity.csv",
         breaking="results/tables/breaking.csv",
         decay="results/tables/decay.csv",
+        transfer="results/tables/transfer.csv",
     log:
         "results/logs/tabulate_robustness/robustness.log",
     benchmark:
@@ -105,12 +106,13 @@ rule tabulate_robustness:
         code=code("tabulate_robustness"),
         studies=json.dumps({study: tabulated_effects()[study] for study in CONFIG.effects}),
         sums=json.dumps({name: study.effects.sums for name, study in CONFIG.effects.items()}),
-        breaks_at=json.dumps(
-            {name: study.effects.breaks_at for name, study in CONFIG.effects.items() if study.effects.every_strength}
+        limits=json.dumps(
+            {name: study.effects.limits for name, study in CONFIG.effects.items() if study.effects.every_strength}
         ),
     shell:
-        "python {params.code[0]:q} --studies {params.studies:q} --sums {params.sums:q} --breaks-at {params.breaks_at:q}"
-        " --additivity {output.additivity:q} --breaking {output.breaking:q} --decay {output.decay:q} > {log:q} 2>&1"
+        "python {params.code[0]:q} --studies {params.studies:q} --sums {params.sums:q} --limits {params.limits:q}"
+        " --additivity {output.additivity:q} --breaking {output.breaking:q} --decay {output.decay:q}"
+        " --transfer {output.transfer:q} > {log:q} 2>&1"
 
 
 rule plot_effects:

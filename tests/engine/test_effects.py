@@ -272,7 +272,8 @@ def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
         assert set(table[table["split"] == "report"]["layers"]) == {chosen.layers}
         assert {"divergence", "guardrail", "words", "relative_length"} <= set(table["measure"])
         said = table[(table["measure"] == "words") & (table["text"] != "")]
-        assert len(table[table["measure"] == "surprise"]) == len(said)
+        for measure in ("surprise", "repeated"):
+            assert len(table[table["measure"] == measure]) == len(said)
     directed = found["short", "mean"]
     random = found["short", "random"]
     assert float(directed[directed["measure"] == "agreement"]["value"].iloc[0]) > 0.9

@@ -20,7 +20,7 @@ from wheretolisten.effects.arms import units_of
 from wheretolisten.effects.poles import Poles, build
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.effects import overview, summarize
-from wheretolisten.statistics.robustness import additivity, breaking, decay
+from wheretolisten.statistics.robustness import additivity, breaking, decay, transfer
 
 AXIS = {"positive": ["Answer briefly."], "negative": ["Answer at length."]}
 
@@ -347,33 +347,65 @@ def test_what_is_left_along_answers_is_a_mean_over_the_texts_that_fill_a_bin(tmp
         draw("three", study="other")
 
 
-def test_text_breaks_from_the_strength_on_above_which_all_surprise_is_too_much():
-    rng, rows = np.random.default_rng(0), []
-    excess = {"mean": {1.0: 0.1, 2.0: 1.5, 4.0: 0.9, 8.0: 3.0}, "mild": {1.0: 0.0, 2.0: 0.1, 4.0: 0.1, 8.0: 0.2}}
-    noise = rng.standard_normal(12)
+def test_a_share_of_the_effect_at_home_is_found_on_pairs_of_another_axis():
+    table = transfer(found_of([("short", "mean", 2.0), ("plain", "mean", 1.0), ("short", "random", 0.0)]))
+    assert set(table["arm"]) == {"mean"}  # nothing is known of the random direction at home
+    table = table.set_index(["built", "measured"])
+    here = table.loc["short", "plain"]
+    assert (here["there"], here["home"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(1, abs=0.1))
+    assert here["share"] == pytest.approx(here["there"] / here["home"])
+    assert 0.4 < here["share_low"] < here["share"] < here["share_high"] < 0.6
+    assert here["p"] < 0.001
+    assert table.loc["plain", "short"]["share"] == pytest.approx(0.125, abs=0.05)
+    # Beside no effect at home there is no share.
+    none = transfer(found_of([("short", "mean", 2.0), ("plain", "mean", 0.0)])).set_index(["built", "measured"])
+    assert np.isnan(none.loc["short", "plain"]["share"])
+    assert none.loc["short", "plain"]["there"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_text_breaks_from_the_strength_on_above_which_it_stays_broken():
+    limits, noise = {"surprise": 1.0, "repeated": 0.25}, np.random.default_rng(0).standard_normal(12)
+    strengths = (1.0, 2.0, 4.0, 8.0)
+    excess = {
+        "mean": ((0.1, 1.5, 0.9, 3.0), (0, 0, 0, 0)),
+        "mild": ((0.0, 0.1, 0.1, 0.2), (0, 0, 0, 0)),
+        "loops": ((0.0, 0.9, 3.0, 0.1), (0, 0.1, 0.2, 0.9)),
+    }
+    rows = []
     for number in range(12):
         item = [f"pair-{number}", f"source-{number}"]
-        for measure in ("margin", "surprise", "words"):
-            rows.append(["", "unsteered", "report", "", 0.0, measure, "short", *item, 1.0, "", 0])
-        for arm, moves in excess.items():
-            for strength, move in moves.items():
-                values = {"margin": 1 + strength, "surprise": 1 + move + 0.3 * noise[number], "words": 5.0}
-                if (arm, strength) == ("mild", 8.0):
-                    del values["surprise"]  # no answer has a word
+        for measure in ("margin", "surprise", "repeated", "words"):
+            rows.append(["", "unsteered", "report", "", 0.0, measure, "short", *item, 0.0, "", 0])
+        for arm, both in excess.items():
+            for strength, surprise, repeated in zip(strengths, *both, strict=True):
+                surprise += 0.3 * noise[number]
+                values = {"margin": strength, "surprise": surprise, "repeated": repeated, "words": 5.0}
                 for measure, value in values.items():
                     rows.append(["short", arm, "report", "all", strength, measure, "short", *item, value, "", 0])
-    table = breaking(summarize(pd.DataFrame(rows, columns=FOUND)), 1.0).set_index("arm")
+    found = pd.DataFrame(rows, columns=FOUND)
+    table = breaking(summarize(found), limits).set_index("arm")
     mean = table.loc["mean"]
     # That it is broken at 2 does not count, since it is not at 4; the interval leaves open whether it is.
     assert (mean["breaks"], mean["breaks_low"], mean["breaks_high"]) == (8, 2, 8)
-    assert (mean["strength_before"], mean["margin_before"]) == (4, pytest.approx(4))
-    assert (table.loc["mild", "breaks"], table.loc["mild", "strength_before"]) == (8, 4)
-    lenient = breaking(summarize(pd.DataFrame(rows, columns=FOUND)), 5.0).set_index("arm").loc["mean"]
-    assert np.isnan([lenient["breaks"], lenient["breaks_low"], lenient["breaks_high"]]).all()
-    assert (lenient["strength_before"], lenient["highest"]) == (8, 8)
-    few = pd.DataFrame(rows, columns=FOUND)
-    few = few[~((few["measure"].isin(("words", "surprise"))) & (few["strength"] == 1.0))]
-    assert breaking(summarize(few), 1.0).empty
+    assert (mean["strength_before"], mean["margin_before"]) == (4, 4)
+    # Loops at the highest strength surprise nobody.
+    assert (table.loc["loops", "breaks"], table.loc["loops", "breaks_high"]) == (4, 4)
+    mild = table.loc["mild"]
+    assert np.isnan([mild["breaks"], mild["breaks_low"], mild["breaks_high"]]).all()
+    assert (mild["strength_before"], mild["highest"]) == (8, 8)
+    # Where nothing was said at all, nothing is left of the text.
+    silent = found[~((found["measure"].isin(("surprise", "repeated"))) & (found["strength"] == 8.0))]
+    assert breaking(summarize(silent), limits).set_index("arm").loc["mild", "breaks"] == 8
+    # Answers at some strengths alone say nothing of the others.
+    few = found[~(found["measure"].isin(("words", "surprise", "repeated")) & (found["strength"] == 1.0))]
+    assert breaking(summarize(few), limits).empty
+
+
+def test_how_much_of_a_text_repeats_itself():
+    assert checks.repeated("PPPPPPPPPPPP") == pytest.approx(7 / 8)
+    assert checks.repeated("The garden is green.") == 0
+    assert checks.repeated("I am! I am! I am! I am!") > 0.5
+    assert checks.repeated("No.") == 0
 
 
 @pytest.fixture

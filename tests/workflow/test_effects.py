@@ -46,7 +46,7 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
     overlay = small_overlay(root)
     studies = [name for name, study in overlay["studies"].items() if study]
     assert {"preference", "values", "personality", "language", "truth", "sentiment", "unlearning"} <= set(studies)
-    assert {"additivity", "breaking", "decay"} <= set(studies)
+    assert {"additivity", "breaking", "decay", "transfer"} <= set(studies)
     checkpoint("llama", {}, clean_copy.folder / "text")
     planned = clean_copy.planned(overlay=overlay)
     assert planned["unlearn_facts"] == 1
@@ -88,6 +88,9 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
     assert set(lasting["study"]) == {"decay"}
     assert set(lasting["arm"]) == set(overlay["studies"]["decay"]["effects"]["arms"])
     assert (results / "figures/decay/decay/text.png").stat().st_size > 10_000
+    carried = pd.read_csv(results / "tables/transfer.csv")
+    here = carried[carried["study"] == "transfer"]
+    assert set(zip(here["built"], here["measured"], strict=True)) == {("joy", "praise"), ("praise", "joy")}
     assert "effects_overview" in (results / "report/tables/effects_overview.csv.html").name
     assert clean_copy.planned(overlay=overlay) == {}
     # A pair that is worded otherwise repeats its study, and no other.

@@ -249,6 +249,12 @@ class Effects(Section):
         description="nats per token by which the surprise of generated answers exceeds that of un-steered ones where "
         "text counts as broken",
     )
+    repeats_at: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="and the share of an answer that repeats itself, by runs of five characters: loops surprise nobody",
+    )
     per_token: bool = Field(True, description="answers are compared by the mean over their tokens, not by the sum")
     options: bool = Field(
         False,
@@ -331,6 +337,11 @@ class Effects(Section):
     def sums(self) -> dict[str, tuple[str, str, str]]:
         """Arms that add two directions → the arm that adds the first one alone; axis and arm of the second one."""
         return {name: (self.alone(name), arm.plus.axis, arm.plus.arm) for name, arm in self.arms.items() if arm.plus}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Measure of generated answers → by how much it exceeds that of un-steered ones where text is broken."""
+        return {"surprise": self.breaks_at, "repeated": self.repeats_at}
 
     @property
     def files(self) -> dict[str, str]:

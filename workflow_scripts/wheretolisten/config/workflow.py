@@ -614,7 +614,8 @@ class Config(Probe):
         """What `steer_texts` of a model depends on."""
         settings = self.studies[study]
         # Where text counts as broken is a matter of tables.
-        effects = settings.effects.model_copy(update={"breaks_at": Effects().breaks_at})
+        of_tables = {key: getattr(Effects(), key) for key in ("breaks_at", "repeats_at")}
+        effects = settings.effects.model_copy(update=of_tables)
         return EffectSettings(model=self.models[model], pairs=self.examples[settings.examples].path, effects=effects)
 
     def unlearning_settings(self, model: str, study: str) -> UnlearningSettings:

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from wheretolisten.config.effects import COLUMNS, Axis, Effects
 from wheretolisten.config.layers import Layers
 from wheretolisten.config.probe import Steering
-from wheretolisten.effects.checks import keeps, words_of
+from wheretolisten.effects.checks import keeps, repeated, words_of
 from wheretolisten.effects.pairs import Pair, read_table
 from wheretolisten.effects.poles import Direction, behind
 from wheretolisten.engine.passes import Engine
@@ -183,7 +183,7 @@ class Meter:
         """Answers in words: whether they keep the axis's rules, how many words they have, and how surprising they are.
 
         surprise: nats per token of the answer under the un-steered model, without an instruction; what breaks the text
-        raises it. An empty answer has none.
+        raises it, unless it ends in loops. repeated: how much of the answer is such. An empty answer has neither.
         """
         pairs = pairs[: self.effects.n_generated]
         if not pairs:
@@ -206,7 +206,9 @@ class Meter:
         if said:
             questions = [pairs[number].question for number in said]
             likely = self.engine.choose([None] * len(said), questions, [[texts[number]] for number in said])
-            rows += _rows("surprise", [pairs[number] for number in said], -likely.means[:, 0])
+            of_said = [pairs[number] for number in said]
+            rows += _rows("surprise", of_said, -likely.means[:, 0])
+            rows += _rows("repeated", of_said, np.array([repeated(_in_one_line(texts[number])) for number in said]))
         return rows
 
     def token_mass(self, pairs: Sequence[Pair], steered: Steered, own: tuple[np.ndarray, np.ndarray]) -> list[Row]:

@@ -233,10 +233,10 @@ BREAKING = Table(
     "Effects",
     "From which strength on steered text breaks",
     "The lowest strength that was tried of those from which on generated answers are more surprising to the "
-    "un-steered model than un-steered ones by more than breaks_at, in nats per token; empty where text does not break "
-    "up to the highest one. breaks_low, breaks_high: from which on they may be, and surely are, by the 95 % interval "
-    "over sources of that excess. margin_before: what steering does to the margin at the strength below. Answers "
-    "without a word have no surprise; text that repeats itself may have little.",
+    "un-steered model than un-steered ones, or repeat themselves more, by more than the study's limits; empty where "
+    "text does not break up to the highest one. breaks_low, breaks_high: from which on they may be, and surely are, by "
+    "the 95 % intervals over sources of these excesses. margin_before: what steering does to the margin at the "
+    "strength below.",
     look="from which strength on steered text breaks",
 )
 DECAY = Table(
@@ -249,7 +249,17 @@ DECAY = Table(
     "the texts that fill a bin, with 95 % interval over texts.",
     look="what is left of steering along long answers",
 )
-ROBUSTNESS = (ADDITIVITY, BREAKING, DECAY)
+TRANSFER = Table(
+    "transfer",
+    "Effects",
+    "What a direction does on pairs of another axis",
+    "Change of the margin of the axis that is measured under the direction that was built along another one (there), "
+    "and under the same arm's direction of its own (home), at the settings that were chosen for each, in nats, with "
+    "95 % intervals over pairs that share a source and p of there by sign flips. share: there divided by home, where "
+    "the interval of home does not hold 0.",
+    look="what a direction does on pairs of another axis",
+)
+ROBUSTNESS = (ADDITIVITY, BREAKING, DECAY, TRANSFER)
 """What `tabulate_robustness` writes."""
 
 ALL = (*SCORES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *ROBUSTNESS, *INTERVALS, *SOUND_EVENTS)
