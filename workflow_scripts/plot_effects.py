@@ -81,6 +81,8 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
             )
             pane.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
             pane.minorticks_off()
+            if len(strengths) > 4:
+                pane.tick_params(axis="x", labelsize=6)
             pane.spines[["top", "right"]].set_visible(False)
             if row == len(axes_of) - 1:
                 pane.set_xlabel("Strength λ")

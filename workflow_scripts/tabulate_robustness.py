@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
                     *(model_name(model), study, row.arm, row.axis, row.strength, row.measured, row.both, row.sum),
                 )
     for path, of_all in tables.items():
-        table = pd.concat(of_all)
+        table = pd.concat(of_all).infer_objects()  # without a study an empty column knows no type
         write_table(table[["model", "study", *of_all[0]]], path, decimals=6)
 
 

@@ -164,9 +164,9 @@ EFFECTS = Figure(
     "what steering does to answers, by its strength",
     "What arms do by their strength, at the blocks that were chosen on other pairs: change of the margin by which the "
     "positive answer is likelier than the negative one, with 95 % bands; divergence from the un-steered model on "
-    "neutral prompts; surprise of generated answers under the un-steered model; the guardrail, where it was asked at "
-    "every strength. Ringed: the strength that was chosen. "
-    "Dashed: an instruction alone. Grey: random and shuffled controls. Dotted: un-steered.",
+    "neutral prompts; surprise of generated answers under the un-steered model, which is low in loops; the guardrail, "
+    "where it was asked at every strength. Ringed: the strength that was chosen. Dashed: an instruction alone. "
+    "Grey: random and shuffled controls. Dotted: un-steered.",
 )
 
 
