@@ -55,14 +55,14 @@ def check_pairs():
         from wheretolisten.config.interruption import INTERRUPTION
         from wheretolisten.effects import pairs
 
-        path = CONFIG.examples_of(study).path
+        paths = CONFIG.examples_of(study).path
         try:
             if study in CONFIG.unlearnings:
-                pairs.read_facts(path)
+                pairs.read_facts(paths)
             elif study in CONFIG.interruptions:
-                pairs.split(pairs.read_pairs(path, [INTERRUPTION]), settings.interruption)
+                pairs.split(pairs.read_pairs(paths, [INTERRUPTION]), settings.interruption)
             else:
-                pairs.split(pairs.read_pairs(path, list(settings.effects.axes)), settings.effects)
+                pairs.split(pairs.read_pairs(paths, list(settings.effects.axes)), settings.effects)
         except UserError as error:
             raise UserError(f"studies.{study}: {error}") from None
 
@@ -458,7 +458,7 @@ def choice_figures(studies):
 def effect_files(wildcards):
     """Tables of the user that a study of effects depends on."""
     pairs, study = CONFIG.examples_of(wildcards.effects).path, CONFIG.studies[wildcards.effects]
-    return [pairs, *getattr(study, study.readout).files.values()]
+    return [*pairs, *getattr(study, study.readout).files.values()]
 
 
 def tabulated_effects():
@@ -468,10 +468,25 @@ def tabulated_effects():
     }
 
 
-def effect_figures(studies):
+def robust_tables():
+    """Tables of how far effects carry, where some study asks for them."""
+    asked = [study.effects for study in CONFIG.effects.values()]
     return [
-        f"results/figures/effects/{study}/{model}.{suffix}"
-        for study in studies
+        *([tables.ADDITIVITY] if any(effects.sums for effects in asked) else []),
+        *([tables.BREAKING] if any(effects.every_strength for effects in asked) else []),
+        *([tables.DECAY] if any(effects.decay for effects in asked) else []),
+        *([tables.TRANSFER] if any(len(effects.axes) > 1 for effects in asked) else []),
+    ]
+
+
+def effect_figures(studies):
+    drawn_of = [f"effects/{study}" for study in studies]
+    drawn_of += [
+        f"decay/{study}" for study in studies if study in CONFIG.effects and CONFIG.effects[study].effects.decay
+    ]
+    return [
+        f"results/figures/{drawn}/{model}.{suffix}"
+        for drawn in drawn_of
         for model in CONFIG.models
         for suffix in ("pdf", "png")
     ]
@@ -566,8 +581,8 @@ if CONFIG.choices and not CONFIG.rehearsal:
 EFFECT_VALUES = [path for models in tabulated_effects().values() for path in models.values()]
 EFFECTS = []
 if tabulated_effects() and not CONFIG.rehearsal:
-    SHOWN_TABLES += tables.EFFECTS
-    EFFECTS += table_files(tables.EFFECTS) + effect_figures(tabulated_effects())
+    SHOWN_TABLES += [*tables.EFFECTS, *robust_tables()]
+    EFFECTS += table_files([*tables.EFFECTS, *robust_tables()]) + effect_figures(tabulated_effects())
     FIGURES += effect_figures(tabulated_effects())
 INTERVALS = []
 if CONFIG.intervals and not CONFIG.rehearsal:

@@ -3,7 +3,9 @@
 
 localrules:
     tabulate_effects,
+    tabulate_robustness,
     plot_effects,
+    plot_decay,
 
 
 rule steer_texts:
@@ -121,6 +123,33 @@ rule tabulate_effects:
         " --overview {output.overview:q} > {log:q} 2>&1"
 
 
+rule tabulate_robustness:
+    input:
+        effects=[path for study in CONFIG.effects for path in tabulated_effects()[study].values()],
+    output:
+        additivity="results/tables/additivity.csv",
+        breaking="results/tables/breaking.csv",
+        decay="results/tables/decay.csv",
+        transfer="results/tables/transfer.csv",
+    log:
+        "results/logs/tabulate_robustness/robustness.log",
+    benchmark:
+        "results/performance/tabulate_robustness/robustness.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("tabulate_robustness"),
+        studies=json.dumps({study: tabulated_effects()[study] for study in CONFIG.effects}),
+        sums=json.dumps({name: study.effects.sums for name, study in CONFIG.effects.items()}),
+        limits=json.dumps(
+            {name: study.effects.limits for name, study in CONFIG.effects.items() if study.effects.every_strength}
+        ),
+    shell:
+        "python {params.code[0]:q} --studies {params.studies:q} --sums {params.sums:q} --limits {params.limits:q}"
+        " --additivity {output.additivity:q} --breaking {output.breaking:q} --decay {output.decay:q}"
+        " --transfer {output.transfer:q} > {log:q} 2>&1"
+
+
 rule plot_effects:
     input:
         table="results/tables/effects.csv",
@@ -140,6 +169,30 @@ rule plot_effects:
         "../envs/figures.yaml"
     params:
         code=code("plot_effects"),
+    shell:
+        "python {params.code[0]:q} --table {input.table:q} --models {wildcards.model} --study {wildcards.effects}"
+        " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_decay:
+    input:
+        table="results/tables/decay.csv",
+    output:
+        pdf="results/figures/decay/{effects}/{model}.pdf",
+        png=report(
+            "results/figures/decay/{effects}/{model}.png",
+            caption="report/figure.rst",
+            category="Effects",
+            labels={"item": "{effects}, along answers", "model": "{model}"},
+        ),
+    log:
+        "results/logs/plot_decay/{effects}/{model}.log",
+    benchmark:
+        "results/performance/plot_decay/{effects}/{model}.tsv"
+    conda:
+        "../envs/figures.yaml"
+    params:
+        code=code("plot_decay"),
     shell:
         "python {params.code[0]:q} --table {input.table:q} --models {wildcards.model} --study {wildcards.effects}"
         " --pdf {output.pdf:q} --png {output.png:q} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ from wheretolisten.config.effects import UNSTEERED
 from wheretolisten.config.interruption import INTERRUPTION, InterruptionSettings
 from wheretolisten.effects.interruption import InterruptionStudy
 from wheretolisten.effects.measuring import tabulated
-from wheretolisten.effects.pairs import read_pairs, split
+from wheretolisten.effects.pairs import inputs_of, read_pairs, split
 from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.streams import Streams
 from wheretolisten.files import atomic_path
@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     logger.info("%s", ", ".join(f"{len(pairs)} dialogues {side}" for side, pairs in sides.items()))
 
     torch.set_num_threads(args.threads)
-    _, attributes = provenance.of_job("interrupt_streams", settings, {"pairs": settings.pairs})
+    _, attributes = provenance.of_job("interrupt_streams", settings, inputs_of(settings.pairs))
     streams = Streams(registry.load(settings.model))
     meter = Meter(streams.adapter.device)
     with meter.stage("answer"):

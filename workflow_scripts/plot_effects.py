@@ -25,11 +25,9 @@ _PANELS = {
     "divergence": "Divergence on neutral\nprompts (nats)",
     "surprise": "Surprise of answers\n(nats per token)",
     "lag": "Steps until it is silent",
+    "guardrail": "Guardrail answered\nrightly (share)",
 }
 """What is drawn of an axis, where it was measured: the change of the margin, of the others the value."""
-
-_COLOURS = (style.BLUE, style.VERMILLION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY, "#882255", "#999933")
-_CONTROLS = ("random", "shuffled")
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -59,7 +57,11 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
     """
     style.apply()
     axes_of = [axis for axis in dict.fromkeys(table["axis"]) if axis]
+    n_strengths = table[table["layers"] != ""].groupby(["measure", "axis", "arm"])["strength"].nunique()
     panels = {measure: label for measure, label in _PANELS.items() if measure in set(table["measure"])}
+    # At the chosen strengths alone there is nothing to draw of it over strength.
+    if n_strengths.get("guardrail", pd.Series([0])).max() < 2:
+        panels.pop("guardrail", None)
     figure, panes = plt.subplots(
         len(axes_of),
         len(panels),
@@ -68,7 +70,7 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
         sharex="col",
     )
     arms = [arm for arm in dict.fromkeys(table["arm"]) if arm != UNSTEERED]
-    colours = _colours(arms)
+    colours = style.arm_colours(arms)
     for row, axis in enumerate(axes_of):
         for pane, (measure, label) in zip(panes[row], panels.items(), strict=True):
             of_panel = table[(table["measure"] == measure) & table["measured"].isin(("", axis))]
@@ -80,6 +82,8 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
             )
             pane.set_xticks(strengths, [f"{strength:g}" for strength in strengths])
             pane.minorticks_off()
+            if len(strengths) > 4:
+                pane.tick_params(axis="x", labelsize=6)
             pane.spines[["top", "right"]].set_visible(False)
             if row == len(axes_of) - 1:
                 pane.set_xlabel("Strength λ")
@@ -101,16 +105,9 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def _colours(arms: list[str]) -> dict[str, str]:
-    """Controls are grey."""
-    others = [arm for arm in arms if not arm.startswith(_CONTROLS)]
-    greys = dict.fromkeys(arms, style.LIGHT_GREY)
-    return greys | {arm: _COLOURS[number % len(_COLOURS)] for number, arm in enumerate(others)}
-
-
 def _style(arm: str) -> str:
     """One kind of controls is drawn through, others are dash-dotted."""
-    return "-." if arm.startswith(_CONTROLS[1:]) else "-"
+    return "-." if arm.startswith(style.CONTROL_ARMS[1:]) else "-"
 
 
 def _draw_panel(

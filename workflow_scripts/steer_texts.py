@@ -8,7 +8,7 @@ from wheretolisten import jobs, log, provenance, store
 from wheretolisten.config.effects import EffectSettings
 from wheretolisten.effects.arms import Study, units_of
 from wheretolisten.effects.measuring import Meter
-from wheretolisten.effects.pairs import read_pairs, split
+from wheretolisten.effects.pairs import inputs_of, read_pairs, split
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
 from wheretolisten.models.memory import ROWS_PER_SAMPLE
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
         logger.info("%s: %s", axis, ", ".join(f"{len(pairs)} pairs {side}" for side, pairs in of_axis.items()))
 
     torch.set_num_threads(args.threads)
-    inputs = {"pairs": settings.pairs} | effects.files
+    inputs = inputs_of(settings.pairs) | effects.files
     identity, attributes = provenance.of_job("steer_texts", settings, inputs)
     table = store.PartedTable(args.output, identity)
     engine = Engine(selfcheck.load(settings.model), max_rows=ROWS_PER_SAMPLE * settings.model.batch_samples)

@@ -6,12 +6,9 @@ from pathlib import Path
 import pandas as pd
 
 from wheretolisten import arguments, log
-from wheretolisten.config.effects import COLUMNS
 from wheretolisten.report.names import model_name
-from wheretolisten.statistics.effects import overview, summarize
+from wheretolisten.statistics.effects import overview, read_found, summarize
 from wheretolisten.statistics.tables import write_table
-
-_WORDS = tuple(column for column in COLUMNS if column not in ("strength", "value"))
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,7 +18,7 @@ def main(argv: list[str] | None = None) -> None:
     tables, overviews = [], []
     for study, models in args.studies.items():
         for model, file in models.items():
-            found = pd.read_csv(file, keep_default_na=False, dtype=dict.fromkeys(_WORDS, str))
+            found = read_found(file)
             table = summarize(found)
             shown = overview(found, table)
             for each, kept in ((table, tables), (shown, overviews)):

@@ -13,7 +13,7 @@ from wheretolisten.config.effects import UNSTEERED, Effects
 from wheretolisten.config.unlearning import FORGET, RETAIN, UnlearningSettings
 from wheretolisten.effects import reinforcing, unlearning
 from wheretolisten.effects.measuring import NOBODY, Meter, Row, rows_of, tabulated, words
-from wheretolisten.effects.pairs import CHOOSE, REPORT, Pair, read_facts
+from wheretolisten.effects.pairs import CHOOSE, REPORT, Pair, inputs_of, read_facts
 from wheretolisten.effects.rewards import holds, refuses, reward
 from wheretolisten.engine import selfcheck
 from wheretolisten.engine.passes import Engine
@@ -113,7 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         ]
         of_arm = [chosen, (CHOOSE, [block], asked.strength, drawn_at), (REPORT, [block], asked.strength, found)]
         tables.append(tabulated(FORGET, REINFORCED, of_arm))
-    _, attributes = provenance.of_job("unlearn_facts", settings, {"pairs": settings.pairs} | asked.files)
+    _, attributes = provenance.of_job("unlearn_facts", settings, inputs_of(settings.pairs) | asked.files)
     store.write_origin(args.origin, attributes | jobs.ran_on(adapter))
     with atomic_path(args.output) as path:
         pd.concat(tables).to_csv(path, index=False, lineterminator="\n")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import transformers
 import unlearn_facts
 
 from tests.engine.test_text_models import KINDS, checkpoint
-from wheretolisten.config.effects import Arm, Effects, EffectSettings
+from wheretolisten.config.effects import DECAYED, Arm, Effects, EffectSettings
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.unlearning import Reinforcement, Unlearning, UnlearningSettings
@@ -25,6 +26,7 @@ from wheretolisten.engine import sites
 from wheretolisten.engine.passes import Engine
 from wheretolisten.errors import UserError
 from wheretolisten.models.registry import load
+from wheretolisten.statistics.robustness import additivity
 
 PROMPTS = ("When does the dog bark?", "Describe the rain, and then the rooster.", "Why?")
 ANSWERS = ("At noon, before the rain.", "Wet", "Because the dog barks at the rooster in the rain.")
@@ -271,13 +273,77 @@ def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
         assert set(table[table["split"] == "report"]["layers"]) == {chosen.layers}
         assert {"divergence", "guardrail", "words", "relative_length"} <= set(table["measure"])
         said = table[(table["measure"] == "words") & (table["text"] != "")]
-        assert len(table[table["measure"] == "surprise"]) == len(said)
+        for measure in ("surprise", "repeated"):
+            assert len(table[table["measure"] == measure]) == len(said)
     directed = found["short", "mean"]
     random = found["short", "random"]
     assert float(directed[directed["measure"] == "agreement"]["value"].iloc[0]) > 0.9
     relative = [each[each["measure"] == "relative_length"] for each in (directed, random)]
     same = relative[0].merge(relative[1], on=["layers", "strength"])
     np.testing.assert_allclose(same["value_x"], same["value_y"], rtol=1e-5)
+
+
+def test_directions_add_up_exactly_where_what_is_read_is_linear_in_the_state(llama, sides, monkeypatch):
+    """After the last block of a model without a final norm, the margin of two answers, a token each, is linear.
+
+    Nothing lies between what is added there and the logits: both directions do together what each does alone, and do
+    so no more once lengths are restored.
+    """
+    monkeypatch.setitem(llama.adapter.text_stack._modules, "norm", torch.nn.Identity())
+    told = {"short": dict(sides["short"]), "plain": {}}
+    for side, of_side in sides["plain"].items():
+        told["plain"][side] = [replace(p, negative="Because the dog barks at the rooster.") for p in of_side]
+    for of_axis in told.values():
+        of_axis[REPORT] = [replace(pair, positive="the", negative="a") for pair in of_axis[REPORT]]
+    differences = {}
+    for preserve_norm in (False, True):
+        steered = {"steering": {"preserve_norm": preserve_norm}, "layers": "last", "strengths": [300.0, 1000.0]}
+        arms = {"mean": steered, "random": steered | {"control": "random"}}
+        for name, second in (("both", "mean"), ("with_random", "random")):
+            arms[name] = steered | {"plus": {"axis": "plain", "arm": second}, "along": ["short"]}
+        few = Effects.model_validate(
+            {"axes": AXES, "arms": arms, "n_generated": 0, "limit": 1e6, "n_build": 5, "n_choose": 3, "n_report": 5}
+        )
+        study = Study(Meter(llama, few), few, told)
+        found = pd.concat([study.measure(unit) for unit in units_of(few)])
+        table = additivity(found, few.sums)
+        assert set(table["arm"]) == {"both", "with_random"}
+        assert (table[["first", "second"]].abs().to_numpy() > 0).all()
+        assert table["cosine"].between(-0.99, 0.99).all()
+        differences[preserve_norm] = table["difference"].abs().max() / table["both"].abs().max()
+    assert differences[False] < 1e-4
+    assert differences[True] > 1e-2
+
+
+def test_steering_is_followed_along_answers_exactly_where_it_is(llama, files, effects, sides, monkeypatch):
+    """What leaves the last block goes to its own token's prediction and to no other: drift ends where steering does."""
+    (files / "long.csv").write_text("id,prompt\na,What is there?\nb,Describe the rain.\n")
+    asked = {"prompts": str(files / "long.csv"), "max_new_tokens": 8, "bin": 1}
+    long = Effects.model_validate(effects.model_dump() | {"decay": asked})
+    meter, adapter = Meter(llama, long), llama.adapter
+    monkeypatch.setitem(adapter.text_stack._modules, "norm", torch.nn.Identity())
+    own = meter.own_tokens(sides["short"]["build"])
+    head = adapter.head.weight.detach().numpy()
+    vectors = np.zeros((adapter.n_layers, adapter.hidden_size), np.float32)
+    vectors[-1] = head[own[0]].mean(axis=0) - head[own[1]].mean(axis=0)
+    steering = Steering(scale=50.0, layers="last", positions="none", decoding={"first": 3}, preserve_norm=False)
+
+    def bins(vectors):
+        rows = meter.decay("short", Steered(Direction(vectors, None), steering), own)
+        return pd.DataFrame(rows)[lambda table: table["measure"] != "decoded"]
+
+    moved = bins(vectors)
+    assert set(moved["measure"]) == set(DECAYED)
+    for measure, values in moved.groupby("measure"):
+        # The first token is predicted by the prompt, the next three by steered ones.
+        inside = values[values["token"].between(1, 3)]["value"]
+        assert len(inside) >= 3
+        assert (inside > 1e-4).all(), measure
+        assert values[~values["token"].between(1, 3)]["value"].abs().max() < 1e-5, measure
+    assert bins(0 * vectors)["value"].abs().max() < 1e-6
+    unsteered = meter.decay("short", NOBODY, own)
+    assert {row.measure for row in unsteered} == {"decoded"}
+    assert all(row.value > 0 for row in unsteered)
 
 
 def test_blocks_that_a_support_leaves_alone_say_nothing_of_the_sign(llama, effects, sides):

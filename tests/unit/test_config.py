@@ -1448,7 +1448,7 @@ def test_a_run_may_have_no_study_of_windows(raw_config):
     raw = without_windows(raw_config, {"readout": "effects", "effects": effects})
     config = load(raw, None)
     assert list(config.effects) == ["mine"]
-    assert config.effect_settings("tiny-qwen2-audio", "mine").pairs == "words.csv"
+    assert config.effect_settings("tiny-qwen2-audio", "mine").pairs == ["words.csv"]
     assert load(json.loads(config.as_json()), None) == config
     config = load(without_windows(raw_config, {"readout": "unlearning", "unlearning": {"epochs": 3}}), None)
     assert config.unlearning_settings("tiny-qwen2-audio", "mine").unlearning.epochs == 3

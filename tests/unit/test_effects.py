@@ -6,18 +6,23 @@ import json
 
 import numpy as np
 import pandas as pd
+import plot_decay
 import plot_effects
 import pytest
 import tabulate_effects
 from pydantic import ValidationError
 
+from wheretolisten.config.effects import COLUMNS as FOUND
 from wheretolisten.config.effects import Arm, Axis, Check, Effects
+from wheretolisten.config.examples import Pairs
 from wheretolisten.config.unlearning import FORGET, RETAIN, REWORDED
 from wheretolisten.effects import checks, pairs
+from wheretolisten.effects.arms import units_of
 from wheretolisten.effects.poles import Poles, build
 from wheretolisten.effects.rewards import holds, reward, rouge_l
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.effects import overview, summarize
+from wheretolisten.statistics.robustness import additivity, breaking, decay, transfer
 
 AXIS = {"positive": ["Answer briefly."], "negative": ["Answer at length."]}
 
@@ -55,6 +60,17 @@ def test_pairs_of_a_source_are_on_one_side_and_further_pairs_move_none(tmp_path)
         assert after["short"][side][: len(of_side)] == of_side
     other = pairs.split(pairs.read_pairs(tmp_path / "a.csv", ["short"]), wider.model_copy(update={"seed": 1}))
     assert other != before
+
+
+def test_pairs_of_several_tables_are_those_of_one(tmp_path):
+    rows = [row(number, axis) for axis in ("short", "plain") for number in range(8)]
+    whole = pairs.read_pairs(write(tmp_path / "whole.csv", rows), ["short", "plain"])
+    parts = [write(tmp_path / "a.csv", rows[:5]), write(tmp_path / "b.csv", rows[5:])]
+    assert pairs.read_pairs(parts, ["short", "plain"]) == whole
+    assert Pairs.model_validate({"type": "pairs", "path": "a.csv"}).path == ["a.csv"]
+    twice = [*parts, write(tmp_path / "c.csv", rows[:1])]
+    with pytest.raises(UserError, match=r"a.csv, .*b.csv, .*c.csv: the id 'short-0' comes twice"):
+        pairs.read_pairs(twice, ["short", "plain"])
 
 
 @pytest.mark.parametrize(
@@ -229,6 +245,32 @@ def test_axes_and_arms_that_do_not_fit_are_refused():
     assert Axis.model_validate(AXIS).check is None
 
 
+SUMMED = {"layers": "all", "plus": {"axis": "plain", "arm": "mean"}}
+
+
+def test_arms_that_add_two_directions_are_compared_with_each_alone():
+    arms = {"mean": {"layers": "all"}, "random": {"layers": "all", "control": "random"}, "both": SUMMED}
+    both = Effects(axes={"short": AXIS, "plain": AXIS}, arms=arms | {"with_random": SUMMED | {"along": ["short"]}})
+    assert both.sums["with_random"] == ("mean", "plain", "mean")
+    units = units_of(both)
+    assert ("short", "with_random") in units
+    assert ("plain", "with_random") not in units
+    assert ("plain", "both") in units
+    for changed, message in (
+        ({"both": SUMMED | {"plus": {"axis": "long", "arm": "mean"}}}, "there is no axis 'long'; name one of short"),
+        ({"both": SUMMED | {"plus": {"axis": "plain", "arm": "both"}}}, "'both' is no arm that adds one direction"),
+        ({"both": SUMMED | {"control": "random"}}, "the control of a sum is a second direction that is one"),
+        ({"both": SUMMED | {"layers": "last"}}, "effects add up at the same blocks and strengths; give both arms"),
+        ({"both": SUMMED | {"strengths": [3.0]}}, "effects add up at the same blocks and strengths; give both arms"),
+        ({"both": SUMMED | {"build": "pca"}}, "no arm is the same without plus; add it, as what the sum is compared"),
+        ({"both": SUMMED | {"instructed": True}}, "take support, instructed and operator out of both arms"),
+        ({"mean": {"layers": "all", "along": ["short"]}}, "'mean' is not steered along 'plain'; add it to along"),
+        ({"mean": {"layers": "all", "along": ["long"]}}, "arms.mean.along: there is no axis 'long'; name one of short"),
+    ):
+        with pytest.raises(ValidationError, match=message):
+            Effects.model_validate({"axes": {"short": AXIS, "plain": AXIS}, "arms": arms | changed})
+
+
 @pytest.fixture
 def states():
     rng = np.random.default_rng(0)
@@ -283,7 +325,7 @@ def found_of(arms, n=30):
     def add(axis, arm, split, layers, strength, measure, measured, values, items=None):
         items = items or [f"{measured or measure}-{number}" for number in range(len(values))]
         for item, value in zip(items, values, strict=True):
-            rows.append([axis, arm, split, layers, strength, measure, measured, item, item, float(value), ""])
+            rows.append([axis, arm, split, layers, strength, measure, measured, item, item, float(value), "", 0])
 
     for measured in ("short", "plain"):
         add("", "unsteered", "report", "", 0.0, "margin", measured, before)
@@ -301,8 +343,7 @@ def found_of(arms, n=30):
             add(axis, arm, "report", "all", strength, "guardrail", "", [0.0] * n)
             add(axis, arm, "report", "all", strength, "kept", "short", [1.0] * n)
             add(axis, arm, "report", "all", strength, "relative_length", "", [0.2 * strength], [""])
-    about = ["axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text"]
-    return pd.DataFrame(rows, columns=about)
+    return pd.DataFrame(rows, columns=FOUND)
 
 
 def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
@@ -329,6 +370,127 @@ def test_tables_hold_arms_against_the_unsteered_model_on_the_same_items():
     base = shown.loc[("short", "unsteered")]
     assert (base["kept_pct"], base["guardrail_pct"]) == (0, 50)
     assert np.isnan(base["margin"])
+
+
+def test_a_planted_interaction_is_found_beside_a_sum_that_is_none():
+    found = found_of([("short", "mean", 2.0), ("plain", "mean", 1.0), ("short", "both", 2.25), ("short", "more", 3.0)])
+    for arm in ("both", "more"):
+        about = ["short", arm, "choose", "all", 1.0, "cosine", "plain", "", "", 0.25, "", 0]
+        found.loc[len(found)] = about
+    alone = ("mean", "plain", "mean")
+    table = additivity(found, {"both": alone, "more": alone}).set_index(["arm", "measured", "strength"])
+    whole = table.loc["both", "short", 1.0]
+    assert (whole["first"], whole["second"]) == (pytest.approx(2, abs=0.1), pytest.approx(0.25, abs=0.1))
+    assert whole["sum"] == pytest.approx(whole["first"] + whole["second"])
+    assert whole["difference"] == pytest.approx(whole["both"] - whole["sum"])
+    assert whole["difference_low"] < 0 < whole["difference_high"]
+    assert whole["p"] > 0.05
+    assert (whole["cosine"], whole["n_items"]) == (0.25, 30)
+    assert (whole["divergence_first"], whole["divergence_both"]) == (pytest.approx(0.1), pytest.approx(0.1))
+    more = table.loc["more", "short", 1.0]
+    assert more["difference"] == pytest.approx(0.75, abs=0.1)
+    assert more["difference_low"] > 0.6
+    assert more["p"] < 0.001
+    # Half the strength has half of it.
+    assert table.loc["more", "short", 0.5]["difference"] == pytest.approx(0.375, abs=0.1)
+
+
+def test_what_is_left_along_answers_is_a_mean_over_the_texts_that_fill_a_bin(tmp_path):
+    rows, rng = [], np.random.default_rng(0)
+    for number in range(8):
+        item = [f"long-{number}", f"long-{number}"]
+        for token in (0, 25, 50):
+            if token == 50 and number > 3:
+                continue  # half of the texts end before
+            for measure in ("drift_unsteered_text", "drift_own_text", "lean_unsteered_text", "lean_own_text"):
+                value = 2.0 * 0.5 ** (token / 25) + 0.01 * rng.standard_normal()
+                for arm, share in (("mean", 1), ("random", 0)):
+                    about = ["joy", arm, "report", "all", 1.0, measure, "joy", *item, share * value, "", token]
+                    rows.append(about)
+    found = pd.DataFrame(rows, columns=FOUND)
+    table = decay(found)
+    mean = table[(table["arm"] == "mean") & (table["measure"] == "lean") & (table["along"] == "own_text")]
+    np.testing.assert_allclose(mean["value"], [2, 1, 0.5], atol=0.02)
+    assert ((mean["ci_low"] < mean["value"]) & (mean["value"] < mean["ci_high"])).all()
+    assert mean["n_texts"].tolist() == [8, 8, 4]
+    assert (table[table["arm"] == "random"]["value"] == 0).all()
+    assert summarize(found).empty
+    table.assign(model="tiny-text", study="words").to_csv(tmp_path / "decay.csv", index=False)
+
+    def draw(name, study="words"):
+        files = [tmp_path / f"{name}.pdf", tmp_path / f"{name}.png"]
+        given = ["--table", str(tmp_path / "decay.csv"), "--models", "tiny-text", "--study", study]
+        plot_decay.main([*given, "--pdf", str(files[0]), "--png", str(files[1])])
+        return [file.read_bytes() for file in files]
+
+    assert draw("one") == draw("two")
+    figure = plot_decay.draw_decay(table, "Tiny")
+    assert len(figure.axes) == 4
+    drawn = [line for line in figure.axes[3].lines if line.get_marker() == "o"]
+    np.testing.assert_allclose(drawn[0].get_ydata(), mean["value"])
+    with pytest.raises(UserError, match="has no rows of study 'other'; name one that the table holds"):
+        draw("three", study="other")
+
+
+def test_a_share_of_the_effect_at_home_is_found_on_pairs_of_another_axis():
+    table = transfer(found_of([("short", "mean", 2.0), ("plain", "mean", 1.0), ("short", "random", 0.0)]))
+    assert set(table["arm"]) == {"mean"}  # nothing is known of the random direction at home
+    table = table.set_index(["built", "measured"])
+    here = table.loc["short", "plain"]
+    assert (here["there"], here["home"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(1, abs=0.1))
+    assert here["share"] == pytest.approx(here["there"] / here["home"])
+    assert 0.4 < here["share_low"] < here["share"] < here["share_high"] < 0.6
+    assert here["p"] < 0.001
+    assert table.loc["plain", "short"]["share"] == pytest.approx(0.125, abs=0.05)
+    # Beside no effect at home there is no share.
+    none = transfer(found_of([("short", "mean", 2.0), ("plain", "mean", 0.0)])).set_index(["built", "measured"])
+    assert np.isnan(none.loc["short", "plain"]["share"])
+    assert none.loc["short", "plain"]["there"] == pytest.approx(0.5, abs=0.1)
+
+
+def test_text_breaks_from_the_strength_on_above_which_it_stays_broken():
+    limits, noise = {"surprise": 1.0, "repeated": 0.25}, np.random.default_rng(0).standard_normal(12)
+    strengths = (1.0, 2.0, 4.0, 8.0)
+    excess = {
+        "mean": ((0.1, 1.5, 0.9, 3.0), (0, 0, 0, 0)),
+        "mild": ((0.0, 0.1, 0.1, 0.2), (0, 0, 0, 0)),
+        "loops": ((0.0, 0.9, 3.0, 0.1), (0, 0.1, 0.2, 0.9)),
+    }
+    rows = []
+    for number in range(12):
+        item = [f"pair-{number}", f"source-{number}"]
+        for measure in ("margin", "surprise", "repeated", "words"):
+            rows.append(["", "unsteered", "report", "", 0.0, measure, "short", *item, 0.0, "", 0])
+        for arm, both in excess.items():
+            for strength, surprise, repeated in zip(strengths, *both, strict=True):
+                surprise += 0.3 * noise[number]
+                values = {"margin": strength, "surprise": surprise, "repeated": repeated, "words": 5.0}
+                for measure, value in values.items():
+                    rows.append(["short", arm, "report", "all", strength, measure, "short", *item, value, "", 0])
+    found = pd.DataFrame(rows, columns=FOUND)
+    table = breaking(summarize(found), limits).set_index("arm")
+    mean = table.loc["mean"]
+    # That it is broken at 2 does not count, since it is not at 4; the interval leaves open whether it is.
+    assert (mean["breaks"], mean["breaks_low"], mean["breaks_high"]) == (8, 2, 8)
+    assert (mean["strength_before"], mean["margin_before"]) == (4, 4)
+    # Loops at the highest strength surprise nobody.
+    assert (table.loc["loops", "breaks"], table.loc["loops", "breaks_high"]) == (4, 4)
+    mild = table.loc["mild"]
+    assert np.isnan([mild["breaks"], mild["breaks_low"], mild["breaks_high"]]).all()
+    assert (mild["strength_before"], mild["highest"]) == (8, 8)
+    # Where nothing was said at all, nothing is left of the text.
+    silent = found[~((found["measure"].isin(("surprise", "repeated"))) & (found["strength"] == 8.0))]
+    assert breaking(summarize(silent), limits).set_index("arm").loc["mild", "breaks"] == 8
+    # Answers at some strengths alone say nothing of the others.
+    few = found[~(found["measure"].isin(("words", "surprise", "repeated")) & (found["strength"] == 1.0))]
+    assert breaking(summarize(few), limits).empty
+
+
+def test_how_much_of_a_text_repeats_itself():
+    assert checks.repeated("PPPPPPPPPPPP") == pytest.approx(7 / 8)
+    assert checks.repeated("The garden is green.") == 0
+    assert checks.repeated("I am! I am! I am! I am!") > 0.5
+    assert checks.repeated("No.") == 0
 
 
 @pytest.fixture
@@ -363,6 +525,12 @@ def test_a_figure_shows_every_arm_along_every_axis_and_equal_figures_are_equal_f
     assert drawn == {1, 2}
     lowest = figure.axes[titles.index("Steered along plain")]
     assert [text.get_text() for text in lowest.get_xticklabels()] == ["0.5", "1"]
+    # The guardrail is drawn where it was asked at more than one strength.
+    labels = [axis.get_ylabel().split("\n")[0] for axis in figure.axes]
+    assert labels.count("Guardrail answered") == 2
+    chosen = table[(table["measure"] != "guardrail") | (table["chosen"] == 1) | (table["arm"] == "unsteered")]
+    fewer = plot_effects.draw_effects(chosen, "Tiny, study words").axes
+    assert len(fewer) == len(figure.axes) - 2
     with pytest.raises(UserError, match="has no rows of study 'other'; name one that the table holds"):
         draw("three", study="other")
 

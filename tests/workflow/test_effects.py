@@ -43,7 +43,10 @@ def small_overlay(root):
                 for arm in settings["arms"].values():
                     if "strengths" in arm:
                         arm["strengths"] = arm["strengths"][:1]
-                settings |= FEW | {"strengths": settings.get("strengths", [1.0])[:1]}
+                generated = {"n_generated": min(FEW["n_generated"], settings.get("n_generated", 12))}
+                if "decay" in settings:
+                    settings["decay"] |= {"n_prompts": 2, "max_new_tokens": 6, "bin": 3}
+                settings |= FEW | generated | {"strengths": settings.get("strengths", [1.0])[:1]}
             found["studies"][name] = study
     found["models"] = {name: None for name in found["models"]} | {"text": {"checkpoint": "text", "dtype": "float32"}}
     return found
@@ -64,9 +67,10 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
     overlay = small_overlay(root)
     studies = [name for name, study in overlay["studies"].items() if study]
     assert {"preference", "values", "personality", "language", "truth", "sentiment", "unlearning"} <= set(studies)
+    assert {"additivity", "breaking", "decay", "transfer"} <= set(studies)
     text_and_streams(root, clean_copy.folder / "text")
     planned = clean_copy.planned(overlay=overlay)
-    assert planned["unlearn_facts"] == planned["interrupt_streams"] == 1
+    assert planned["unlearn_facts"] == planned["interrupt_streams"] == planned["plot_decay"] == 1
     assert planned["steer_texts"] == planned["plot_effects"] - 2 == len(studies) - 2
     assert "extract_activations" not in planned
     output = clean_copy.run(overlay=overlay)
@@ -88,22 +92,42 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
             assert by_arm["reversed"] > by_arm["unsteered"] + 1
             continue
         effects = overlay["studies"][study]["effects"]
-        expected = {(axis, arm) for axis in effects["axes"] for arm in ["unsteered", *effects["arms"]]}
+        expected = {
+            (axis, arm)
+            for axis in effects["axes"]
+            for arm, given in {"unsteered": {}, **effects["arms"]}.items()
+            if axis in given.get("along", effects["axes"])
+        }
         assert set(zip(rows["axis"], rows["arm"], strict=True)) == expected
         # Arms stand in the order of the configuration.
         steered = rows[rows["arm"] != "unsteered"]
         assert list(dict.fromkeys(steered["arm"])) == list(effects["arms"])
         measures = set(table[table["study"] == study]["measure"])
-        assert {"margin", "divergence", "guardrail", "words"} <= measures
+        assert {"margin", "divergence"} <= measures
+        assert ("guardrail" in measures) == bool(effects.get("guardrail"))
+        assert ("words" in measures) == (effects["n_generated"] > 0)
         assert ("option_margin" in measures) == effects.get("options", False)
         assert ("token_mass" in measures) == bool(effects.get("token_mass"))
     origins = pd.read_csv(results / "report/origins.csv")
     assert set(origins["file"]) == {f"results/effects/{study}/text.json" for study in studies}
     assert set(origins["rule"]) == {"steer_texts", "unlearn_facts", "interrupt_streams"}
+    summed = pd.read_csv(results / "tables/additivity.csv")
+    assert set(summed["study"]) == {"additivity"}
+    assert set(summed["arm"]) == {"both", "with_random"}
+    assert set(summed["measured"]) == {"joy", "plain"}
+    broken = pd.read_csv(results / "tables/breaking.csv")
+    assert set(zip(broken["study"], broken["arm"], strict=True)) == {("breaking", "mean"), ("breaking", "random")}
+    lasting = pd.read_csv(results / "tables/decay.csv")
+    assert set(lasting["study"]) == {"decay"}
+    assert set(lasting["arm"]) == set(overlay["studies"]["decay"]["effects"]["arms"])
+    assert (results / "figures/decay/decay/text.png").stat().st_size > 10_000
+    carried = pd.read_csv(results / "tables/transfer.csv")
+    here = carried[carried["study"] == "transfer"]
+    assert set(zip(here["built"], here["measured"], strict=True)) == {("joy", "praise"), ("praise", "joy")}
     assert "effects_overview" in (results / "report/tables/effects_overview.csv.html").name
     assert clean_copy.planned(overlay=overlay) == {}
     # A pair that is worded otherwise repeats its study, and no other.
-    pairs = clean_copy.folder / "resources/studies/sentiment.csv"
+    pairs = clean_copy.folder / "resources/studies/values.csv"
     pairs.write_text(pairs.read_text().replace("?", " now?", 1))
     assert clean_copy.planned(overlay=overlay)["steer_texts"] == 1
     # One without an answer is named before anything runs.
@@ -111,5 +135,5 @@ def test_shipped_studies_end_in_tables_and_figures_and_rerun_with_their_pairs(ro
     table.loc[0, "positive"] = " "
     table.to_csv(pairs, index=False)
     problem = clean_copy.run("--dry-run", overlay=overlay, fails=True)
-    assert "studies.sentiment: " in problem
+    assert "studies.values: " in problem
     assert "row 2 has no positive; fill it in, or take the row out" in problem

@@ -8,14 +8,22 @@ from pydantic import BeforeValidator, Field, model_validator
 from wheretolisten.config.layers import Layers
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.sections import Section, UserPath, check_repetition, check_word_or
+from wheretolisten.config.sections import Section, UserPath, UserPaths, check_repetition, check_word_or
 
 UNSTEERED = "unsteered"
 """The arm that every study has: nothing added, nothing said before the question."""
 
-COLUMNS = ("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text")
+COLUMNS = (
+    *("axis", "arm", "split", "layers", "strength", "measure", "measured", "item", "source", "value", "text"),
+    "token",
+)
 """Columns of what is measured, one value per row. axis: that is steered along; split: choose or report; measured: the
-axis of the item."""
+axis of the item; token: the first one of the bin of decoded tokens that the value is of, from 0."""
+
+DECAYED = {
+    f"{measure}_{text}": (measure, text) for measure in ("drift", "lean") for text in ("unsteered_text", "own_text")
+}
+"""Measures that are taken by bins of tokens → what is measured, along which text."""
 
 
 class Support(Section):
@@ -50,6 +58,13 @@ def _check_tokens(value: Any) -> Any:
 
 
 Tokens = Annotated[Literal["prompt_last", "last", "mean"] | First, BeforeValidator(_check_tokens)]
+
+
+class Plus(Section):
+    """A direction that is added beside an arm's own: that of another arm, along the same axis or another one."""
+
+    axis: str = Field(description="axis that it is built along")
+    arm: str = Field(description="arm that it is built as, at the same blocks and strengths; a control is one, too")
 
 
 class Arm(Section):
@@ -90,6 +105,12 @@ class Arm(Section):
         description="random: a random direction of the same length in each block and in the same support; shuffled: "
         "the same built with half of the pairs' poles exchanged, brought to the length it had with none",
     )
+    plus: Plus | None = Field(
+        None,
+        description="a second direction, of another arm, that is added together with its own; an arm that is the same "
+        "without it has to be there, and additivity.csv says whether both do what each does alone",
+    )
+    along: list[str] | None = Field(None, min_length=1, description="axes that it is steered along; null: all")
     instructed: bool = Field(False, description="whether the axis's positive instruction stands before the question")
     steering: Steering = Field(
         Steering(), description="how it is added; its scale and its layers are what the study tries"
@@ -174,6 +195,24 @@ class Axis(Section):
         return self
 
 
+class Decay(Section):
+    """How long steering lasts along answers, by bins of decoded tokens."""
+
+    prompts: UserPath = Field(description="table with the column prompt: what is answered at length")
+    n_prompts: int = Field(8, ge=1, description="of them")
+    max_new_tokens: int = Field(200, ge=1, description="tokens of an answer, at most")
+    bin: int = Field(25, ge=1, description="tokens of a bin; one that a text does not fill is left out")
+
+    @model_validator(mode="after")
+    def _check_bin(self) -> "Decay":
+        if self.bin > self.max_new_tokens:
+            raise ValueError(
+                f"bin: no answer of at most {self.max_new_tokens} tokens fills {self.bin}; lower it, or raise "
+                "max_new_tokens"
+            )
+        return self
+
+
 class Effects(Section):
     """How arms are built, chosen and measured (docs/studies/README.md)."""
 
@@ -200,6 +239,23 @@ class Effects(Section):
         gt=0,
         description="nats: a setting that diverges further from the un-steered model on neutral prompts is not chosen",
     )
+    every_strength: bool = Field(
+        False,
+        description="whether answers are generated, and the guardrail is asked, at every strength, not only at the "
+        "chosen one; breaking.csv then says from which strength on text breaks",
+    )
+    breaks_at: float = Field(
+        1.0,
+        gt=0,
+        description="nats per token by which the surprise of generated answers exceeds that of un-steered ones where "
+        "text counts as broken",
+    )
+    repeats_at: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="and the share of an answer that repeats itself, by runs of five characters: loops surprise nobody",
+    )
     per_token: bool = Field(True, description="answers are compared by the mean over their tokens, not by the sum")
     options: bool = Field(
         False,
@@ -211,6 +267,9 @@ class Effects(Section):
     )
     n_generated: int = Field(12, ge=0, description="reported pairs whose questions are answered in words")
     max_new_tokens: int = Field(32, ge=1, description="tokens of such an answer, at most")
+    decay: Decay | None = Field(
+        None, description="long answers along which the effect is followed, token by token, at the chosen setting"
+    )
     neutral: UserPath | None = Field(None, description="table with the column prompt: what steering should leave alone")
     n_neutral: int = Field(16, ge=1, description="of them")
     guardrail: UserPath | None = Field(
@@ -227,23 +286,83 @@ class Effects(Section):
             of_arm = arm.strengths or self.strengths
             if list(of_arm) != sorted(set(of_arm)):
                 raise ValueError(f"strengths (of {name}): write each once, the lowest first")
+            for axis in arm.along or ():
+                if axis not in self.axes:
+                    raise ValueError(
+                        f"arms.{name}.along: there is no axis {axis!r}; name one of {', '.join(self.axes)}"
+                    )
         check_repetition([str(layers) for layers in self.layers], "layers")
         return self
+
+    @model_validator(mode="after")
+    def _check_sums(self) -> "Effects":
+        for name, arm in self.arms.items():
+            if arm.plus is None:
+                continue
+            where, other = f"arms.{name}.plus", self.arms.get(arm.plus.arm)
+            if arm.plus.axis not in self.axes:
+                raise ValueError(f"{where}: there is no axis {arm.plus.axis!r}; name one of {', '.join(self.axes)}")
+            if other is None or other.build is None or other.plus is not None:
+                raise ValueError(f"{where}: {arm.plus.arm!r} is no arm that adds one direction; name one that does")
+            if other.along is not None and arm.plus.axis not in other.along:
+                raise ValueError(f"{where}: {arm.plus.arm!r} is not steered along {arm.plus.axis!r}; add it to along")
+            if any(each.support or each.instructed or each.steering.operator != "add" for each in (arm, other)):
+                raise ValueError(
+                    f"{where}: only whole directions that are added have a sum; take support, instructed and operator "
+                    "out of both arms"
+                )
+            if arm.build is None or arm.control is not None:
+                raise ValueError(f"{where}: the control of a sum is a second direction that is one; name such an arm")
+            same = arm.steering == other.steering and (arm.strengths or self.strengths) == (
+                other.strengths or self.strengths
+            )
+            if arm.layers is None or arm.layers != other.layers or not same:
+                raise ValueError(
+                    f"{where}: effects add up at the same blocks and strengths; give both arms the same layers, "
+                    "strengths and steering"
+                )
+            if self.alone(name) is None:
+                raise ValueError(f"{where}: no arm is the same without plus; add it, as what the sum is compared with")
+        return self
+
+    def alone(self, name: str) -> str | None:
+        """The arm that adds the first direction of a sum alone; None if there is none."""
+        arm, left_out = self.arms[name], {"plus", "along"}
+        for other, candidate in self.arms.items():
+            reaches = candidate.along is None or set(arm.along or self.axes) <= set(candidate.along)
+            if candidate.plus is None and reaches and _same(arm, candidate, left_out):
+                return other
+        return None
+
+    @property
+    def sums(self) -> dict[str, tuple[str, str, str]]:
+        """Arms that add two directions → the arm that adds the first one alone; axis and arm of the second one."""
+        return {name: (self.alone(name), arm.plus.axis, arm.plus.arm) for name, arm in self.arms.items() if arm.plus}
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Measure of generated answers → by how much it exceeds that of un-steered ones where text is broken."""
+        return {"surprise": self.breaks_at, "repeated": self.repeats_at}
 
     @property
     def files(self) -> dict[str, str]:
         """Files beside the pairs that results depend on, by their keys."""
         named = {"neutral": self.neutral, "guardrail": self.guardrail}
+        named |= {"decay.prompts": self.decay.prompts if self.decay else None}
         named |= {f"axes.{name}.check.words": axis.check.words for name, axis in self.axes.items() if axis.check}
         named |= {f"arms.{name}.features": arm.features for name, arm in self.arms.items()}
         return {key: path for key, path in named.items() if path is not None}
+
+
+def _same(one: Arm, other: Arm, left_out: set[str]) -> bool:
+    return one.model_dump(exclude=left_out) == other.model_dump(exclude=left_out)
 
 
 class EffectSettings(Section):
     """All that the effects of a study on a model depend on, beside the files."""
 
     model: Model
-    pairs: UserPath = Field(description="table of pairs")
+    pairs: UserPaths = Field(description="tables of pairs")
     effects: Effects
 
     def as_json(self) -> str:

@@ -12,6 +12,7 @@ from wheretolisten.config.sections import (
     SHORTEST_SECONDS,
     Section,
     UserPath,
+    UserPaths,
     check_interval,
     check_repetition,
     check_template,
@@ -319,7 +320,9 @@ class Pairs(Section):
     has: ClassVar[frozenset[str]] = PAIRED
 
     type: Literal["pairs"] = Field(description="questions with two answers that differ along an axis, without audio")
-    path: UserPath = Field(description="table with the columns id, source, axis, question, positive, negative")
+    path: UserPaths = Field(
+        description="table with the columns id, source, axis, question, positive, negative, or a list of such tables"
+    )
 
 
 Examples = Annotated[Sequences | Symbolic | Questions | MmauQuestions | Recordings | Pairs, Field(discriminator="type")]

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from wheretolisten.config.effects import UNSTEERED
 from wheretolisten.config.models import Model
-from wheretolisten.config.sections import Section, UserPath, check_repetition
+from wheretolisten.config.sections import Section, UserPaths, check_repetition
 
 INTERRUPTION = "interruption"
 """Axis of the pairs: questions with which the model is interrupted. A positive answer repeats what was asked about, a
@@ -122,5 +122,5 @@ class InterruptionSettings(Section):
     """All that a study of interruptions on a model depends on, beside the files."""
 
     model: Model
-    pairs: UserPath = Field(description="table of questions")
+    pairs: UserPaths = Field(description="tables of questions")
     interruption: Interruption

@@ -4,12 +4,24 @@ import json
 import os
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from wheretolisten.errors import UserError
 
 UserPath = Annotated[str, AfterValidator(os.path.expanduser)]
 """A path that a user writes. `~` at its begin is spelled out here, so that nothing after the configuration sees it."""
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+UserPaths = Annotated[
+    list[UserPath],
+    BeforeValidator(_listed, json_schema_input_type=UserPath | list[UserPath]),
+    Field(min_length=1),
+]
+"""One such path or several of them."""
 
 SHORTEST_SECONDS = 0.1
 """Shortest clip and shortest event."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wheretolisten.config.models import Model
-from wheretolisten.config.sections import Section, UserPath, check_repetition
+from wheretolisten.config.sections import Section, UserPath, UserPaths, check_repetition
 
 FORGET, RETAIN = "forget", "retain"
 """Axes of the pairs: facts that are to be forgotten, and those that are not. Positive answers are taught."""
@@ -80,5 +80,5 @@ class UnlearningSettings(Section):
     """All that an unlearning on a model depends on, beside the files."""
 
     model: Model
-    pairs: UserPath = Field(description="table of facts")
+    pairs: UserPaths = Field(description="tables of facts")
     unlearning: Unlearning

@@ -20,7 +20,7 @@ from pydantic import (
 from wheretolisten import cache, checkpoint
 from wheretolisten.config import earlier
 from wheretolisten.config.directions import State, stored_state
-from wheretolisten.config.effects import EffectSettings
+from wheretolisten.config.effects import Effects, EffectSettings
 from wheretolisten.config.examples import (
     DISTURBANCES,
     Examples,
@@ -716,9 +716,10 @@ class Config(Probe):
     def effect_settings(self, model: str, study: str) -> EffectSettings:
         """What `steer_texts` of a model depends on."""
         settings = self.studies[study]
-        return EffectSettings(
-            model=self.models[model], pairs=self.examples[settings.examples].path, effects=settings.effects
-        )
+        # Where text counts as broken is a matter of tables.
+        of_tables = {key: getattr(Effects(), key) for key in ("breaks_at", "repeats_at")}
+        effects = settings.effects.model_copy(update=of_tables)
+        return EffectSettings(model=self.models[model], pairs=self.examples[settings.examples].path, effects=effects)
 
     def unlearning_settings(self, model: str, study: str) -> UnlearningSettings:
         """What `unlearn_facts` of a model depends on."""
@@ -996,7 +997,13 @@ _PATHS = ("path", "csv", "audio", "events", "names")
 
 def _at(root: Path, entry: Section) -> Section:
     paths = {key: getattr(entry, key, None) for key in _PATHS}
-    return entry.model_copy(update={key: str(root / path) for key, path in paths.items() if path is not None})
+    return entry.model_copy(
+        update={
+            key: [str(root / each) for each in path] if isinstance(path, list) else str(root / path)
+            for key, path in paths.items()
+            if path is not None
+        }
+    )
 
 
 def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
@@ -1022,6 +1029,8 @@ def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
     }
     arms = {name: arm.model_copy(update={"features": at(arm.features)}) for name, arm in given.arms.items()}
     paths = {"neutral": at(given.neutral), "guardrail": at(given.guardrail), "arms": arms}
+    if given.decay is not None:
+        paths["decay"] = given.decay.model_copy(update={"prompts": at(given.decay.prompts)})
     return study.model_copy(update={"effects": given.model_copy(update={"axes": axes} | paths)})
 
 
@@ -1043,7 +1052,8 @@ def _check_files(config: Config, root: Path) -> None:
                     _check_path(f"examples.{name}.{key}", path, "file", root)
     for name, pairs in config.examples.items():
         if isinstance(pairs, Pairs):
-            _check_path(f"examples.{name}.path", pairs.path, "file", root)
+            for path in pairs.path:
+                _check_path(f"examples.{name}.path", path, "file", root)
     for name, study in config.of_pairs.items():
         for key, path in getattr(study, study.readout).files.items():
             _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)

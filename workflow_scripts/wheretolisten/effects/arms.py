@@ -30,7 +30,11 @@ Sides = Mapping[str, Mapping[str, Sequence[Pair]]]
 
 def units_of(effects: Effects) -> list[Unit]:
     """What is measured one after the other: the un-steered model, then every arm along every axis."""
-    return [("", UNSTEERED), *((axis, arm) for axis in effects.axes for arm in effects.arms)]
+    arms = effects.arms.items()
+    return [
+        ("", UNSTEERED),
+        *((axis, name) for axis in effects.axes for name, arm in arms if axis in (arm.along or effects.axes)),
+    ]
 
 
 class Study:
@@ -83,6 +87,8 @@ class Study:
         rows = self._meter.generated(reported, self._effects.axes[axis], steered)
         if self._effects.options:
             rows += self._meter.options(reported, steered)
+        if self._effects.decay is not None:
+            rows += self._meter.decay(axis, steered, self._meter.own_tokens(build))
         if self._effects.token_mass:
             rows += self._meter.token_mass(reported, steered, self._meter.own_tokens(build))
         return rows
@@ -92,13 +98,15 @@ class Study:
         if arm.build is None:
             yield REPORT, "", 0.0, self._report(axis, Steered(None, None, instruction))
             return
-        found = self._poles_of(axis, arm, BUILD)
-        n_heads = self._meter.engine.adapter.text_config.num_attention_heads
-        direction = poles.build(found, arm, f"{axis}/{name}", self._effects.seed, n_heads)
+        direction = own = self._direction(axis, name)
+        if arm.plus is not None:
+            second = self._direction(arm.plus.axis, arm.plus.arm)
+            direction = poles.Direction(own.vectors + second.vectors, None)
         held_out = self._poles_of(axis, arm, CHOOSE)
-        agreed = agreement(direction.vectors, held_out.positive, held_out.negative)
+        # A second direction need not tell these pairs apart.
+        agreed = agreement(own.vectors, held_out.positive, held_out.negative)
         # As long as the states at the site are: what λ means where directions differ in length.
-        relative = norms(direction.vectors) / norms(found.positive).mean(axis=0)
+        relative = norms(direction.vectors) / norms(self._poles_of(axis, arm, BUILD).positive).mean(axis=0)
 
         def steered(layers: Layers, strength: float) -> Steered:
             steering = arm.steering.model_copy(update={"layers": layers, "scale": strength})
@@ -132,14 +140,22 @@ class Study:
             "%s along %s: blocks %s, strength %g; %.0f %% of pairs agree", name, axis, layers, strength, 100 * agree
         )
         about = [Row("chosen", "", "", strength), Row("agreement", "", "", agree)]
+        if arm.plus is not None:
+            both = norms(own.vectors[changed]) * norms(second.vectors[changed])
+            cosine = (own.vectors[changed] * second.vectors[changed]).sum(axis=-1) / both
+            about.append(Row("cosine", "", "", float(cosine.mean()), arm.plus.axis))
         yield CHOOSE, layers, strength, about
         for each in strengths:
             length = float(each * relative[changed].mean()) if changed else 0.0
-            # What takes longest is measured where it counts.
-            found = (
-                self._report(axis, steered(layers, each)) if each == strength else self._curve(steered(layers, each))
-            )
+            # What takes longest is measured where it counts, unless it is asked for.
+            whole = each == strength or self._effects.every_strength
+            found = self._report(axis, steered(layers, each)) if whole else self._curve(steered(layers, each))
             yield REPORT, layers, each, [*found, Row("relative_length", "", "", length)]
+
+    def _direction(self, axis: str, name: str) -> poles.Direction:
+        """An arm's own direction, without the one that is added to it."""
+        arm, n_heads = self._effects.arms[name], self._meter.engine.adapter.text_config.num_attention_heads
+        return poles.build(self._poles_of(axis, arm, BUILD), arm, f"{axis}/{name}", self._effects.seed, n_heads)
 
     def _check_sign(self, axis: str, name: str, arm: Arm, agree: float) -> None:
         if arm.steering.operator not in ("add", "set") or arm.control or (arm.support and arm.support.by == "random"):

@@ -8,6 +8,8 @@ from wheretolisten.config.effects import Check
 from wheretolisten.effects.pairs import read_table
 from wheretolisten.errors import UserError
 
+_RUN = 5
+
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 
 
@@ -34,6 +36,15 @@ def keeps(text: str, check: Check) -> bool:
         poles = _lexicon(check.words)
         kept.append(sum(word in poles["positive"] for word in words) > sum(word in poles["negative"] for word in words))
     return all(kept)
+
+
+def repeated(text: str) -> float:
+    """Share of a text's runs of five characters that stand in it before, 0 … 1: near 1 in loops, which surprise nobody.
+
+    Of characters, because broken text need not have words.
+    """
+    runs = [text[first : first + _RUN] for first in range(len(text) - _RUN + 1)]
+    return 1 - len(set(runs)) / len(runs) if runs else 0.0
 
 
 def language_of(text: str) -> str:

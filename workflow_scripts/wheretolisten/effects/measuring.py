@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
+from scipy.special import logsumexp
 
 from wheretolisten.config.effects import COLUMNS, Axis, Effects
 from wheretolisten.config.layers import Layers
 from wheretolisten.config.probe import Steering
-from wheretolisten.effects.checks import keeps, words_of
+from wheretolisten.effects.checks import keeps, repeated, words_of
 from wheretolisten.effects.pairs import Pair, read_table
 from wheretolisten.effects.poles import Direction, behind
 from wheretolisten.engine.passes import Engine
@@ -68,6 +69,7 @@ class Row:
     value: float
     axis: str = ""
     text: str = ""
+    token: int = 0
 
 
 NOBODY = Steered(None, None)
@@ -88,6 +90,7 @@ class Meter:
     engine: Engine
     effects: Effects
     _neutral: tuple[list[str], list[str], list[np.ndarray]] | None = field(default=None, repr=False)
+    _long: tuple[list[str], list[str], list[np.ndarray]] | None = field(default=None, repr=False)
 
     def margins(self, pairs: Sequence[Pair], steered: Steered) -> list[Row]:
         """log P(positive) − log P(negative) of each pair, in nats, by token or whole (`per_token`)."""
@@ -180,15 +183,17 @@ class Meter:
         """Answers in words: whether they keep the axis's rules, how many words they have, and how surprising they are.
 
         surprise: nats per token of the answer under the un-steered model, without an instruction; what breaks the text
-        raises it. An empty answer has none.
+        raises it, unless it ends in loops. repeated: how much of the answer is such. An empty answer has neither.
         """
         pairs = pairs[: self.effects.n_generated]
         if not pairs:
             return []
         texts = self.answers(pairs, steered)
         rows = words(pairs, texts)
-        if axis.check is not None:
+        if axis is not None and axis.check is not None:
             rows += rows_of("kept", pairs, [float(keeps(text, axis.check)) for text in texts])
+        said = [(pair, text) for pair, text in zip(pairs, texts, strict=True) if text]
+        rows += rows_of("repeated", [pair for pair, _ in said], [repeated(_in_one_line(text)) for _, text in said])
         return rows + self.surprise(pairs, texts)
 
     def answers(self, pairs: Sequence[Pair], steered: Steered) -> list[str]:
@@ -224,6 +229,74 @@ class Meter:
             values.append(float((mass[:, own[0]].sum(axis=1) - mass[:, own[1]].sum(axis=1)).mean()))
         return rows_of("token_mass", [pairs[number] for number in said], np.array(values))
 
+    def decay(self, axis: str, steered: Steered, own: tuple[np.ndarray, np.ndarray]) -> list[Row]:
+        """How far steering moves the model, bin by bin of an answer's tokens, along given texts (teacher-forced).
+
+        drift: KL(un-steered ‖ steered) of the next token, nats. lean: log of the ratio of the probabilities of the two
+        poles' own words, steered minus un-steered, nats. Both along the answer that the un-steered model gives and
+        along the one that the steered model gives, each model reading the same tokens; mean over the tokens of each
+        bin that the text fills. decoded: the answers themselves, and their number of tokens.
+        """
+        settings = self.effects.decay
+        prompts, unsteered, predicted = self._of_long()
+        names = [f"long-{number}" for number, _ in enumerate(prompts)]
+        nothing = [None] * len(prompts)
+        if steered is NOBODY:
+            texts = unsteered
+        else:
+            texts = self.engine.answer(
+                nothing,
+                steered.asked(prompts),
+                max_new_tokens=settings.max_new_tokens,
+                **steered.arguments(len(prompts)),
+            )
+        tokens = [
+            len(self.engine.adapter.continuation(prompt, text)) if text else 0
+            for prompt, text in zip(prompts, texts, strict=True)
+        ]
+        rows = [
+            Row("decoded", name, name, float(n), axis, _in_one_line(text))
+            for name, n, text in zip(names, tokens, texts, strict=True)
+        ]
+        if steered is NOBODY:
+            return rows
+        for where, answers in (("unsteered_text", unsteered), ("own_text", texts)):
+            # One after the other: a distribution over the vocabulary at every token takes much memory.
+            for row, (name, prompt, answer) in enumerate(zip(names, prompts, answers, strict=True)):
+                if not answer:
+                    continue
+                known = where == "unsteered_text"
+                before = predicted[row] if known else self.engine.predict([None], [prompt], [answer])[0]
+                (after,) = self.engine.predict([None], steered.asked([prompt]), [answer], **steered.arguments(1))
+                before, after = before.astype(np.float64), after.astype(np.float64)
+                moved = {
+                    "drift": (np.exp(before) * (before - after)).sum(axis=1),
+                    "lean": _log_ratio(after, own) - _log_ratio(before, own),
+                }
+                for measure, values in moved.items():
+                    n_bins = min(len(values), settings.max_new_tokens) // settings.bin
+                    means = values[: n_bins * settings.bin].reshape(n_bins, settings.bin).mean(axis=1)
+                    rows += [
+                        Row(f"{measure}_{where}", name, name, float(mean), axis, token=number * settings.bin)
+                        for number, mean in enumerate(means)
+                    ]
+        return rows
+
+    def _of_long(self) -> tuple[list[str], list[str], list[np.ndarray]]:
+        """Prompts that are answered at length, what the un-steered model answers, and predicts along that."""
+        if self._long is None:
+            settings = self.effects.decay
+            prompts = read_table(settings.prompts, ("prompt",))["prompt"].tolist()[: settings.n_prompts]
+            answers = self.engine.answer([None] * len(prompts), prompts, max_new_tokens=settings.max_new_tokens)
+            kept = [number for number, answer in enumerate(answers) if answer]
+            prompts, answers = [prompts[number] for number in kept], [answers[number] for number in kept]
+            predicted = [
+                self.engine.predict([None], [prompt], [answer])[0]
+                for prompt, answer in zip(prompts, answers, strict=True)
+            ]
+            self._long = prompts, answers, predicted
+        return self._long
+
     def own_tokens(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of each pole: at least four times as frequent in its answers as in the others' (FOXP2, one vs rest).
 
@@ -243,8 +316,16 @@ class Meter:
             for mine, other in ((shares[0], shares[1]), (shares[1], shares[0]))
         )
         if not all(map(len, own)):
-            raise UserError("token_mass: the answers of the two poles have the same tokens; set it to 0")
+            raise UserError(
+                "token_mass, decay: the answers of the two poles have the same tokens, and none is of one pole alone; "
+                "take both keys out"
+            )
         return own
+
+
+def _log_ratio(predicted: np.ndarray, own: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """log P(tokens of the positive pole) − log P(of the negative one), [token], from log-probabilities."""
+    return logsumexp(predicted[:, own[0]], axis=1) - logsumexp(predicted[:, own[1]], axis=1)
 
 
 def words(pairs: Sequence[Pair], texts: Sequence[str]) -> list[Row]:
@@ -271,7 +352,10 @@ def tabulated(axis: str, arm: str, settings: Iterable[tuple[str, Layers, float, 
     """What was measured of an arm, in the columns of `config.effects`; a setting is split, layers, strength, rows."""
     return pd.DataFrame(
         [
-            [axis, arm, split, str(layers), strength, row.measure, row.axis, row.item, row.source, row.value, row.text]
+            [
+                *(axis, arm, split, str(layers), strength),
+                *(row.measure, row.axis, row.item, row.source, row.value, row.text, row.token),
+            ]
             for split, layers, strength, rows in settings
             for row in rows
         ],

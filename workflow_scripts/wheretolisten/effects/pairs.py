@@ -60,26 +60,26 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def read_pairs(path: str | Path, axes: Sequence[str]) -> dict[str, list[Pair]]:
-    """Pairs of each axis, in the order of the table.
+def read_pairs(path: str | Path | Sequence[str | Path], axes: Sequence[str]) -> dict[str, list[Pair]]:
+    """Pairs of each axis, in the order of the table, or of several tables.
 
     Raises
     ------
     UserError
         As `read_table`; if an id comes twice, the answers of a pair are the same, or an axis has none.
     """
-    table = read_table(path, COLUMNS)
+    table, where = _tables(path)
     twice = table["id"][table["id"].duplicated()]
     if len(twice):
-        raise UserError(f"{path}: the id {twice.iloc[0]!r} comes twice; each pair has its own")
+        raise UserError(f"{where}: the id {twice.iloc[0]!r} comes twice; each pair has its own")
     same = table["id"][table["positive"] == table["negative"]]
     if len(same):
-        raise UserError(f"{path}: both answers of {same.iloc[0]!r} are the same; word them otherwise")
+        raise UserError(f"{where}: both answers of {same.iloc[0]!r} are the same; word them otherwise")
     found = {}
     for axis in axes:
         rows = table[table["axis"] == axis]
         if rows.empty:
-            raise UserError(f"{path}: no pair has the axis {axis!r} ({', '.join(table['axis'].unique())}); name one")
+            raise UserError(f"{where}: no pair has the axis {axis!r} ({', '.join(table['axis'].unique())}); name one")
         found[axis] = [
             Pair(row.id, row.source, axis, index, row.question, row.positive, row.negative)
             for index, row in enumerate(rows.itertuples())
@@ -87,7 +87,18 @@ def read_pairs(path: str | Path, axes: Sequence[str]) -> dict[str, list[Pair]]:
     return found
 
 
-def read_facts(path: str | Path) -> dict[str, list[Pair]]:
+def _tables(path: str | Path | Sequence[str | Path]) -> tuple[pd.DataFrame, str]:
+    """Tables of pairs as one, and what errors call them."""
+    paths = [path] if isinstance(path, str | Path) else path
+    return pd.concat([read_table(each, COLUMNS) for each in paths]), ", ".join(map(str, paths))
+
+
+def inputs_of(paths: Sequence[str]) -> dict[str, str]:
+    """Tables of pairs by what provenance calls them."""
+    return {f"pairs_{number}" if number else "pairs": path for number, path in enumerate(paths)}
+
+
+def read_facts(path: str | Path | Sequence[str | Path]) -> dict[str, list[Pair]]:
     """Facts to forget and to retain, and what asks about them in other words, as far as it is there, axis by axis.
 
     Raises
@@ -97,11 +108,11 @@ def read_facts(path: str | Path) -> dict[str, list[Pair]]:
         and answer), or is that of a fact, and would be taught.
     """
     known = (FORGET, RETAIN, *REWORDED)
-    table = read_table(path, COLUMNS)
+    table, where = _tables(path)
     unknown = table[~table["axis"].isin(known)]
     if len(unknown):
         row = unknown.iloc[0]
-        raise UserError(f"{path}: the axis {row['axis']!r} of {row['id']!r} is none of {', '.join(known)}; name one")
+        raise UserError(f"{where}: the axis {row['axis']!r} of {row['id']!r} is none of {', '.join(known)}; name one")
     found = read_pairs(path, [FORGET, RETAIN, *(axis for axis in REWORDED if axis in set(table["axis"]))])
     taught = {fact.question for kind in (FORGET, RETAIN) for fact in found[kind]}
     for axis in found.keys() - {FORGET, RETAIN}:
@@ -110,11 +121,11 @@ def read_facts(path: str | Path) -> dict[str, list[Pair]]:
         for pair in found[axis]:
             if (pair.source, pair.positive) not in facts:
                 raise UserError(
-                    f"{path}: {pair.pair_id!r} is about no fact of axis {kind!r}; give it the source and the positive "
+                    f"{where}: {pair.pair_id!r} is about no fact of axis {kind!r}; give it the source and the positive "
                     "answer of one"
                 )
             if pair.question in taught:
-                raise UserError(f"{path}: {pair.pair_id!r} asks in the words that are taught; word it otherwise")
+                raise UserError(f"{where}: {pair.pair_id!r} asks in the words that are taught; word it otherwise")
     return found
 
 

@@ -50,6 +50,12 @@ METHOD_COLOURS = {
     "steering_matched": VERMILLION,
 }
 
+ARM_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, "#882255", "#999933")
+"""For arms of studies of effects, in their order."""
+
+CONTROL_ARMS = ("random", "shuffled")
+"""How the names of controls among arms begin."""
+
 _FURTHER_COLOURS = ("#882255", "#44AA99", "#332288", "#999933", "#661100", "#F0E442", "#6699CC", "#DDCC77")
 """For methods that have no colour of their own; most are from Tol's muted palette."""
 
@@ -207,3 +213,10 @@ def _characters(figure: Figure) -> set[str]:
 def _drawable() -> set[str]:
     files = (font_manager.findfont(FontProperties(family=font)) for font in _fonts())
     return {chr(code) for file in files for code in font_manager.get_font(file).get_charmap()}
+
+
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm of a study of effects; controls are grey."""
+    others = [arm for arm in arms if not arm.startswith(CONTROL_ARMS)]
+    greys = dict.fromkeys(arms, LIGHT_GREY)
+    return greys | {arm: ARM_COLOURS[number % len(ARM_COLOURS)] for number, arm in enumerate(others)}

@@ -174,9 +174,21 @@ EFFECTS = Figure(
     "what steering does to answers, by its strength",
     "What arms do by their strength, at the blocks that were chosen on other pairs: change of the margin by which the "
     "positive answer is likelier than the negative one, with 95 % bands; divergence from the un-steered model on "
-    "neutral prompts; surprise of generated answers under the un-steered model, or, of models that are interrupted, "
-    "the steps until they are silent. Ringed: the strength that was chosen. "
-    "Dashed: no direction is added. Grey: random and shuffled controls. Dotted: un-steered.",
+    "neutral prompts; surprise of generated answers under the un-steered model, which is low in loops; the guardrail, "
+    "where it was asked at every strength; of models that are interrupted, the steps until they are silent. Ringed: the "
+    "strength that was chosen. Dashed: no direction is added. Grey: random and shuffled controls. Dotted: un-steered.",
+)
+
+
+DECAY = Figure(
+    "decay",
+    "Effects",
+    "",
+    "what is left of steering along long answers",
+    "What is left of steering along long answers, by bins of decoded tokens, both models reading the same text: "
+    "divergence of the next token from the un-steered model (drift), and the change of the log-ratio of the "
+    "probabilities of the two poles' own words (lean), along the un-steered model's answers and along the arm's own. "
+    "Means over texts with 95 % bands. Grey: random controls.",
 )
 
 
@@ -192,7 +204,7 @@ def captions(config: Config) -> dict[str, str]:
         }
         found = {f"plot_{name}": figure.caption.format(**settings) for name, figure in FIGURES.items()}
     found |= dict.fromkeys(("plot_sweep", "plot_sweeps"), SWEEP.caption)
-    return found | {"plot_listening": LISTENING.caption, "plot_effects": EFFECTS.caption}
+    return found | {"plot_listening": LISTENING.caption, "plot_effects": EFFECTS.caption, "plot_decay": DECAY.caption}
 
 
 def _as_text(text: str) -> str:

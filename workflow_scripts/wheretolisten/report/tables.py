@@ -232,7 +232,51 @@ EFFECT_OVERVIEW = Table(
 EFFECTS = (EFFECT_SETTINGS, EFFECT_OVERVIEW)
 """What `tabulate_effects` writes."""
 
-ALL = (*SCORES, STUDIES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *INTERVALS, *SOUND_EVENTS)
+ADDITIVITY = Table(
+    "additivity",
+    "Effects",
+    "Whether two directions do together what each does alone",
+    "Arms that add two directions, at every strength: change of the margin of the axis that is measured, in nats, "
+    "under each direction alone (first, second), under both, and their sum; difference: both minus the sum, "
+    "with 95 % interval over pairs that share a source, and p by sign flips. A second direction that is random is the "
+    "control. cosine: of the two directions, mean over the steered blocks. divergence: on neutral prompts, in nats.",
+    look="whether two directions add up",
+)
+BREAKING = Table(
+    "breaking",
+    "Effects",
+    "From which strength on steered text breaks",
+    "The lowest strength that was tried of those from which on generated answers are more surprising to the "
+    "un-steered model than un-steered ones, or repeat themselves more, by more than the study's limits; empty where "
+    "text does not break up to the highest one. breaks_low, breaks_high: from which on they may be, and surely are, by "
+    "the 95 % intervals over sources of these excesses. margin_before: what steering does to the margin at the "
+    "strength below.",
+    look="from which strength on steered text breaks",
+)
+DECAY = Table(
+    "decay",
+    "Effects",
+    "What is left of steering along long answers",
+    "By bins of decoded tokens, of which token is the first, at the chosen setting, both models reading the same text: "
+    "the un-steered model's answers, or the arm's own (along). drift: divergence of the next token from the un-steered "
+    "model; lean: by how much the log-ratio of the probabilities of the two poles' own words changes; nats, means over "
+    "the texts that fill a bin, with 95 % interval over texts.",
+    look="what is left of steering along long answers",
+)
+TRANSFER = Table(
+    "transfer",
+    "Effects",
+    "What a direction does on pairs of another axis",
+    "Change of the margin of the axis that is measured under the direction that was built along another one (there), "
+    "and under the same arm's direction of its own (home), at the settings that were chosen for each, in nats, with "
+    "95 % intervals over pairs that share a source and p of there by sign flips. share: there divided by home, where "
+    "the interval of home does not hold 0.",
+    look="what a direction does on pairs of another axis",
+)
+ROBUSTNESS = (ADDITIVITY, BREAKING, DECAY, TRANSFER)
+"""What `tabulate_robustness` writes."""
+
+ALL = (*SCORES, STUDIES, *AUDIO_SHARES, *CHOICES, *EFFECTS, *ROBUSTNESS, *INTERVALS, *SOUND_EVENTS)
 """All but those of sweeps."""
 
 

@@ -1,11 +1,13 @@
 """What arms do to answers, held against the un-steered model: means, differences of the same items, and tests."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from wheretolisten.config.effects import UNSTEERED
+from wheretolisten.config.effects import COLUMNS as FOUND
+from wheretolisten.config.effects import DECAYED, UNSTEERED
 from wheretolisten.statistics.comparison import flip_signs, holm
 from wheretolisten.statistics.intervals import Dependence, estimate
 
@@ -36,6 +38,12 @@ SHARES = ("guardrail", "kept", "refused", "first_word")
 """Measures of which an item has 0 or 1."""
 
 
+def read_found(path: str | Path) -> pd.DataFrame:
+    """What `steer_texts` or `unlearn_facts` wrote, names and blocks as text."""
+    words = [column for column in FOUND if column not in ("strength", "value")]
+    return pd.read_csv(path, keep_default_na=False, dtype=dict.fromkeys(words, str))
+
+
 def summarize(found: pd.DataFrame) -> pd.DataFrame:
     """All settings of all arms, with the columns `COLUMNS`.
 
@@ -44,7 +52,7 @@ def summarize(found: pd.DataFrame) -> pd.DataFrame:
     found
         What `steer_texts` wrote of one study and model.
     """
-    reported = found[(found["split"] == "report") & (found["measure"] != "relative_length")]
+    reported = found[(found["split"] == "report") & ~found["measure"].isin(("relative_length", *DECAYED))]
     chosen = chosen_settings(found)
     base = reported[reported["arm"] == UNSTEERED]
     rows = []
