@@ -176,7 +176,8 @@ EFFECTS = Figure(
     "positive answer is likelier than the negative one, with 95 % bands; divergence from the un-steered model on "
     "neutral prompts; surprise of generated answers under the un-steered model, which is low in loops; the guardrail, "
     "where it was asked at every strength; of models that are interrupted, the steps until they are silent. Ringed: "
-    "the strength that was chosen. Dashed: no direction is added. Grey: random and shuffled controls. Dotted: un-steered.",
+    "the strength that was chosen. Dashed: no direction is added. Grey: random and shuffled controls. Dotted: "
+    "un-steered.",
 )
 
 
