@@ -279,7 +279,8 @@ def test_tables_are_described_once_and_found_by_their_files():
 def test_captions_are_filled_and_hold_no_markup_of_users(raw_config, root):
     raw_config["prompts"]["inference"] = "What *is* `this`_ | {{x}}?\\"
     captions = figures.captions(configuration.load(raw_config, root))
-    assert set(captions) == {f"plot_{name}" for name in (*figures.FIGURES, "sweep", "sweeps", "listening", "effects")}
+    further = ("sweep", "sweeps", "listening", "effects", "decay")
+    assert set(captions) == {f"plot_{name}" for name in (*figures.FIGURES, *further)}
     assert all(len(caption) > 100 and "{config" not in caption for caption in captions.values())
     html = publish_parts(captions["plot_attention_change"], writer="html")["body"]
     assert "What *is* `this`_ | {x}?\\" in unescape(html)

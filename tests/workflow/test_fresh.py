@@ -40,7 +40,8 @@ def test_dry_run_of_the_default_shows_every_stage_within_seconds(clean_copy, mon
     scripts -= {"fit_small_projector", "convert_small_qwen2_audio"}
     scripts -= {"listen", "evaluate_listening", "listen_recordings", "tabulate_intervals"}
     scripts -= {"steer_texts", "unlearn_facts", "tabulate_effects", "plot_effects"}
-    scripts -= {"interrupt_streams", "train_tiny_duplex"}
+    scripts -= {"interrupt_streams", "train_tiny_duplex", "tabulate_robustness", "plot_decay"}
+    scripts -= {"perturb_sequences", "compare_studies", "plot_studies"}
     ways = {"steer_events", "steer_by_heads", "sweep_attention", "map_attention", "prompt_directly", "plot_sweeps"}
     assert set(plan) == scripts | ways
 
