@@ -10,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from wheretolisten import arguments, log
-from wheretolisten.errors import UserError
 from wheretolisten.report.names import model_name
-from wheretolisten.statistics.tables import read_table
+from wheretolisten.statistics.tables import read_table, rows_of
 
 WORDS = ("model", "study", "axis", "arm", "measure", "along")
 NUMBERS = ("token", "value", "ci_low", "ci_high")
@@ -31,11 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("plot_decay")
     table = read_table(args.table, WORDS, NUMBERS, "tabulate_robustness")
     for model, pdfs, pngs in arguments.by_model(args.models, args.pdf, args.png):
-        rows = table[(table["model"] == model) & (table["study"] == args.study)]
-        if rows.empty:
-            raise UserError(
-                f"{args.table}: model {model!r} has no rows of study {args.study!r}; name one that the table holds"
-            )
+        rows = rows_of(table, args.table, model, args.study)
         style.save(draw_decay(rows, f"{model_name(model)}, study {args.study}"), pdfs[0], pngs[0])
         logger.info("%d bins of %s", len(rows), model)
 

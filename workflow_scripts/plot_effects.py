@@ -13,9 +13,8 @@ from matplotlib.lines import Line2D
 
 from wheretolisten import arguments, log
 from wheretolisten.config.effects import UNSTEERED
-from wheretolisten.errors import UserError
 from wheretolisten.report.names import model_name
-from wheretolisten.statistics.tables import read_table
+from wheretolisten.statistics.tables import read_table, rows_of
 
 WORDS = ("model", "study", "axis", "arm", "layers", "measure", "measured")
 NUMBERS = ("strength", "chosen", "value", "difference", "difference_low", "difference_high")
@@ -36,11 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     logger = log.start("plot_effects")
     table = read_table(args.table, WORDS, NUMBERS, "tabulate_effects")
     for model, pdfs, pngs in arguments.by_model(args.models, args.pdf, args.png):
-        rows = table[(table["model"] == model) & (table["study"] == args.study)]
-        if rows.empty:
-            raise UserError(
-                f"{args.table}: model {model!r} has no rows of study {args.study!r}; name one that the table holds"
-            )
+        rows = rows_of(table, args.table, model, args.study)
         style.save(draw_effects(rows, f"{model_name(model)}, study {args.study}"), pdfs[0], pngs[0])
         logger.info("%d settings of %s", len(rows), model)
 

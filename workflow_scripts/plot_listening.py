@@ -12,9 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from wheretolisten import arguments, log
-from wheretolisten.errors import UserError
 from wheretolisten.report.names import method_name, model_name
-from wheretolisten.statistics.tables import read_table
+from wheretolisten.statistics.tables import read_table, rows_of
 
 HEADS = ("layer", "head", "correlation", "specialist")
 """Columns of the table of heads beside model and study, one row per head: both counted from 0, Pearson's r or nothing,
@@ -44,14 +43,7 @@ def main(argv: list[str] | None = None) -> None:
         args.areas: read_table(args.areas, (*of_whom, "heads"), AREAS, "tabulate_choices"),
     }
     for model, pdfs, pngs in arguments.by_model(args.models, args.pdf, args.png):
-        found = []
-        for path, table in tables.items():
-            found.append(table[(table["model"] == model) & (table["study"] == args.study)])
-            if found[-1].empty:
-                raise UserError(
-                    f"{path}: model {model!r} has no rows of study {args.study!r}; name one that the table holds"
-                )
-        heads, signals, areas = found
+        heads, signals, areas = (rows_of(table, path, model, args.study) for path, table in tables.items())
         correlation = heads.pivot(index="layer", columns="head", values="correlation").to_numpy()
         chosen = heads.loc[heads["specialist"] == 1, ["layer", "head"]].astype(int)
         title = f"{model_name(model)}, study {args.study}"

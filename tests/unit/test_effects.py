@@ -1,6 +1,7 @@
 """Studies of effects without a model: pairs and their sides, rules of answers, arms, tables."""
 
 import csv
+import functools
 import importlib.util
 import json
 
@@ -25,6 +26,14 @@ from wheretolisten.statistics.effects import overview, summarize
 from wheretolisten.statistics.robustness import additivity, breaking, decay, transfer
 
 AXIS = {"positive": ["Answer briefly."], "negative": ["Answer at length."]}
+
+
+def drawn_by(script, folder, table, name, study="words"):
+    """Bytes of both files of a figure."""
+    files = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    given = ["--table", str(table), "--models", "tiny-text", "--study", study]
+    script.main([*given, "--pdf", str(files[0]), "--png", str(files[1])])
+    return [file.read_bytes() for file in files]
 
 
 def write(path, rows):
@@ -417,12 +426,7 @@ def test_what_is_left_along_answers_is_a_mean_over_the_texts_that_fill_a_bin(tmp
     assert summarize(found).empty
     table.assign(model="tiny-text", study="words").to_csv(tmp_path / "decay.csv", index=False)
 
-    def draw(name, study="words"):
-        files = [tmp_path / f"{name}.pdf", tmp_path / f"{name}.png"]
-        given = ["--table", str(tmp_path / "decay.csv"), "--models", "tiny-text", "--study", study]
-        plot_decay.main([*given, "--pdf", str(files[0]), "--png", str(files[1])])
-        return [file.read_bytes() for file in files]
-
+    draw = functools.partial(drawn_by, plot_decay, tmp_path, tmp_path / "decay.csv")
     assert draw("one") == draw("two")
     figure = plot_decay.draw_decay(table, "Tiny")
     assert len(figure.axes) == 4
@@ -506,12 +510,7 @@ def results(tmp_path):
 
 
 def test_a_figure_shows_every_arm_along_every_axis_and_equal_figures_are_equal_files(results):
-    def draw(name, study="words"):
-        files = [results / f"{name}.pdf", results / f"{name}.png"]
-        given = ["--table", str(results / "tables/effects.csv"), "--models", "tiny-text", "--study", study]
-        plot_effects.main([*given, "--pdf", str(files[0]), "--png", str(files[1])])
-        return [file.read_bytes() for file in files]
-
+    draw = functools.partial(drawn_by, plot_effects, results, results / "tables/effects.csv")
     assert draw("one") == draw("two")
     table = pd.read_csv(results / "tables/effects.csv", keep_default_na=False)
     for column in plot_effects.NUMBERS:

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from wheretolisten.config.layers import Layers
 from wheretolisten.config.models import Model
 from wheretolisten.config.probe import Steering
-from wheretolisten.config.sections import Section, UserPath, UserPaths, check_repetition, check_word_or
+from wheretolisten.config.sections import Section, UserPath, UserPaths, check_repetition, check_rising, check_word_or
 
 UNSTEERED = "unsteered"
 """The arm that every study has: nothing added, nothing said before the question."""
@@ -283,9 +283,7 @@ class Effects(Section):
         if UNSTEERED in self.arms:
             raise ValueError(f"arms: {UNSTEERED} is always there; give yours another name")
         for name, arm in self.arms.items():
-            of_arm = arm.strengths or self.strengths
-            if list(of_arm) != sorted(set(of_arm)):
-                raise ValueError(f"strengths (of {name}): write each once, the lowest first")
+            check_rising(arm.strengths or self.strengths, f"strengths (of {name})")
             for axis in arm.along or ():
                 if axis not in self.axes:
                     raise ValueError(

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from wheretolisten.config.effects import UNSTEERED
 from wheretolisten.config.models import Model
-from wheretolisten.config.sections import Section, UserPaths, check_repetition
+from wheretolisten.config.sections import Section, UserPaths, check_repetition, check_rising
 
 INTERRUPTION = "interruption"
 """Axis of the pairs: questions with which the model is interrupted. A positive answer repeats what was asked about, a
@@ -97,9 +97,8 @@ class Interruption(Section):
     @model_validator(mode="after")
     def _check_fields(self) -> "Interruption":
         check_repetition(list(self.steps), "steps")
-        for key in ("strengths", "windows"):
-            if getattr(self, key) != sorted(set(getattr(self, key))):
-                raise ValueError(f"{key}: write each once, the lowest first")
+        check_rising(self.strengths)
+        check_rising(self.windows, "windows")
         if not 1 <= self.after[0] <= self.after[1] < self.answer:
             raise ValueError(
                 "after: write the least number of steps first, at least 1, and fewer than the answer may take "

@@ -103,6 +103,11 @@ def check_repetition(names: list[str], what: str = "label") -> None:
             raise ValueError(f"{what} {name!r} is listed twice; keep one of them")
 
 
+def check_rising(values: list[float], what: str = "strengths") -> None:
+    if values != sorted(set(values)):
+        raise ValueError(f"{what}: write each once, the lowest first")
+
+
 def first_sentence(error: ValidationError, where: str) -> str:
     return f"{where}: " + "; ".join(problems_of(error))
 

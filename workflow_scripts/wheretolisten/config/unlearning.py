@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wheretolisten.config.models import Model
-from wheretolisten.config.sections import Section, UserPath, UserPaths, check_repetition
+from wheretolisten.config.sections import Section, UserPath, UserPaths, check_repetition, check_rising
 
 FORGET, RETAIN = "forget", "retain"
 """Axes of the pairs: facts that are to be forgotten, and those that are not. Positive answers are taught."""
@@ -63,8 +63,7 @@ class Unlearning(Section):
     @model_validator(mode="after")
     def _check_fields(self) -> "Unlearning":
         check_repetition(list(self.forms), "form")
-        if self.strengths != sorted(set(self.strengths)):
-            raise ValueError("strengths: write each once, the lowest first")
+        check_rising(self.strengths)
         if self.strength not in self.strengths:
             raise ValueError(f"strength: {self.strength:g} is none of strengths; name one of them")
         return self

@@ -49,7 +49,7 @@ from wheretolisten.config.passes import (
 from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
 from wheretolisten.config.probe import Method, Probe, Steering, row_of
 from wheretolisten.config.prompts import fields_of
-from wheretolisten.config.sections import Section, UserPath, problems_of
+from wheretolisten.config.sections import Section, UserPath, check_repetition, problems_of
 from wheretolisten.config.settings import (
     AveragingSettings,
     ListeningSettings,
@@ -365,14 +365,13 @@ class Config(Probe):
                 f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
                 f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
             )
+        check_repetition(self.figures.studies or [], "figures.studies:")
         for name in self.figures.studies or ():
             if name not in self.localizations:
                 raise ValueError(
                     f"figures.studies: {name!r} is no study that reads windows "
                     f"({', '.join(self.localizations) or 'there is none'}); name one of them, or null for no figure"
                 )
-            if self.figures.studies.count(name) > 1:
-                raise ValueError(f"figures.studies: {name!r} is listed twice; keep one of them")
             about = (self.studies[each].examples for each in (self.figures.studies[0], name))
             self._check_same_events("figures.studies", *about)
         if not self.localizations and self.figures.attention_change is None and self.figures.overlap is None:

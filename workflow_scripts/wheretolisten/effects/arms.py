@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 _WRONG = 0.01
 """How improbable it must be that a direction which tells nothing agrees with so few pairs."""
+
+Tried = TypeVar("Tried")
 
 Unit = tuple[str, str]
 """Axis that is steered along, and arm; the un-steered model has no axis."""
@@ -128,10 +131,11 @@ class Study:
         middle = strengths[len(strengths) // 2]
         for layers in candidates:
             yield from tune(layers, middle)
-        layers = self._best({str(each): (each, tried[str(each), middle]) for each in candidates})
+        by_name = {str(each): each for each in candidates}
+        layers = by_name[best_within({name: tried[name, middle] for name in by_name}, self._effects.limit)]
         for strength in strengths:
             yield from tune(layers, strength)
-        strength = self._best({each: (each, tried[str(layers), each]) for each in strengths})
+        strength = best_within({each: tried[str(layers), each] for each in strengths}, self._effects.limit)
         # A support may leave some of the steered blocks alone.
         changed = [block for block in select_layers(layers, len(agreed)) if relative[block] > 0]
         agree = float(agreed[changed].mean()) if changed else 0.5
@@ -168,14 +172,6 @@ class Study:
     def _curve(self, steered: Steered) -> list[Row]:
         return [*self._margins(REPORT, steered), *self._meter.divergence(steered)]
 
-    def _best(self, tried: Mapping[str | float, tuple[Layers | float, tuple[float, float]]]) -> Layers | float:
-        """What has the highest margin of those that leave neutral prompts alone; if none does, what comes closest."""
-        settings = list(tried.values())
-        allowed = [each for each in settings if each[1][1] <= self._effects.limit]
-        if allowed:
-            return max(allowed, key=lambda each: each[1][0])[0]
-        return min(settings, key=lambda each: each[1][1])[0]
-
     def _poles_of(self, axis: str, arm: Arm, side: str) -> poles.Poles:
         # Most arms are built of the same states.
         of_states = {"answers", "instructions", "tokens", "read"}
@@ -184,6 +180,22 @@ class Study:
         if key not in self._poles:
             self._poles[key] = poles.collect(self._meter.engine, self._sides[axis][side], self._effects.axes[axis], arm)
         return self._poles[key]
+
+
+def best_within(tried: Mapping[Tried, tuple[float, float]], limit: float) -> Tried:
+    """The setting with the highest margin of those that leave the rest alone; if none does, the mildest.
+
+    Parameters
+    ----------
+    tried
+        Setting → its margin, and how far it diverges from the un-steered model, in nats.
+    limit
+        What is allowed of the latter.
+    """
+    allowed = [setting for setting, (_, moved) in tried.items() if moved <= limit]
+    if allowed:
+        return max(allowed, key=lambda setting: tried[setting][0])
+    return min(tried, key=lambda setting: tried[setting][1])
 
 
 def check_sign(where: str, agree: float, n_pairs: int) -> None:

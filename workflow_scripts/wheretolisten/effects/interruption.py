@@ -23,8 +23,8 @@ from wheretolisten.config.probe import Decoding, Steering
 from wheretolisten.directions import steps
 from wheretolisten.directions.builders import agreement
 from wheretolisten.directions.vectors import norms
-from wheretolisten.effects.arms import check_sign
-from wheretolisten.effects.measuring import Row
+from wheretolisten.effects.arms import best_within, check_sign
+from wheretolisten.effects.measuring import Row, divergence
 from wheretolisten.effects.pairs import BUILD, CHOOSE, REPORT, Pair
 from wheretolisten.engine.injection import Injection
 from wheretolisten.engine.streams import END, ONSET, SILENCE, Stepper, Streams, Vocabulary
@@ -394,12 +394,9 @@ class InterruptionStudy:
             tried[block, strength, window] = margin, moved
             # The columns know no window.
             yield CHOOSE, str([block]), strength, [dataclasses.replace(row, text=f"{window} steps") for row in rows]
-        allowed = {key: margin for key, (margin, moved) in tried.items() if moved <= self.settings.limit}
-        if not allowed:
+        chosen = self._chosen[arm] = best_within(tried, self.settings.limit)
+        if tried[chosen][1] > self.settings.limit:
             _log.warning("%s: no setting keeps the limit; the mildest is taken", arm)
-        self._chosen[arm] = (
-            max(allowed, key=allowed.__getitem__) if allowed else min(tried, key=lambda key: tried[key][1])
-        )
 
     def _measured(self, side: str, played: Played) -> list[Row]:
         return measure(self._of_side[side][1], played, self._silence, self._alone[side], self.settings)
@@ -439,8 +436,7 @@ class InterruptionStudy:
         steered = Steered(vectors, steering, onsets)
         after = self._play(dialogues, steered, before.own)
         own = sorted(self.streams.vocabulary.model.values())
-        here, there = before.likely[..., own].astype(np.float64), after.likely[..., own].astype(np.float64)
-        moved = (np.exp(here) * (here - there)).sum(axis=-1)
+        moved = divergence(before.likely[..., own], after.likely[..., own])
         values = [max(moved[row, onset : onset + _MOVED].mean(), 0.0) for row, onset in enumerate(onsets)]
         same = (self._play(dialogues, steered).own == before.own).all(axis=1)
         return [*_rows("divergence", dialogues, values, ""), *_rows("guardrail", dialogues, same, "")]

@@ -139,10 +139,7 @@ class Meter:
         if not prompts:
             return []
         after = self.engine.predict([None] * len(prompts), prompts, answers, **steered.arguments(len(prompts)))
-        values = [
-            float((np.exp(base.astype(np.float64)) * (base.astype(np.float64) - now)).sum(axis=1).mean())
-            for base, now in zip(before, after, strict=True)
-        ]
+        values = [float(divergence(base, now).mean()) for base, now in zip(before, after, strict=True)]
         names = [f"neutral-{number}" for number, _ in enumerate(prompts)]
         return [
             Row("divergence", name, name, max(value, 0.0))  # rounding must not make it negative
@@ -154,10 +151,7 @@ class Meter:
             if self.effects.neutral is None:
                 self._neutral = [], [], []
             else:
-                prompts = read_table(self.effects.neutral, ("prompt",))["prompt"].tolist()[: self.effects.n_neutral]
-                answers = self.engine.answer([None] * len(prompts), prompts, max_new_tokens=_NEUTRAL_TOKENS)
-                kept = [number for number, answer in enumerate(answers) if answer]
-                prompts, answers = [prompts[number] for number in kept], [answers[number] for number in kept]
+                prompts, answers = self._answered(self.effects.neutral, self.effects.n_neutral, _NEUTRAL_TOKENS)
                 self._neutral = prompts, answers, self.engine.predict([None] * len(prompts), prompts, answers)
         return self._neutral
 
@@ -190,7 +184,7 @@ class Meter:
             return []
         texts = self.answers(pairs, steered)
         rows = words(pairs, texts)
-        if axis is not None and axis.check is not None:
+        if axis.check is not None:
             rows += rows_of("kept", pairs, [float(keeps(text, axis.check)) for text in texts])
         said = [(pair, text) for pair, text in zip(pairs, texts, strict=True) if text]
         rows += rows_of("repeated", [pair for pair, _ in said], [repeated(_in_one_line(text)) for _, text in said])
@@ -268,9 +262,8 @@ class Meter:
                 known = where == "unsteered_text"
                 before = predicted[row] if known else self.engine.predict([None], [prompt], [answer])[0]
                 (after,) = self.engine.predict([None], steered.asked([prompt]), [answer], **steered.arguments(1))
-                before, after = before.astype(np.float64), after.astype(np.float64)
                 moved = {
-                    "drift": (np.exp(before) * (before - after)).sum(axis=1),
+                    "drift": divergence(before, after),
                     "lean": _log_ratio(after, own) - _log_ratio(before, own),
                 }
                 for measure, values in moved.items():
@@ -286,16 +279,20 @@ class Meter:
         """Prompts that are answered at length, what the un-steered model answers, and predicts along that."""
         if self._long is None:
             settings = self.effects.decay
-            prompts = read_table(settings.prompts, ("prompt",))["prompt"].tolist()[: settings.n_prompts]
-            answers = self.engine.answer([None] * len(prompts), prompts, max_new_tokens=settings.max_new_tokens)
-            kept = [number for number, answer in enumerate(answers) if answer]
-            prompts, answers = [prompts[number] for number in kept], [answers[number] for number in kept]
+            prompts, answers = self._answered(settings.prompts, settings.n_prompts, settings.max_new_tokens)
             predicted = [
                 self.engine.predict([None], [prompt], [answer])[0]
                 for prompt, answer in zip(prompts, answers, strict=True)
             ]
             self._long = prompts, answers, predicted
         return self._long
+
+    def _answered(self, path: str, n_prompts: int, max_new_tokens: int) -> tuple[list[str], list[str]]:
+        """The first prompts of a table and the un-steered model's answers, without those that it does not answer."""
+        prompts = read_table(path, ("prompt",))["prompt"].tolist()[:n_prompts]
+        answers = self.engine.answer([None] * len(prompts), prompts, max_new_tokens=max_new_tokens)
+        kept = [number for number, answer in enumerate(answers) if answer]
+        return [prompts[number] for number in kept], [answers[number] for number in kept]
 
     def own_tokens(self, pairs: Sequence[Pair]) -> tuple[np.ndarray, np.ndarray]:
         """Tokens of each pole: at least four times as frequent in its answers as in the others' (FOXP2, one vs rest).
@@ -323,8 +320,15 @@ class Meter:
         return own
 
 
+def divergence(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """KL(before ‖ after), in nats, [...], from log-probabilities [..., vocabulary]."""
+    before = before.astype(np.float64)
+    return (np.exp(before) * (before - after.astype(np.float64))).sum(axis=-1)
+
+
 def _log_ratio(predicted: np.ndarray, own: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     """log P(tokens of the positive pole) − log P(of the negative one), [token], from log-probabilities."""
+    predicted = predicted.astype(np.float64)
     return logsumexp(predicted[:, own[0]], axis=1) - logsumexp(predicted[:, own[1]], axis=1)
 
 

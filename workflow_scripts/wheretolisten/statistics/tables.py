@@ -43,3 +43,17 @@ def read_table(path: str | Path, words: Collection[str], numbers: Collection[str
     if missing:
         raise UserError(f"{path}: column {', '.join(sorted(missing))} is missing; run {rebuilt_by} again")
     return table
+
+
+def rows_of(table: pd.DataFrame, path: str | Path, model: str, study: str) -> pd.DataFrame:
+    """Rows of one model and study of a table that was read from `path`.
+
+    Raises
+    ------
+    UserError
+        If there are none.
+    """
+    rows = table[(table["model"] == model) & (table["study"] == study)]
+    if rows.empty:
+        raise UserError(f"{path}: model {model!r} has no rows of study {study!r}; name one that the table holds")
+    return rows
