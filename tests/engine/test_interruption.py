@@ -204,7 +204,7 @@ def moshi_inputs(n_rows=2, n_steps=9):
 
 
 def by_steps(moshi, injected=None, onsets=None):
-    text, own, user = moshi_inputs()
+    text, own, user = (tokens.to(moshi.device) for tokens in moshi_inputs())
     streams = MoshiStreams(moshi, injected, onsets)
     found = [streams.step(text[:, t], own[:, :, t], user[:, :, t]) for t in range(text.shape[1])]
     return torch.stack([logits for logits, _ in found], dim=1), torch.stack([step.states for _, step in found], dim=1)
