@@ -355,6 +355,37 @@ def test_what_was_heard_is_not_encoded_again(adapter, vectors, recordings, monke
     assert len(engine.answer(heard, QUESTIONS, INDEX, 2)) == len(QUESTIONS)
 
 
+def test_prefixes_are_read_once_for_several_ways_to_steer_behind_them(adapter, vectors, recordings):
+    engine, inputs = Engine(adapter), adapter.prepare(recordings, QUESTIONS[:4], INDEX[:4])
+    heard = engine.hear(recordings)
+    ways = (
+        Steering(positions="after_audio", scale=0.5),
+        Steering(positions="after_audio", scale=2.0, layers="second_half", **VISTA),
+        Steering(positions="last", operator="ablate", preserve_norm=False),
+    )
+    for way in ways:
+        for n_rows in (8, 4):
+            asked = QUESTIONS[:n_rows], INDEX[:n_rows], vectors[:n_rows], way
+            # Whoever passes recordings has them heard, and their prefixes read, for one call.
+            alone = Engine(adapter).read(recordings, *asked, want_states=True, keep_heads=True)
+            assert_same(engine.read(heard, *asked, want_states=True, keep_heads=True), alone, atol=1e-5)
+    # What is read, as what is steered, begins behind the audio.
+    assert engine.meter.tokens["prefill"] == int((inputs.text_start - inputs.first).sum())
+    assert len(heard.prefixes) == 1
+
+
+def test_prefixes_that_do_not_fit_are_read_in_smaller_batches(adapter, vectors, recordings, request):
+    steering = Steering(positions="after_audio", scale=0.5)
+    expected = Engine(adapter).read(recordings, QUESTIONS, INDEX, vectors, steering)
+    engine = Engine(adapter)
+    heard = engine.hear(recordings)
+    tried = request.getfixturevalue("small_memory")
+    found = engine.read(heard, QUESTIONS, INDEX, vectors, steering)
+    np.testing.assert_allclose(found.attention, expected.attention, rtol=0, atol=1e-5)
+    assert tried == [4, 2, 2, 2, 2], "prefixes of four recordings, then twice those of two and what follows them"
+    assert len(heard.prefixes) == 2
+
+
 @pytest.mark.parametrize("name", STEERINGS)
 def test_nothing_is_computed_that_nobody_reads(adapter, vectors, recordings, monkeypatch, name):
     steering = STEERINGS[name]

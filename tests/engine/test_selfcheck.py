@@ -6,10 +6,11 @@ import json
 import logging
 
 import pytest
+from transformers import Cache
 
 from tests.engine import families
 from wheretolisten.config.models import Model
-from wheretolisten.engine import attention, forward, passes, selfcheck, traits
+from wheretolisten.engine import attention, forward, passes, reading, selfcheck, traits
 from wheretolisten.errors import UserError
 from wheretolisten.models import families as facts
 from wheretolisten.models.registry import load
@@ -104,6 +105,16 @@ def test_prompts_that_disagree_only_side_by_side_go_through_by_themselves(saved,
     assert not adapter.shares
     assert not traits.traits_of(adapter).side_by_side
     assert "every prompt goes through by itself" in caplog.text
+
+
+def test_keys_that_are_kept_wrongly_are_noticed(saved, monkeypatch):
+    # As a stack would do whose blocks want more of a cache than keys and values.
+    kept = reading.kept
+    monkeypatch.setattr(reading, "kept", lambda whole: kept(Cache(layers=whole.layers[::-1])))
+    model = saved("qwen2_audio")
+    adapter = load(model)
+    selfcheck.check(adapter, model)
+    assert not adapter.shares
 
 
 def test_logits_that_are_made_otherwise_are_noticed_and_not_scored(saved, monkeypatch):

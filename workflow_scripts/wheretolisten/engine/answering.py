@@ -9,7 +9,7 @@ from transformers import Cache
 
 from wheretolisten.engine import layout
 from wheretolisten.engine.cache import with_room
-from wheretolisten.engine.forward import EnoughError, Heard, forward
+from wheretolisten.engine.forward import Heard, forward, prefill
 from wheretolisten.engine.injection import Hook, Injection, hooked
 from wheretolisten.engine.layout import Group, Layout, Query
 from wheretolisten.engine.meter import Meter
@@ -54,16 +54,9 @@ def ask(
     n_new = max(sum(n_further[query] for query in group.queries) for group in groups)
     cache = with_room(adapter.n_layers, shared.input_ids.shape[1] + rest.input_ids.shape[1] + n_new)
     audio = heard.of_groups(groups, queries)
-
-    def stop_after_keys(layer: int, *_: object) -> None:
-        # The cache holds the last block's keys and values by now, and nobody reads what comes out of it.
-        if layer == adapter.n_layers - 1:
-            raise EnoughError
-
     # Prompts that are steered from their first token on share nothing, nor may those without audio.
     if shared.n_tokens:
-        with meter.stage("prefill", shared.n_tokens):
-            forward(adapter, shared, audio, cache, read=stop_after_keys)
+        prefill(adapter, meter, shared, audio, cache)
         audio = []
     hooks = []
     if injected is not None:

@@ -1,4 +1,4 @@
-"""A key-value cache whose memory is taken once."""
+"""Key-value caches: one whose memory is taken once, and one that passes see and leave as it is."""
 
 import torch
 from transformers import Cache, DynamicLayer
@@ -40,3 +40,22 @@ class _Layer(DynamicLayer):
 def with_room(n_layers: int, n_columns: int) -> Cache:
     """An empty cache for a text stack of `n_layers` blocks and at most `n_columns` columns."""
     return Cache(layers=[_Layer(n_columns) for _ in range(n_layers)])
+
+
+class _Kept(DynamicLayer):
+    """Keys and values of one block that others come behind for the time of a block, and are gone."""
+
+    def __init__(self, layer: DynamicLayer) -> None:
+        super().__init__()
+        self.keys, self.values = layer.keys, layer.values
+        self.dtype, self.device, self.is_initialized = layer.dtype, layer.device, True
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.cat([self.keys, key_states], dim=2), torch.cat([self.values, value_states], dim=2)
+
+
+def kept(cache: Cache) -> Cache:
+    """What a cache holds now, for any number of passes that add nothing to it."""
+    return Cache(layers=[_Kept(layer) for layer in cache.layers])

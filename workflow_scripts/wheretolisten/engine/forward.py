@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from transformers import Cache
 
 from wheretolisten.engine.attention import Read
 from wheretolisten.engine.layout import Group, Layout, Query
+from wheretolisten.engine.meter import Meter
 from wheretolisten.engine.traits import masks, traits_of
 from wheretolisten.models.adapter import Adapter, Recording
 
@@ -17,11 +18,13 @@ from wheretolisten.models.adapter import Adapter, Recording
 class Heard:
     """Recordings that the audio encoder has heard: `audio` holds their token embeddings, [audio_token, hidden] each.
 
-    Those of symbols are embeddings of words. Passages of text, and no audio, None, have none.
+    Those of symbols are embeddings of words. Passages of text, and no audio, None, have none. `prefixes` holds keys and
+    values of what steered prompts about them begin with, for passes that steer in other ways behind the same.
     """
 
     recordings: tuple[Recording, ...]
     audio: tuple[torch.Tensor, ...]
+    prefixes: dict[tuple, Cache] = field(default_factory=dict, repr=False)
 
     def of_groups(self, groups: Sequence[Group], queries: Sequence[Query]) -> list[torch.Tensor]:
         """What each group of queries is about."""
@@ -70,3 +73,15 @@ def forward(
             attention_reader=read,
             **adapter.stack_arguments(ids),
         ).last_hidden_state
+
+
+def prefill(adapter: Adapter, meter: Meter, shared: Layout, audio: Sequence[torch.Tensor], cache: Cache) -> None:
+    """Take what prompts share into a cache, keys and values alone."""
+
+    def stop_after_keys(layer: int, *_: object) -> None:
+        # The cache holds the last block's keys and values by now, and nobody reads what comes out of it.
+        if layer == adapter.n_layers - 1:
+            raise EnoughError
+
+    with meter.stage("prefill", shared.n_tokens):
+        forward(adapter, shared, audio, cache, read=stop_after_keys)

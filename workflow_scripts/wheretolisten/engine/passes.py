@@ -589,13 +589,22 @@ class Engine:
         if not in_full:
             rows = [group.queries for group in layout.share_prefixes(queries)]
 
+        run = reading.read_in_full if in_full else reading.read_behind_prefix
+        if not in_full and steering is not None and heard is recordings and traits_of(self.adapter).plain:
+            # Who heard the recordings beforehand may steer in several ways behind the same prefixes.
+            run = reading.read_behind_kept_prefix
+
         def read(part: slice) -> dict[str, torch.Tensor]:
             members = [query for row in rows[part] for query in row]
             asked = [queries[query] for query in members]
             injected = self._injected(members, vectors, steering, support)
             found = reading.Found(asked, injected, wanted, self.adapter)
-            run = reading.read_in_full if in_full else reading.read_behind_prefix
-            run(self.adapter, self.meter, heard, found)
+            try:
+                run(self.adapter, self.meter, heard, found)
+            except RuntimeError:
+                # Smaller batches after memory ran out have prefixes of their own.
+                heard.prefixes.clear()
+                raise
             return found.collect()
 
         parts = self._rows.run(len(rows), read, max(map(len, rows)))

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from transformers import Cache
 
 from wheretolisten.engine import injection, layout, sites
 from wheretolisten.engine.attention import AttentionReader, Read, Wanted
-from wheretolisten.engine.forward import EnoughError, Heard, forward
+from wheretolisten.engine.cache import kept, with_room
+from wheretolisten.engine.forward import EnoughError, Heard, forward, prefill
 from wheretolisten.engine.injection import Injection
 from wheretolisten.engine.layout import Layout, Query
 from wheretolisten.engine.meter import Meter
@@ -123,6 +125,24 @@ def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Foun
         _through(adapter, tokens, heard.of_groups(groups, found.queries), mask, found, hooks)
 
 
+def read_behind_kept_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
+    """The same where the prefixes' keys and values stay with what is heard, for steering in other ways behind them."""
+    groups, shared, rest = layout.split(found.queries)
+    if not shared.n_tokens:
+        return read_behind_prefix(adapter, meter, heard, found)
+    heads = [found.queries[group.queries[0]] for group in groups]
+    key = tuple((head.recording, head.ids[: group.n_shared]) for head, group in zip(heads, groups, strict=True))
+    if key not in heard.prefixes:
+        cache = with_room(adapter.n_layers, shared.input_ids.shape[1])
+        prefill(adapter, meter, shared, heard.of_groups(groups, found.queries), cache)
+        heard.prefixes[key] = kept(cache)
+    found.read_from(rest)
+    hooks = found.injected.hooks(adapter, rest.since([query.first_steered for query in found.queries]), rest.owner)
+    with meter.stage("steer", rest.n_tokens):
+        mask = layout.block_mask(rest.owner, groups)
+        _through(adapter, rest, [], mask, found, hooks, heard.prefixes[key])
+
+
 def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
     """Every prompt in a row of its own, without a mask: padding follows the tokens, which cannot see it."""
     queries = found.queries
@@ -157,6 +177,7 @@ def _through(
     mask: torch.Tensor | None,
     found: Found,
     hooks: list[tuple[sites.Place, injection.Hook]],
+    cache: Cache | None = None,
 ) -> None:
     # Attached after the steering hooks, hence called after them: states are what comes next sees.
     recorders = []
@@ -164,7 +185,7 @@ def _through(
         places = sites.places(adapter, found.wanted.site)
         recorders = [(place, found.recorder(layer)) for layer, place in enumerate(places)]
     with injection.hooked(hooks + recorders):
-        forward(adapter, tokens, audio, None, mask, found.reader())
+        forward(adapter, tokens, audio, cache, mask, found.reader())
 
 
 def join(parts: Sequence[torch.Tensor], order: list[int]) -> np.ndarray:

@@ -15,6 +15,7 @@ import torch
 from wheretolisten import provenance
 from wheretolisten.config.constants import SAMPLING_RATE
 from wheretolisten.config.models import Model
+from wheretolisten.config.probe import Steering
 from wheretolisten.engine.passes import Engine, Reading
 from wheretolisten.engine.traits import traits_of
 from wheretolisten.errors import UserError
@@ -183,15 +184,18 @@ def compare(adapter: Adapter) -> Agreement:
     others = [_plain(adapter, recordings[index], prompt, "sdpa") for index, prompt in asked]
     noise = max(_difference(ours, theirs) for (ours, _), (theirs, _) in zip(expected, others, strict=True))
 
-    def differences(share_prefix: bool) -> tuple[float, float]:
+    def differences(share_prefix: bool, **steered: Any) -> tuple[float, float]:
         engine = Engine(adapter, share_prefix=share_prefix)
-        found = engine.read(
-            recordings, [prompt for _, prompt in asked], [index for index, _ in asked], want_states=True
-        )
-        return _largest(found, expected)
+        heard, prompts, index = engine.hear(recordings), [prompt for _, prompt in asked], [index for index, _ in asked]
+        return _largest(engine.read(heard, prompts, index, want_states=True, **steered), expected)
 
     states, attention = differences(False)
     shared_states, shared_attention = differences(True) if traits_of(adapter).side_by_side else (states, attention)
+    if traits_of(adapter).plain:
+        # Behind keys and values that are kept, as steered prompts and answers are.
+        vectors = np.zeros((len(asked), adapter.n_layers, adapter.hidden_size), np.float32)
+        behind = differences(True, vectors=vectors, steering=Steering(positions="after_audio", scale=0.0))
+        shared_states, shared_attention = max(shared_states, behind[0]), max(shared_attention, behind[1])
     dtype = next(adapter.text_stack.parameters()).dtype
     return Agreement(states, attention, shared_states, shared_attention, noise, repeated, logits, TOLERANCES[dtype])
 
