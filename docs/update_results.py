@@ -1,8 +1,8 @@
 """Put the tables of a finished run into docs/results.md: `uv run python docs/update_results.py`.
 
 Those of another run than the default one have a place of their own there: `--results … --run small-esc10`. Answers to
-questions are on another page, `--results … --run answers --page docs/listening.md`, and so is every study of effects:
-`--results … --run effects --page docs/studies/preference.md`.
+questions are on another page, `--results … --run answers-tiny --page docs/listening.md` (or `answers-small`), and so is
+every study of effects: `--results … --run effects --page docs/studies/preference.md`.
 """
 
 import argparse
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> None:
     if not (found and also_found):
         parser.error(f"{arguments.page} has no marks for {arguments.run!r}: {begin} and {end}")
     others = {ANSWERS: answers, EFFECTS: effects}
-    of_run = others.get(arguments.run, lambda results: block(results, arguments.run))
+    of_run = others.get(arguments.run.partition("-")[0], lambda results: block(results, arguments.run))
     written = of_run(arguments.results)
     text = f"{before}{begin}\n\n{written}\n\n{end}{after}"
     arguments.page.write_text(text, encoding="utf-8")

@@ -93,7 +93,7 @@ def draw_effects(table: pd.DataFrame, title: str) -> Figure:
         loc="outside lower center",
         ncols=5,
         frameon=False,
-        title="Ringed: chosen on other pairs. Dashed lines across: no direction is added. Bands: 95 % interval.",
+        title="Ringed: the strength that was chosen. Dashed lines across: no direction is added. Bands: 95 % interval.",
     )
     figure.suptitle(title, fontsize=9)
     style.fit_titles(figure)

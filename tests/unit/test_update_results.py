@@ -46,3 +46,28 @@ def test_the_tables_of_a_run_replace_what_was_there_and_nothing_else(update_resu
     begin, end = update_results.marks("default run")
     assert before.split(begin)[0] == after.split(begin)[0]
     assert before.split(end)[1] == after.split(end)[1]
+
+
+def test_answers_of_several_runs_share_a_page(update_results, tmp_path):
+    (tmp_path / "tables").mkdir()
+    row = {"study": "answers", "model": "small", "n_items": 80, "ci_low": 20.0, "ci_high": 40.0}
+    silent = {"method": "silence", "accuracy_pct": 25.0, "difference": -5.0, "p_holm": 0.5}
+    rows = [
+        row | {"score": score} | each
+        for score in ("choice", "words")
+        for each in ({"method": "unsteered", "accuracy_pct": 30.0}, silent)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "tables/choices.csv", index=False)
+    area = {"area": 0.5, "low": 0.4, "high": 0.6, "within_area": 0.5, "within_low": 0.3, "within_high": 0.7}
+    heads = {"study": "answers", "model": "small", "n_heads": 2, "heads": "random_heads"} | area
+    pd.DataFrame([heads]).to_csv(tmp_path / "tables/listening_signal.csv", index=False)
+    page = tmp_path / "page.md"
+    tiny, small = ("\n".join(update_results.marks(run)) for run in ("answers-tiny", "answers-small"))
+    page.write_text(f"{tiny}\n\nBetween.\n\n{small}\n")
+    update_results.main(["--results", str(tmp_path), "--run", "answers-small", "--page", str(page)])
+    before, _, after = page.read_text().partition("\n\nBetween.\n\n")
+    assert before == tiny
+    assert "| `unsteered` | 30.0 [20.0, 40.0] | 30.0 [20.0, 40.0] |" in after
+    assert "| `silence` | 25.0 [20.0, 40.0], -5.0 (p 0.5) | 25.0 [20.0, 40.0], -5.0 (p 0.5) |" in after
+    assert "n = 80 questions." in after
+    assert "| answers | small | 2 random | 0.50 [0.40, 0.60] | 0.50 [0.30, 0.70] |" in after
