@@ -28,7 +28,7 @@ sys.path.insert(0, os.path.join(workflow.basedir, "workflow_scripts"))
 
 from wheretolisten import cache, checkpoint, provenance, sizing
 from wheretolisten.clips import listing
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.places import place_of
 from wheretolisten.config.positions import ABSENT, PATTERN

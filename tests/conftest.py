@@ -14,7 +14,7 @@ import pytest
 import yaml
 from xdist.scheduler import LoadScopeScheduling
 
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -51,8 +51,8 @@ from tests.benchmark.work import Found, Work
 from tests.engine.oracle import Oracle
 from wheretolisten import jobs, store
 from wheretolisten.config.constants import POSITIONS
+from wheretolisten.config.loading import load as load_config
 from wheretolisten.config.models import Model
-from wheretolisten.config.workflow import load as load_config
 from wheretolisten.engine import attention
 from wheretolisten.engine.forward import Heard
 from wheretolisten.engine.meter import Meter

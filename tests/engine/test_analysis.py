@@ -11,7 +11,7 @@ import soundfile
 import yaml
 
 from wheretolisten import store
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 from wheretolisten.config.models import Model
 from wheretolisten.config.passes import ItemSettings
 from wheretolisten.config.probe import Steering

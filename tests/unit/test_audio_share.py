@@ -13,7 +13,7 @@ from plot_audio_share import draw_audio_share
 
 from tests.unit.stored import write_passes
 from wheretolisten import store
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 from wheretolisten.errors import UserError
 from wheretolisten.statistics.audio_share import STATISTICS, summarize_by_layer, summarize_second_half
 from wheretolisten.statistics.intervals import clustered_interval

@@ -20,8 +20,9 @@ from wheretolisten import provenance
 from wheretolisten.clips import library
 from wheretolisten.clips.pcm import read_clip
 from wheretolisten.clips.records import Clip, read_clips
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 from wheretolisten.config.models import Model
+from wheretolisten.config.places import refuse_repeated_keys
 from wheretolisten.config.sounds import Esc50Library, FolderLibrary, SakuraLibrary
 from wheretolisten.errors import UserError
 from wheretolisten.examples import read_shard
@@ -423,7 +424,7 @@ def test_configuration(raw_config, root, path, value, message):
 def test_names_that_yaml_would_drop(tmp_path, text, message):
     path = tmp_path / "mine.yaml"
     path.write_text(text)
-    is_refused(rf"mine\.yaml: {message}", configuration.refuse_repeated_keys, path)
+    is_refused(rf"mine\.yaml: {message}", refuse_repeated_keys, path)
 
 
 @pytest.mark.parametrize(
@@ -531,7 +532,7 @@ def test_paths_start_from_the_repository_wherever_it_is_run(raw_config, root, tm
 
 def test_good_configurations_name_nothing_twice(root):
     for path in [root / "config.yaml", *root.glob("profiles/*.yaml")]:
-        configuration.refuse_repeated_keys(path)
+        refuse_repeated_keys(path)
 
 
 def test_layers_of_a_fetched_model_are_checked_before_any_job(raw_config, root, tmp_path):
@@ -577,7 +578,7 @@ def test_what_rules_a_fetched_model_out_is_said_before_any_job(raw_config, root,
 
 def test_configurations_are_checked_without_loading_anything(root):
     code = (
-        "import sys, yaml; from wheretolisten.config.workflow import load; "
+        "import sys, yaml; from wheretolisten.config.loading import load; "
         "load(yaml.safe_load(open('../config.yaml')), '..'); "
         "sys.exit(bool({'torch', 'transformers', 'safetensors'} & set(sys.modules)))"
     )

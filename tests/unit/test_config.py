@@ -12,15 +12,15 @@ import pytest
 import yaml
 
 from wheretolisten.config import reference
-from wheretolisten.config import workflow as configuration
 from wheretolisten.config.directions import State
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.examples import Composition
 from wheretolisten.config.layers import select_layers
+from wheretolisten.config.loading import load
 from wheretolisten.config.passes import PassSettings, SymbolSettings
 from wheretolisten.config.probe import Steering
 from wheretolisten.config.prompts import PROMPTS, Wording
-from wheretolisten.config.workflow import load
+from wheretolisten.config.workflow import Config
 from wheretolisten.errors import UserError
 from wheretolisten.passes import Example, fill
 
@@ -509,7 +509,7 @@ def test_null_takes_a_prompt_out_and_it_stays_out(raw_config, root):
     assert known == [name for name in PROMPTS if name != "positive_3"]
     raw_config["methods"]["positive_3"] = None
     config = load(raw_config, root)
-    again = configuration.Config.from_json(config.as_json())
+    again = Config.from_json(config.as_json())
     # Laid over the default run, too, as the configuration that a run writes.
     laid_over = overlaid(yaml.safe_load((root / "config.yaml").read_text()), json.loads(config.as_json()))
     for each in (config, again, load(laid_over, root)):
@@ -619,7 +619,7 @@ OVERLAYS = {
 @pytest.mark.parametrize("overlay", OVERLAYS.values(), ids=OVERLAYS)
 def test_the_configuration_that_a_run_writes_repeats_it(raw_config, root, overlay):
     config = load(overlaid(json.loads(json.dumps(raw_config)), overlay), root)
-    written = yaml.safe_load(as_yaml(configuration.Config.from_json(config.as_json())))
+    written = yaml.safe_load(as_yaml(Config.from_json(config.as_json())))
     scale = config.steering.scale
     assert written["methods"]["label_mean"]["steering"]["scale"] == scale
     for raw in (written, overlaid(raw_config, written)):

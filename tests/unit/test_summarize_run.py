@@ -15,7 +15,7 @@ import yaml
 from docutils.core import publish_parts
 
 from wheretolisten import provenance, store
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 from wheretolisten.config.dump import as_yaml
 from wheretolisten.config.effects import EffectSettings
 from wheretolisten.config.models import Model

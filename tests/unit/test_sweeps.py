@@ -10,9 +10,9 @@ from plot_sweep import draw_sweep
 from wheretolisten import store
 from wheretolisten.config.constants import POSITIONS
 from wheretolisten.config.directions import DIRECTIONS
+from wheretolisten.config.loading import load
 from wheretolisten.config.probe import Localization, Probe, Steering
 from wheretolisten.config.studies import ScoreSettings, Variation, points
-from wheretolisten.config.workflow import load
 from wheretolisten.directions.sources import missing_vectors
 from wheretolisten.errors import UserError
 from wheretolisten.examples.shards import write_shard

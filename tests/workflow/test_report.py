@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from wheretolisten.config import workflow as configuration
+from wheretolisten.config import loading as configuration
 
 from .conftest import MODEL, Copy
 

@@ -1,28 +1,22 @@
 """The whole configuration, as in config.yaml."""
 
-import itertools
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     PrivateAttr,
     SerializerFunctionWrapHandler,
-    ValidationError,
     model_serializer,
     model_validator,
 )
 
-from wheretolisten import cache, checkpoint
-from wheretolisten.config import earlier
+from wheretolisten.config import coherence, earlier
 from wheretolisten.config.directions import State, stored_state
 from wheretolisten.config.effects import Effects, EffectSettings
 from wheretolisten.config.examples import (
-    DISTURBANCES,
     Examples,
     MmauQuestions,
     Pairs,
@@ -32,11 +26,8 @@ from wheretolisten.config.examples import (
     Symbolic,
 )
 from wheretolisten.config.interruption import InterruptionSettings
-from wheretolisten.config.layers import Layers, select_layers
-from wheretolisten.config.models import REHEARSAL, Model, pinning_command
+from wheretolisten.config.models import Model
 from wheretolisten.config.passes import (
-    OF_HEADS,
-    REPLACED,
     UNSTEERED_CHOICES,
     UNSTEERED_SHARES,
     Answers,
@@ -46,10 +37,8 @@ from wheretolisten.config.passes import (
     PassSettings,
     SymbolSettings,
 )
-from wheretolisten.config.places import keys_of_arguments, place_of, refuse_repeated_keys
 from wheretolisten.config.probe import Method, Probe, Steering, row_of
-from wheretolisten.config.prompts import fields_of
-from wheretolisten.config.sections import Section, UserPath, check_repetition, problems_of
+from wheretolisten.config.sections import Section, UserPath
 from wheretolisten.config.settings import (
     AveragingSettings,
     ListeningSettings,
@@ -58,16 +47,13 @@ from wheretolisten.config.settings import (
     ScoredMethod,
     ScoringSettings,
 )
-from wheretolisten.config.sounds import Library, ProceduralLibrary
+from wheretolisten.config.sounds import Library
 from wheretolisten.config.studies import (
     HEADS,
-    OF_PAIRS,
     AnyStudy,
-    Choosing,
     ScoreSettings,
     Study,
     Sweep,
-    check_values,
     describe,
     of_score,
     own_value,
@@ -75,13 +61,6 @@ from wheretolisten.config.studies import (
     value_name,
 )
 from wheretolisten.config.unlearning import UnlearningSettings
-from wheretolisten.errors import UserError
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
-_NUMBERS = (
-    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen"),
-)
 
 NAMED_ENTRIES = ("sounds", "examples", "models", "directions", "methods", "studies")
 """Sections of named entries, which an overlay adds to, and takes out with null; of prompts, null is a value."""
@@ -156,293 +135,8 @@ class Config(Probe):
 
     @model_validator(mode="after")
     def _check_across(self) -> "Config":
-        for section in ("sounds", "examples", "models", "studies"):
-            for name in getattr(self, section):
-                if not _NAME.fullmatch(name):
-                    raise ValueError(
-                        f"{section}: the name {name!r} becomes a folder; use lower-case letters, digits, '.', '_', '-'"
-                    )
-        if "random" in self.models:
-            raise ValueError("models: 'random' is the name of the random baseline; choose another name")
-        for name, model in self.models.items():
-            if (model.weights == "random") != name.startswith(REHEARSAL):
-                raise ValueError(
-                    f"models: {name!r} has {model.weights} weights; a model whose name starts with {REHEARSAL!r} has "
-                    "random ones, and no other model has: rename it, or change its key weights"
-                )
-        if len({model.weights for model in self.models.values()}) > 1:
-            raise ValueError(
-                "models: a rehearsal with random weights does not share a run with real models "
-                f"({', '.join(self.models)}); take out (name: null) the ones or the others"
-            )
-        for name, examples in self.examples.items():
-            if isinstance(examples, Sequences):
-                self._check_sequences(name, examples)
-            elif isinstance(examples, Questions):
-                self._check_questions(name, examples)
-            if self.longest_seconds(name) > self.shard_seconds:
-                raise ValueError(
-                    f"shard_seconds: {self.shard_seconds:g} s is less than one recording of examples {name!r} "
-                    f"({self.longest_seconds(name):g} s); raise it"
-                )
-        for name, study in self.studies.items():
-            if isinstance(study, Study):
-                self._check_study(name, study)
-        self._check_figures()
-        for name, sweep in self.sweeps.items():
-            self._check_sweep(name, sweep)
+        coherence.check(self)
         return self
-
-    def _check_sequences(self, name: str, examples: Sequences) -> None:
-        if examples.sounds not in self.sounds:
-            raise ValueError(
-                f"examples.{name}.sounds: {examples.sounds!r} is not in sounds ({', '.join(self.sounds)}); name one "
-                "of them or add it"
-            )
-        library, shortest = self.sounds[examples.sounds], examples.composition.clip_seconds[0]
-        if isinstance(library, ProceduralLibrary):
-            if library.clip_seconds[1] < shortest:
-                raise ValueError(
-                    f"examples.{name}.composition.clip_seconds: events of at least {shortest:g} s cannot be cut from "
-                    f"sounds {examples.sounds!r}, whose clips last at most {library.clip_seconds[1]:g} s; "
-                    "shorten the events or lengthen the clips"
-                )
-            _check_labels(name, examples, library)
-        _check_direct_question(name, examples, self.direct_prompt.question)
-        perturbation = examples.perturbation
-        if perturbation is None:
-            return
-        if examples.composition.heard == "silence":
-            raise ValueError(
-                f"examples.{name}.perturbation: heard: silence leaves nothing that noise could lie below; take one of "
-                "the two out"
-            )
-        if perturbation.against is not None and perturbation.against not in self.models:
-            raise ValueError(
-                f"examples.{name}.perturbation.against: {perturbation.against!r} is not in models "
-                f"({', '.join(self.models)}); name one of them, or null for random noise"
-            )
-
-    def _check_questions(self, name: str, questions: Questions) -> None:
-        about = self.examples.get(questions.about)
-        if not isinstance(about, Sequences):
-            raise ValueError(
-                f"examples.{name}.about: {questions.about!r} is not among the sequences "
-                f"({', '.join(self.sequences) or 'there are none'}); name one of them, or take the questions out "
-                f"({name}: null)"
-            )
-        if isinstance(about, Symbolic):
-            raise ValueError(
-                f"examples.{name}.about: {questions.about!r} are symbolic, and questions are about recordings; name "
-                f"other sequences, or take the questions out ({name}: null)"
-            )
-        if about.composition.overlap:
-            raise ValueError(
-                f"examples.{name}.about: they ask which sound comes next, and sounds of {questions.about!r} overlap; "
-                f"name sequences without overlap, or take the questions out ({name}: null)"
-            )
-
-    def _check_study(self, name: str, study: Study) -> None:
-        if study.examples not in self.examples:
-            raise ValueError(
-                f"studies.{name}.examples: {study.examples!r} is not in examples ({', '.join(self.examples)}); name "
-                f"one of them, or take the study out ({name}: null)"
-            )
-        if not study.needs <= self.examples[study.examples].has:
-            kinds = {"windows": "sequences", "intervals": "recordings"} | dict.fromkeys(OF_PAIRS, "pairs")
-            kind = kinds.get(study.readout, "questions")
-            raise ValueError(
-                f"studies.{name}.readout: {study.readout} is read about {kind}, and {study.examples!r} are of type "
-                f"{self.examples[study.examples].type}; name other examples, or another readout"
-            )
-        if study.states_from is not None:
-            self._check_states_from(name, study)
-        for key in OF_PAIRS:
-            if study.readout != key and getattr(study, key) != Study.model_fields[key].default:
-                raise ValueError(
-                    f"studies.{name}.{key}: it is about readout: {key}, and this study reads {study.readout}; take it "
-                    "out, or set the readout"
-                )
-        if study.readout in OF_PAIRS:
-            self._check_effects(name, study)
-            return
-        if study.readout == "intervals":
-            if study.listening is None:
-                raise ValueError(
-                    f"studies.{name}.methods: intervals are read by asking, [prompt_matched], or by steering, "
-                    "[matched]; write one of the two"
-                )
-            return
-        if study.readout == "choices":
-            self._check_choosing(name, study.choosing)
-        elif study.choosing != Choosing():
-            raise ValueError(
-                f"studies.{name}.choosing: it is about readout: choices, and this study reads {study.readout}; take it "
-                "out, or set the readout"
-            )
-        unsteered = {"share": UNSTEERED_SHARES, "choices": (*UNSTEERED_CHOICES, *REPLACED, *OF_HEADS)}
-        taken = [method for method in unsteered.get(study.readout, ()) if method in self.methods_of(name)]
-        if taken:
-            raise ValueError(
-                f"studies.{name}.methods: {taken[0]!r} is the name of a pass that is not steered; give the method "
-                "another one"
-            )
-        if study.methods == "all":
-            if not self.methods_of(name):
-                raise ValueError(
-                    f"studies.{name}.methods: no method fits examples {study.examples!r}; add one, or take the study "
-                    f"out ({name}: null)"
-                )
-            return
-        for method in study.methods:
-            if method not in self.methods:
-                raise ValueError(
-                    f"studies.{name}.methods: {method!r} is not in methods ({', '.join(self.methods)}); name one of "
-                    "them or add it"
-                )
-            if not self._fits(method, study):
-                lacking = self.needs(self.methods[method]) - self.examples[study.examples].has
-                raise ValueError(
-                    f"studies.{name}.methods: {method!r} needs examples with {{{sorted(lacking)[0]}}}, which "
-                    f"{study.examples!r} have not; take it out"
-                )
-
-    def _check_states_from(self, name: str, study: Study) -> None:
-        where = f"studies.{name}.states_from"
-        if study.readout != "windows":
-            raise ValueError(
-                f"{where}: states are kept where windows are read, and this study reads {study.readout}; take it out, "
-                "or set readout: windows"
-            )
-        if study.states_from not in self.sequences:
-            raise ValueError(
-                f"{where}: {study.states_from!r} is not among the sequences ({', '.join(self.sequences)}); name one of "
-                "them, or null for the examples that are asked about"
-            )
-        self._check_same_events(where, study.examples, study.states_from)
-
-    def _check_same_events(self, where: str, first: str, second: str) -> None:
-        """Refuse two examples whose events are not the same ones at the same times."""
-        one, other = (_when_and_what(self.examples[each]) for each in (first, second))
-        differ = [key for key in one | other if one.get(key) != other.get(key)]
-        if differ:
-            raise ValueError(
-                f"{where}: examples {first!r} and {second!r} differ in {differ[0]}, so that their events are not the "
-                f"same ones; let them differ in {', '.join(DISTURBANCES)} and perturbation only"
-            )
-
-    def _check_effects(self, name: str, study: Study) -> None:
-        for key in ("axes", "arms") if study.readout == "effects" else ():
-            if not getattr(study.effects, key):
-                raise ValueError(f"studies.{name}.effects.{key}: there are none; name one at least")
-            for each in getattr(study.effects, key):
-                if not _NAME.fullmatch(each):
-                    raise ValueError(
-                        f"studies.{name}.effects.{key}: use lower-case letters, digits, '.', '_', '-' for {each!r}"
-                    )
-        if study.methods != "all":
-            raise ValueError(
-                f"studies.{name}.methods: what steers pairs are effects.arms, not methods; take methods out"
-            )
-
-    def _check_choosing(self, name: str, choosing: Choosing) -> None:
-        asking = [key for key, text in self.prompts.items() if text and "question" in fields_of(text)]
-        for key, prompt in (("prompt", choosing.prompt), ("instructed", choosing.instructed)):
-            if prompt not in asking:
-                raise ValueError(
-                    f"studies.{name}.choosing.{key}: {prompt!r} is no prompt that names {{question}} "
-                    f"({', '.join(asking)}); name one of these, or add it to prompts"
-                )
-            if choosing.permute and "choices" not in fields_of(self.prompts[prompt]):
-                raise ValueError(
-                    f"studies.{name}.choosing.permute: the prompt {prompt!r} shows no {{choices}}, which could be "
-                    "permuted; set permute: null, or name another prompt"
-                )
-
-    def _check_figures(self) -> None:
-        if self.figures.audio_share is not None and self.figures.audio_share not in self.shares:
-            raise ValueError(
-                f"figures.audio_share: {self.figures.audio_share!r} is no study that reads shares "
-                f"({', '.join(self.shares) or 'there is none'}); name one of them, or null for no figure"
-            )
-        check_repetition(self.figures.studies or [], "figures.studies:")
-        for name in self.figures.studies or ():
-            if name not in self.localizations:
-                raise ValueError(
-                    f"figures.studies: {name!r} is no study that reads windows "
-                    f"({', '.join(self.localizations) or 'there is none'}); name one of them, or null for no figure"
-                )
-            about = (self.studies[each].examples for each in (self.figures.studies[0], name))
-            self._check_same_events("figures.studies", *about)
-        if not self.localizations and self.figures.attention_change is None and self.figures.overlap is None:
-            return
-        for key in ("attention_change", "overlap"):
-            chosen = getattr(self.figures, key)
-            if chosen not in self.localizations:
-                way_out = (
-                    "name one of them" if self.localizations else "write null for it, and for the others of figures"
-                )
-                raise ValueError(
-                    f"figures.{key}: {chosen!r} is no study that reads windows "
-                    f"({', '.join(self.localizations) or 'there is none'}); {way_out}"
-                )
-            if self.figures.reading_method not in self.methods_of(chosen):
-                raise ValueError(
-                    f"figures.reading_method: {self.figures.reading_method!r} is no method of study {chosen!r} "
-                    f"({', '.join(self.methods_of(chosen))}), which is drawn; name one of these, or add it to "
-                    f"studies.{chosen}.methods"
-                )
-            drawn = self.methods[self.figures.reading_method]
-            if not drawn.steers or drawn.localization.n_absent:
-                raise ValueError(
-                    f"figures.reading_method: {self.figures.reading_method!r} does not steer, or is held against "
-                    "absent sounds, and drawn are steered passes and the base pass; name a method with a direction and "
-                    "reference: base"
-                )
-        if not self.examples_of(self.figures.attention_change).composition.equal:
-            raise ValueError(
-                f"figures.attention_change: the events of study {self.figures.attention_change!r} do not lie at "
-                "the same times in all samples, but the figure averages over samples position by position; name one "
-                "with equal clip_seconds and gap_seconds, without overlap"
-            )
-        drawn = self.examples_of(self.figures.overlap)
-        if self.figures.reading_position not in drawn.composition.positions:
-            raise ValueError(
-                f"figures.reading_position: study {self.figures.overlap!r} has no event "
-                f"{self.figures.reading_position!r} ({', '.join(drawn.composition.positions)}); name one of these"
-            )
-        if self.figures.reading_sample >= drawn.n_samples:
-            raise ValueError(
-                f"figures.reading_sample: {self.figures.reading_sample} is beyond study {self.figures.overlap!r}, "
-                f"which has {drawn.n_samples} samples; lower it"
-            )
-
-    def _check_sweep(self, name: str, sweep: Sweep) -> None:
-        for key, chosen, known in (
-            ("models", self.sweep_models(name), self.models),
-            ("of", [self.study_of(name)], self.localizations),
-        ):
-            unknown = [each for each in chosen if each not in known]
-            if unknown:
-                what = "not configured" if key == "models" else "no study that reads windows"
-                raise ValueError(
-                    f"studies.{name}.{key}: {unknown[0]!r} is {what} ({', '.join(known)}); name one of them"
-                )
-        methods = self.methods_of(self.study_of(name))
-        if sweep.method not in methods:
-            raise ValueError(
-                f"studies.{name}.method: {sweep.method!r} is not among the methods of study "
-                f"{self.study_of(name)!r} ({', '.join(methods)}); name one of them"
-            )
-        if not methods[sweep.method].steers and sweep.variation.passes != "none":
-            raise ValueError(
-                f"studies.{name}.method: {sweep.method!r} steers nothing, and {sweep.vary} needs passes that are "
-                "steered; name a method with a direction, or vary a key of localization"
-            )
-        try:
-            check_values(name, sweep.variation, self.sweep_probe(name), {})
-        except UserError as error:
-            raise ValueError(str(error)) from None
 
     @property
     def probe(self) -> Probe:
@@ -524,10 +218,11 @@ class Config(Probe):
         return {
             name: method
             for name, method in self.methods.items()
-            if (self._fits(name, settings) if settings.methods == "all" else name in settings.methods)
+            if (self.fits(name, settings) if settings.methods == "all" else name in settings.methods)
         }
 
-    def _fits(self, method: str, study: Study) -> bool:
+    def fits(self, method: str, study: Study) -> bool:
+        """Whether examples of a study have what a method's prompts name."""
         return self.needs(self.methods[method]) <= self.examples[study.examples].has
 
     def states_of(self, examples: str) -> dict[str, State]:
@@ -891,90 +586,6 @@ class Config(Probe):
         return math.ceil(self.examples[examples].n_samples / self.examples_per_shard(examples))
 
 
-def find_places(files: Sequence[str | Path], arguments: Mapping[str, Any] | None = None) -> dict[str, str]:
-    """Place of every key, as in "my.yaml: line 3", by its dotted path.
-
-    Parameters
-    ----------
-    files
-        Configuration files in the order in which they are merged: of a key that several name, the last one counts.
-    arguments
-        What the command line sets, which comes after all files.
-
-    Raises
-    ------
-    UserError
-        If a file is no UTF-8 text, no YAML or without keys, or names something twice; or if an entry gets another type
-        than it has in a file before.
-    """
-    places: dict[str, str] = {}
-    types: dict[tuple[str, ...], tuple[str, Any]] = {}
-    for keys in [*map(refuse_repeated_keys, files), keys_of_arguments(arguments or {})]:
-        for path, (place, value) in keys.items():
-            places[".".join(path)] = place
-            if path[0] not in ("sounds", "examples"):
-                continue
-            if len(path) == 3 and path[2] == "type":
-                first_place, first = types.setdefault(path[:2], (place, value))
-                if value != first:
-                    # Merged, it would be one with the other keys of the first.
-                    raise UserError(
-                        f"{place}: {'.'.join(path)}: {path[1]!r} is of type {first} already ({first_place}), and an "
-                        f"entry keeps its type; give yours another name, and take that one out with `{path[1]}: null`"
-                    )
-    return places
-
-
-def load(raw: Mapping[str, Any], root: str | Path | None = ".", places: Mapping[str, str] | None = None) -> Config:
-    """Check raw configuration and return it typed.
-
-    Parameters
-    ----------
-    raw
-        What Snakemake read from config.yaml and `--config`.
-    root
-        Folder that relative paths in the configuration start from; None: what they name is not looked at. Where it is
-        not the working directory, the paths of sounds and examples are returned absolute. That of a checkpoint
-        names the model in all results and stays as it is: `checkpoint.folder_of` finds it.
-    places
-        Where every key stands, from `find_places`; by default all of them in config.yaml.
-
-    Raises
-    ------
-    UserError
-        Naming every wrong key, the file and line that it stands on, its value and what to do.
-    """
-    try:
-        config = Config.model_validate(raw)
-        if root is not None:
-            root = Path(root).resolve()
-            _check_files(config, root)
-    except (ValidationError, UserError) as error:
-        problems = problems_of(error) if isinstance(error, ValidationError) else [str(error)]
-        by_place = itertools.groupby(problems, lambda problem: place_of(problem, places or {}))
-        raise UserError("; ".join(f"{place}: {'; '.join(group)}" for place, group in by_place)) from error
-    if root in (None, Path.cwd()):
-        return config
-    return config.model_copy(
-        update={
-            section: {name: _at(root, entry) for name, entry in getattr(config, section).items()}
-            for section in ("sounds", "examples")
-        }
-        | {"studies": {name: _effects_at(root, study) for name, study in config.studies.items()}}
-    )
-
-
-def _when_and_what(examples: Sequences) -> dict[str, Any]:
-    """What the labels, clips and times of sequences follow from."""
-    composition = {
-        f"composition.{key}": value
-        for key, value in examples.composition.model_dump().items()
-        if key not in DISTURBANCES
-    }
-    about = {key: getattr(examples, key) for key in ("type", "sounds", "n_samples")}
-    return about | composition | {"tokens_per_second": getattr(examples, "tokens_per_second", None)}
-
-
 def _prompted(prompt: str) -> str:
     """Name of the passes in which a prompt about an event is asked in place of the neutral one."""
     return "prompted" if prompt == "positive" else f"prompted_{prompt}"
@@ -988,244 +599,3 @@ def _without_varied(each: Pass, key: str) -> Pass:
         return each.model_copy(update={"steering": Steering.model_validate(own)})
     changes = {"prompts.inference": {"prompt": ""}, "readout.text_rows": {"text_rows": "all"}}
     return each.model_copy(update=changes.get(key, {}))
-
-
-_PATHS = ("path", "csv", "audio", "events", "names")
-"""Keys of sounds and examples that name files of the user."""
-
-
-def _at(root: Path, entry: Section) -> Section:
-    paths = {key: getattr(entry, key, None) for key in _PATHS}
-    return entry.model_copy(
-        update={
-            key: [str(root / each) for each in path] if isinstance(path, list) else str(root / path)
-            for key, path in paths.items()
-            if path is not None
-        }
-    )
-
-
-def _effects_at(root: Path, study: AnyStudy) -> AnyStudy:
-    """A study, the tables that its effects or its unlearning name found from a folder."""
-
-    def at(path: str | None) -> str | None:
-        return None if path is None else str(root / path)
-
-    if not isinstance(study, Study):
-        return study
-    if study.readout == "interruption":
-        return study  # it names none
-    if study.readout == "unlearning":
-        facts = study.unlearning
-        paths = {"neutral": at(facts.neutral), "guardrail": at(facts.guardrail)}
-        return study.model_copy(update={"unlearning": facts.model_copy(update=paths)})
-    given = study.effects
-    axes = {
-        name: axis
-        if axis.check is None
-        else axis.model_copy(update={"check": axis.check.model_copy(update={"words": at(axis.check.words)})})
-        for name, axis in given.axes.items()
-    }
-    arms = {name: arm.model_copy(update={"features": at(arm.features)}) for name, arm in given.arms.items()}
-    paths = {"neutral": at(given.neutral), "guardrail": at(given.guardrail), "arms": arms}
-    if given.decay is not None:
-        paths["decay"] = given.decay.model_copy(update={"prompts": at(given.decay.prompts)})
-    return study.model_copy(update={"effects": given.model_copy(update={"axes": axes} | paths)})
-
-
-def _check_files(config: Config, root: Path) -> None:
-    """Refuse paths that lead nowhere, and what a checkpoint's files already show to be wrong."""
-    for name, library in config.sounds.items():
-        for key, kind in (("path", "folder"), ("csv", "file"), ("audio", "folder")):
-            if hasattr(library, key):
-                _check_path(f"sounds.{name}.{key}", getattr(library, key), kind, root)
-    for name, questions in config.questions.items():
-        if isinstance(questions, MmauQuestions):
-            _check_path(f"examples.{name}.path", questions.path, "file", root)
-            _check_path(f"examples.{name}.audio", questions.audio, "folder", root)
-    for name, recordings in config.examples.items():
-        if isinstance(recordings, Recordings):
-            _check_path(f"examples.{name}.audio", recordings.audio, "folder", root)
-            for key in ("csv", "events", "names"):
-                if (path := getattr(recordings, key)) is not None:
-                    _check_path(f"examples.{name}.{key}", path, "file", root)
-    for name, pairs in config.examples.items():
-        if isinstance(pairs, Pairs):
-            for path in pairs.path:
-                _check_path(f"examples.{name}.path", path, "file", root)
-    for name, study in config.of_pairs.items():
-        for key, path in getattr(study, study.readout).files.items():
-            _check_path(f"studies.{name}.{study.readout}.{key}", path, "file", root)
-    for name, model in config.models.items():
-        _check_checkpoint(name, model, config, root)
-
-
-def _check_path(key: str, path: str, kind: Literal["file", "folder"], root: Path) -> None:
-    if not ((root / path).is_file() if kind == "file" else (root / path).is_dir()):
-        from_where = "" if root == Path.cwd() or Path(path).is_absolute() else f" in {root}"
-        raise UserError(
-            f"{key}: {path!r} does not exist as a {kind}{from_where}; correct the path or put the files there"
-        )
-
-
-def _check_labels(name: str, examples: Sequences, library: ProceduralLibrary) -> None:
-    """Refuse a composition that takes more labels than there are; of other libraries, jobs find out what they hold."""
-    needed = len(examples.composition.positions)
-    by_domain = library.labels_by_domain()
-    if examples.composition.domains == "mixed":
-        by_domain = {"": [label for labels in by_domain.values() for label in labels]}
-    for domain, labels in by_domain.items():
-        if len(labels) < needed:
-            where, of = (f"domain {domain!r}", "of one domain; add labels, or set composition.domains: mixed")
-            if not domain:
-                where, of = "the list", "different ones; add labels, or lower composition.n_events"
-            raise ValueError(
-                f"sounds.{examples.sounds}.labels: {where} has {len(labels)} label(s) ({', '.join(labels)}), but "
-                f"a sample of examples {name!r} takes {needed} {of}"
-            )
-
-
-def _check_direct_question(name: str, examples: Sequences, question: str) -> None:
-    """Refuse a question that says what is not so of the samples: how many sounds, or that they take turns."""
-    n_events = len(examples.composition.positions)
-    said = re.search(rf"\b({'|'.join(_NUMBERS)}|\d+)\s+(?:sound|event)s?\b", question, re.IGNORECASE)
-    wrong = ""
-    if said and said[1].lower() not in (_NUMBERS[n_events], str(n_events)):
-        wrong = f"says {said[0]!r}, but a sample of examples {name!r} has {n_events}"
-    elif examples.composition.overlap and "in sequence" in question.lower():
-        wrong = f"says 'in sequence', but sounds of examples {name!r} overlap"
-    if wrong:
-        raise ValueError(
-            f'direct_prompt.question {wrong}; word it so that it is true of all examples ("several sound events")'
-        )
-
-
-def _check_checkpoint(name: str, model: Model, config: Config, root: Path) -> None:
-    """Refuse what a checkpoint's files already show to be wrong; all of a hub repository's when it is fetched."""
-    where = f"models.{name}.checkpoint"
-    folder = root / model.checkpoint
-    to_make = checkpoint.made(folder)
-    if to_make is not None and model.revision is None and model.weights == "pretrained":
-        _check_fit(name, model, config, folder, to_make.description)
-        return
-    if not folder.is_dir():
-        if model.weights == "random":
-            raise UserError(
-                f"{where}: {model.checkpoint!r} is not an existing folder; random weights need one with config.json "
-                "and the processor's files, such as resources/rehearsal-qwen2-audio"
-            )
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", model.checkpoint):
-            raise UserError(
-                f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository (owner/name); "
-                "correct it"
-            )
-        if model.revision is None:
-            raise UserError(
-                f"{where}: {model.checkpoint!r} is neither an existing folder nor a hub repository with a pinned "
-                "revision; correct the path, or add the key revision with a commit, the current one is printed by: "
-                f"{pinning_command(model.checkpoint)}"
-            )
-        # Fetched, in part perhaps: the jobs check the rest, and a refusal of what is missing would keep a fetch from
-        # completing it. What is there and rules the model out will not go away: a commit does not change.
-        folder = cache.snapshot_folder(model.checkpoint, model.revision, config.model_cache)
-        if folder.is_dir():
-            checkpoint.check_names(where, [path.name for path in folder.iterdir()])
-        description = checkpoint.read_json(folder / "config.json")
-        if description:
-            checkpoint.check_description(where, folder)
-        _check_fit(name, model, config, folder, description)
-        return
-    if model.revision is not None:
-        raise UserError(
-            f"models.{name}.revision: {model.checkpoint!r} is a folder, which has no revision; set "
-            "revision to null, or rename the folder if the hub repository is meant"
-        )
-    description = checkpoint.check(where, folder, model.weights)
-    _check_fit(name, model, config, folder, description)
-
-
-def _check_fit(name: str, model: Model, config: Config, folder: Path, description: Mapping[str, Any]) -> None:
-    """Refuse layers that a model does not have, and samples that are too long for it."""
-    # Published files leave out what equals the class's default; then the job that loads the model checks the blocks.
-    text_stack = checkpoint.text_stack_of(description)
-    n_layers = None if text_stack is None else text_stack.get("num_hidden_layers")
-    if checkpoint.reads_text_only(description):
-        _check_symbolic(name, model, config)
-    if n_layers is not None:
-        _check_blocks_of_effects(name, config, n_layers)
-    steerings = config.steerings
-    localizations = {f"methods.{key}.localization": method.localization for key, method in config.methods.items()}
-    for key, section in (steerings | {"localization": config.localization} | localizations).items():
-        try:
-            if n_layers is not None:
-                select_layers(section.layers, n_layers)
-        except UserError as error:
-            raise UserError(f"{key}.layers: {error} (model {name!r})") from None
-    for key, steering in steerings.items():
-        try:
-            if n_layers is not None:
-                steering.scales(n_layers)
-        except UserError as error:
-            raise UserError(f"{key}.{error} (model {name!r})") from None
-    for sweep, settings in config.sweeps.items():
-        # A rehearsal makes none.
-        if name in config.sweep_models(sweep) and text_stack is not None and not config.rehearsal:
-            try:
-                check_values(sweep, settings.variation, config.sweep_probe(sweep), text_stack)
-            except UserError as error:
-                raise UserError(f"{error} (model {name!r})") from None
-    seconds = checkpoint.longest_audio(folder, description)
-    n_positions = None if text_stack is None else text_stack.get("max_position_embeddings")
-    for examples, settings in config.examples.items():
-        longest = config.longest_seconds(examples)
-        if isinstance(settings, Symbolic):
-            n_tokens = math.ceil(longest * settings.tokens_per_second)
-            if n_positions is not None and n_tokens >= n_positions:
-                raise UserError(
-                    f"models.{name}.checkpoint: {model.checkpoint!r} reads at most {n_positions} tokens, but samples "
-                    f"of {examples!r} have up to {n_tokens}; lower tokens_per_second, or take the model out"
-                )
-            continue
-        if seconds is None or longest <= seconds:
-            continue
-        if isinstance(settings, MmauQuestions):
-            problem = f"recordings of {examples!r} may last {longest:g} s; lower its max_seconds"
-        elif isinstance(settings, Sequences):
-            problem = f"samples of {examples!r} last up to {longest:g} s; shorten its clip_seconds or gap_seconds"
-        else:
-            continue  # they are about sequences, which are checked
-        raise UserError(
-            f"models.{name}.checkpoint: {model.checkpoint!r} hears at most {seconds:g} s, but {problem}, or take the "
-            "model out"
-        )
-
-
-def _check_blocks_of_effects(name: str, config: Config, n_layers: int) -> None:
-    """Refuse blocks that studies of effects try or edit, and a model does not have."""
-    named: list[tuple[str, Layers, Steering]] = []
-    for study, settings in config.effects.items():
-        where, effects = f"studies.{study}.effects", settings.effects
-        named += [(f"{where}.layers", layers, Steering()) for layers in effects.layers]
-        for arm, given in effects.arms.items():
-            of_arm = [(f"{where}.arms.{arm}.layers", given.layers)] if given.layers is not None else []
-            tried = of_arm or [(f"{where}.arms.{arm}.steering", layers) for layers in effects.layers]
-            named += [(key, layers, given.steering) for key, layers in tried if given.build is not None]
-    for study, settings in config.unlearnings.items():
-        if settings.unlearning.block is not None:
-            named.append((f"studies.{study}.unlearning.block", [settings.unlearning.block], Steering()))
-    for key, layers, steering in named:
-        try:
-            steering.model_copy(update={"layers": layers}).scales(n_layers)
-        except UserError as error:
-            raise UserError(f"{key}: {error} (model {name!r})") from None
-
-
-def _check_symbolic(name: str, model: Model, config: Config) -> None:
-    """Refuse a model without ears where a study is about recordings."""
-    for study, settings in config.studies.items():
-        if isinstance(settings, Study) and not isinstance(config.examples[settings.examples], Symbolic | Pairs):
-            raise UserError(
-                f"models.{name}.checkpoint: {model.checkpoint!r} reads text only, and study {study!r} is about "
-                f"recordings ({settings.examples!r}); take one of the two out, or give the study examples of type "
-                "symbolic or pairs"
-            )
