@@ -40,13 +40,7 @@ rule steer_texts:
         " > {log.text:q} 2>&1"
 
 
-rule unlearn_facts:
-    input:
-        tables=by_name(effect_files),
-        checkpoint=by_name(checkpoint_files),
-    output:
-        effects="results/effects/{effects}/{model}.csv",
-        origin="results/effects/{effects}/{model}.json",
+use rule steer_texts as unlearn_facts with:
     log:
         text="results/logs/unlearn_facts/{effects}/{model}.log",
         performance="results/performance/unlearn_facts/{effects}/{model}.json",
@@ -54,9 +48,6 @@ rule unlearn_facts:
         "results/performance/unlearn_facts/{effects}/{model}.tsv"
     wildcard_constraints:
         effects=one_of(CONFIG.unlearnings),
-    conda:
-        "../envs/models.yaml"
-    threads: 2
     resources:
         mem_mb=taught_mem_mb,
         runtime=doubled(120),
@@ -64,21 +55,9 @@ rule unlearn_facts:
     params:
         code=code("unlearn_facts"),
         settings=lambda wildcards: CONFIG.unlearning_settings(wildcards.model, wildcards.effects).as_json(),
-        tables=by_digest(effect_files),
-        checkpoint=by_digest(checkpoint_files),
-    shell:
-        "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
-        " --output {output.effects:q} --origin {output.origin:q} --performance {log.performance:q}"
-        " > {log.text:q} 2>&1"
 
 
-rule interrupt_streams:
-    input:
-        tables=by_name(effect_files),
-        checkpoint=by_name(checkpoint_files),
-    output:
-        effects="results/effects/{effects}/{model}.csv",
-        origin="results/effects/{effects}/{model}.json",
+use rule steer_texts as interrupt_streams with:
     log:
         text="results/logs/interrupt_streams/{effects}/{model}.log",
         performance="results/performance/interrupt_streams/{effects}/{model}.json",
@@ -86,8 +65,7 @@ rule interrupt_streams:
         "results/performance/interrupt_streams/{effects}/{model}.tsv"
     wildcard_constraints:
         effects=one_of(CONFIG.interruptions),
-    conda:
-        "../envs/models.yaml"
+    threads: 1
     resources:
         mem_mb=model_mem_mb,
         runtime=doubled(60),
@@ -95,12 +73,6 @@ rule interrupt_streams:
     params:
         code=code("interrupt_streams"),
         settings=lambda wildcards: CONFIG.interruption_settings(wildcards.model, wildcards.effects).as_json(),
-        tables=by_digest(effect_files),
-        checkpoint=by_digest(checkpoint_files),
-    shell:
-        "python {params.code[0]:q} --settings {params.settings:q} --threads {threads}"
-        " --output {output.effects:q} --origin {output.origin:q} --performance {log.performance:q}"
-        " > {log.text:q} 2>&1"
 
 
 rule tabulate_effects:
