@@ -70,7 +70,14 @@ def test_steering(engines, asked, form):
     steering = Steering(positions=positions, decoding=window[decoding], **settings)
     given = dict(vectors=random_vectors(engines[0].adapter), steering=steering)
     if steering.site != "final_norm":
-        assert_same(engines, lambda engine: engine.read(**asked, **given, want_states=True))
+        # Whoever hears beforehand keeps the prefixes' keys and values.
+        heard = {id(engine): engine.hear(asked["recordings"]) for engine in engines}
+        for _ in range(2):
+            assert_same(
+                engines,
+                lambda engine: engine.read(**asked | {"recordings": heard[id(engine)]}, **given, want_states=True),
+            )
+        assert all(bool(each.prefixes) == (positions != "all") for each in heard.values())
         support = np.random.default_rng(5).random(given["vectors"].shape) < 0.5
         inside = given | {"support": support}
         if steering.operator == "scale":
