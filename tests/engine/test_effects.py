@@ -272,9 +272,11 @@ def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
         assert means[chosen.layers].idxmax() == chosen.value
         assert set(table[table["split"] == "report"]["layers"]) == {chosen.layers}
         assert {"divergence", "guardrail", "words", "relative_length"} <= set(table["measure"])
-        said = table[(table["measure"] == "words") & (table["text"] != "")]
+        # An empty answer has none; one of blanks stands as an empty one in a table of lines.
+        answers = table[table["measure"] == "words"]
         for measure in ("surprise", "repeated"):
-            assert len(table[table["measure"] == measure]) == len(said)
+            n = len(table[table["measure"] == measure])
+            assert (answers["text"] != "").sum() <= n <= len(answers)
     directed = found["short", "mean"]
     random = found["short", "random"]
     assert float(directed[directed["measure"] == "agreement"]["value"].iloc[0]) > 0.9
@@ -466,7 +468,15 @@ def unlearn(folder, files, **changes):
     return pd.read_csv(folder / "found.csv", keep_default_na=False)
 
 
-def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files):
+def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files, monkeypatch):
+    surprised = []
+
+    def surprise(meter, *about):
+        weights = [weight.double().sum().item() for weight in meter.engine.adapter.model.parameters()]
+        surprised.append(tuple(weights))
+        return Meter.surprise(meter, *about)
+
+    monkeypatch.setattr(unlearning, "Meter", type("Watched", (Meter,), {"surprise": surprise}))
     found = unlearn(tmp_path, files)
     assert list(dict.fromkeys(found["arm"])) == ["unsteered", "original", "update", "from_scratch", "random"]
     assert json.loads((tmp_path / "origin.json").read_text())["pairs_digest"]
@@ -483,11 +493,14 @@ def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files)
         assert ("kept" in set(milder["measure"])) == (arm in ("update", "from_scratch", "random"))
     lengths = found[found["measure"] == "relative_length"].pivot(index="strength", columns="arm", values="value")
     np.testing.assert_allclose(lengths["random"], lengths["update"])
-    # Another direction is another edit; surprise is that of the taught model, to which its own answers are likeliest.
+    # Another direction is another edit.
     divergence = found[(found["measure"] == "divergence") & (found["strength"] == 3.0)].groupby("arm")["value"].mean()
     assert divergence["random"] != pytest.approx(divergence["update"], rel=1e-3)
-    surprise = found[(found["measure"] == "surprise") & found["strength"].isin([0.0, 3.0])].groupby("arm")["value"]
-    assert surprise.mean().idxmin() == "unsteered"
+    # Whoever gave an answer, how surprising it is says the taught model, without what an edit wrote into it.
+    assert len(surprised) == 2 * 5
+    (taught,) = set(surprised)
+    plain = load(Model(checkpoint=str(tmp_path / "checkpoint"), device="cpu", dtype="float32")).model
+    assert taught != tuple(weight.double().sum().item() for weight in plain.parameters())
 
 
 def test_reinforcement_starts_from_the_edit(tmp_path, files):
