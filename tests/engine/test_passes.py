@@ -372,6 +372,17 @@ def test_prefixes_are_read_once_for_several_ways_to_steer_behind_them(adapter, v
     # What is read, as what is steered, begins behind the audio.
     assert engine.meter.tokens["prefill"] == int((inputs.text_start - inputs.first).sum())
     assert len(heard.prefixes) == 1
+    # An edit of weights makes another model, which does not see what this one kept.
+    weight, before = adapter.blocks[0].self_attn.k_proj.weight, adapter.blocks[0].self_attn.k_proj.weight.clone()
+    try:
+        with torch.no_grad():
+            weight.mul_(1.5)
+        edited = engine.read(heard, *asked, want_states=True, keep_heads=True)
+        assert np.nanmax(np.abs(edited.attention - alone.attention)) > 1e-4
+        assert_same(edited, Engine(adapter).read(recordings, *asked, want_states=True, keep_heads=True), atol=1e-5)
+    finally:
+        with torch.no_grad():
+            weight.copy_(before)
 
 
 def test_prefixes_that_do_not_fit_are_read_in_smaller_batches(adapter, vectors, recordings, request):

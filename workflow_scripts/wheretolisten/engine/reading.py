@@ -131,7 +131,9 @@ def read_behind_kept_prefix(adapter: Adapter, meter: Meter, heard: Heard, found:
     if not shared.n_tokens:
         return read_behind_prefix(adapter, meter, heard, found)
     heads = [found.queries[group.queries[0]] for group in groups]
-    key = tuple((head.recording, head.ids[: group.n_shared]) for head, group in zip(heads, groups, strict=True))
+    # With weights that were edited since, the same tokens have other keys and values.
+    edits = sum(weight._version for weight in adapter.text_stack.parameters() if not weight.is_inference())
+    key = (edits, *((head.recording, head.ids[: group.n_shared]) for head, group in zip(heads, groups, strict=True)))
     if key not in heard.prefixes:
         cache = with_room(adapter.n_layers, shared.input_ids.shape[1])
         prefill(adapter, meter, shared, heard.of_groups(groups, found.queries), cache)
