@@ -129,7 +129,7 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
     results = finished_run.folder / "results"
     stages = {
         "extract_activations": {"encode", "suffix", "store"},
-        "steer_events": {"encode", "steer", "store"},
+        "steer_events": {"encode", "prefill", "steer", "store"},
         "sweep_attention": {"encode", "steer", "store"},
         "map_attention": {"encode", "suffix", "steer", "store"},
         "prompt_directly": {"encode", "prefill", "answer", "store"},
@@ -141,8 +141,8 @@ def test_every_job_that_runs_a_model_says_where_its_time_went(finished_run):
         for path in files:
             summary = json.loads(path.read_text())
             assert {name for name, seconds in summary["seconds"].items() if seconds > 0} == used
-            # What is read without an answer goes through together with the prefix that it shares; of the steered passes
-            # those that leave the audio alone, which the method `matched` does.
+            # What is read un-steered goes through together with the prefix that it shares. Of the steered passes those
+            # that leave the audio alone, which the method `matched` does, share one, and keep it.
             assert ("prefill" in summary["tokens"]) == (rule != "sweep_attention")
             assert summary["n_samples"] > 0
             assert summary["samples_per_s"] > 0
