@@ -272,11 +272,9 @@ def test_every_arm_is_measured_and_chosen_on_other_pairs(llama, effects, sides):
         assert means[chosen.layers].idxmax() == chosen.value
         assert set(table[table["split"] == "report"]["layers"]) == {chosen.layers}
         assert {"divergence", "guardrail", "words", "relative_length"} <= set(table["measure"])
-        # An empty answer has none; one of blanks stands as an empty one in a table of lines.
-        answers = table[table["measure"] == "words"]
+        said = table[(table["measure"] == "words") & (table["text"] != "")]
         for measure in ("surprise", "repeated"):
-            n = len(table[table["measure"] == measure])
-            assert (answers["text"] != "").sum() <= n <= len(answers)
+            assert len(table[table["measure"] == measure]) == len(said)
     directed = found["short", "mean"]
     random = found["short", "random"]
     assert float(directed[directed["measure"] == "agreement"]["value"].iloc[0]) > 0.9
@@ -496,6 +494,8 @@ def test_an_unlearning_measures_leaks_beside_a_random_direction(tmp_path, files,
     # Another direction is another edit.
     divergence = found[(found["measure"] == "divergence") & (found["strength"] == 3.0)].groupby("arm")["value"].mean()
     assert divergence["random"] != pytest.approx(divergence["update"], rel=1e-3)
+    surprise = found[(found["measure"] == "surprise") & found["strength"].isin([0.0, 3.0])].groupby("arm")["value"]
+    assert surprise.mean().idxmin() == "unsteered"
     # Whoever gave an answer, how surprising it is says the taught model, without what an edit wrote into it.
     assert len(surprised) == 2 * 5
     (taught,) = set(surprised)
@@ -518,7 +518,7 @@ def test_reinforcement_starts_from_the_edit(tmp_path, files):
     assert first == pytest.approx(0, abs=1e-6)
     assert second > 1e-3
     margins = found[(found["measure"] == "margin") & (found["strength"] == 0.1)].groupby("arm")["value"].mean()
-    assert margins["reinforced"] != pytest.approx(margins["update"], rel=1e-5)
+    assert margins["reinforced"] != pytest.approx(margins["update"], rel=1e-3)
     measured = found.groupby("arm")["measure"].agg(set)
     assert measured["reinforced"] - measured["update"] == {"rollout_reward", "rollout_kl"}
 

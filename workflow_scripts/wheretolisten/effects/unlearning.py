@@ -199,8 +199,7 @@ class UnlearningStudy:
         whole = strength == self._settings.strength
         with _weights_kept(self._projection):
             self._edit(form, direction, strength)
-            found, said = self._measure(whole)
-            found += [*self._meter.moved(NOBODY), Row("relative_length", "", "", strength * self._relative)]
+            found, said = self._measure_edit(strength, whole)
         return found + (self._surprise(said) if whole else [])
 
     def _reinforced(self) -> tuple[list[Row], list[Row]]:
@@ -211,8 +210,7 @@ class UnlearningStudy:
             steps = reinforcing.reinforce(
                 self._engine.adapter, self._taught, asked.reinforce, asked.max_new_tokens, asked.seed
             )
-            found, said = self._measure()
-            found += [*self._meter.moved(NOBODY), Row("relative_length", "", "", asked.strength * self._relative)]
+            found, said = self._measure_edit(asked.strength)
         drawn = [
             Row(f"rollout_{measure}", f"step-{number}", f"step-{number}", value)
             for number, step in enumerate(steps)
@@ -226,6 +224,10 @@ class UnlearningStudy:
         changed = edited(into, *self._inputs.values(), direction, strength, form, self._settings.penalty)
         with torch.no_grad():
             weight.copy_(torch.as_tensor(changed.T.copy()))
+
+    def _measure_edit(self, strength: float, whole: bool = True) -> tuple[list[Row], dict[str, list[str]]]:
+        found, said = self._measure(whole)
+        return [*found, *self._meter.moved(NOBODY), Row("relative_length", "", "", strength * self._relative)], said
 
     def _measure(self, whole: bool = True) -> tuple[list[Row], dict[str, list[str]]]:
         """What the model, as it is now, makes of facts, and its answers, axis by axis.

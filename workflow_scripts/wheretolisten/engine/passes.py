@@ -589,10 +589,8 @@ class Engine:
         if not in_full:
             rows = [group.queries for group in layout.share_prefixes(queries)]
 
-        run = reading.read_in_full if in_full else reading.read_behind_prefix
-        if not in_full and steering is not None and heard is recordings and traits_of(self.adapter).plain:
-            # Who heard the recordings beforehand may steer in several ways behind the same prefixes.
-            run = reading.read_behind_kept_prefix
+        # Who heard the recordings beforehand may steer in several ways behind the same prefixes.
+        keep = steering is not None and heard is recordings and traits_of(self.adapter).plain
 
         def read(part: slice) -> dict[str, torch.Tensor]:
             members = [query for row in rows[part] for query in row]
@@ -600,7 +598,10 @@ class Engine:
             injected = self._injected(members, vectors, steering, support)
             found = reading.Found(asked, injected, wanted, self.adapter)
             try:
-                run(self.adapter, self.meter, heard, found)
+                if in_full:
+                    reading.read_in_full(self.adapter, self.meter, heard, found)
+                else:
+                    reading.read_behind_prefix(self.adapter, self.meter, heard, found, keep)
             except RuntimeError:
                 # Smaller batches after memory ran out have prefixes of their own.
                 heard.prefixes.clear()

@@ -110,39 +110,45 @@ class Found:
         return self._values
 
 
-def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
-    """Prefixes once, and all that is left of the prompts side by side behind them."""
+def read_behind_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Found, keep: bool = False) -> None:
+    """Prefixes once, and all that is left of the prompts side by side behind them.
+
+    With `keep`, the prefixes' keys and values stay with what is heard, for passes that steer in other ways behind them.
+    """
     groups, shared, rest = layout.split(found.queries)
-    tokens, hooks = layout.behind(shared, rest), []
+    if keep and shared.n_tokens:
+        tokens, audio, cache = rest, [], _kept_prefixes(adapter, meter, heard, found.queries, groups, shared)
+    else:
+        # Without a cache, so that keys and values live no longer than their block.
+        tokens, audio, cache = layout.behind(shared, rest), heard.of_groups(groups, found.queries), None
+        meter.tokens["prefill"] += shared.n_tokens
     found.read_from(tokens)
+    hooks = []
     if found.injected is not None:
         steered = tokens.since([query.first_steered for query in found.queries])
         hooks = found.injected.hooks(adapter, steered, tokens.owner)
-    meter.tokens["prefill"] += shared.n_tokens
     with meter.stage("suffix" if found.injected is None else "steer", rest.n_tokens):
-        # Without a cache, so that keys and values live no longer than their block.
-        mask = layout.block_mask(rest.owner, groups)
-        _through(adapter, tokens, heard.of_groups(groups, found.queries), mask, found, hooks)
+        _through(adapter, tokens, audio, layout.block_mask(rest.owner, groups), found, hooks, cache)
 
 
-def read_behind_kept_prefix(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:
-    """The same where the prefixes' keys and values stay with what is heard, for steering in other ways behind them."""
-    groups, shared, rest = layout.split(found.queries)
-    if not shared.n_tokens:
-        return read_behind_prefix(adapter, meter, heard, found)
-    heads = [found.queries[group.queries[0]] for group in groups]
+def _kept_prefixes(
+    adapter: Adapter,
+    meter: Meter,
+    heard: Heard,
+    queries: Sequence[Query],
+    groups: Sequence[layout.Group],
+    shared: Layout,
+) -> Cache:
+    """Keys and values of prefixes, which go through unless these stay with what is heard already."""
+    heads = [queries[group.queries[0]] for group in groups]
     # With weights that were edited since, the same tokens have other keys and values.
     edits = sum(weight._version for weight in adapter.text_stack.parameters() if not weight.is_inference())
     key = (edits, *((head.recording, head.ids[: group.n_shared]) for head, group in zip(heads, groups, strict=True)))
     if key not in heard.prefixes:
         cache = with_room(adapter.n_layers, shared.input_ids.shape[1])
-        prefill(adapter, meter, shared, heard.of_groups(groups, found.queries), cache)
+        prefill(adapter, meter, shared, heard.of_groups(groups, queries), cache)
         heard.prefixes[key] = kept(cache)
-    found.read_from(rest)
-    hooks = found.injected.hooks(adapter, rest.since([query.first_steered for query in found.queries]), rest.owner)
-    with meter.stage("steer", rest.n_tokens):
-        mask = layout.block_mask(rest.owner, groups)
-        _through(adapter, rest, [], mask, found, hooks, heard.prefixes[key])
+    return heard.prefixes[key]
 
 
 def read_in_full(adapter: Adapter, meter: Meter, heard: Heard, found: Found) -> None:

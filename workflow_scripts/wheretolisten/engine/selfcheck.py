@@ -184,10 +184,11 @@ def compare(adapter: Adapter) -> Agreement:
     others = [_plain(adapter, recordings[index], prompt, "sdpa") for index, prompt in asked]
     noise = max(_difference(ours, theirs) for (ours, _), (theirs, _) in zip(expected, others, strict=True))
 
+    heard, (indices, prompts) = Engine(adapter).hear(recordings), zip(*asked, strict=True)
+
     def differences(share_prefix: bool, **steered: Any) -> tuple[float, float]:
         engine = Engine(adapter, share_prefix=share_prefix)
-        heard, prompts, index = engine.hear(recordings), [prompt for _, prompt in asked], [index for index, _ in asked]
-        return _largest(engine.read(heard, prompts, index, want_states=True, **steered), expected)
+        return _largest(engine.read(heard, prompts, indices, want_states=True, **steered), expected)
 
     states, attention = differences(False)
     shared_states, shared_attention = differences(True) if traits_of(adapter).side_by_side else (states, attention)
